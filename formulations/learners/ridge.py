@@ -1,0 +1,85 @@
+"""Ridge: regularised least squares, for regression or for two classes coded -1 and +1.
+
+Minimises ``sum_i s_i (y_i - f_i)^2 + alpha ||w||^2``. In the family of :mod:`oar_opt.risk` (that is, halved penalty):
+``lam = 2 alpha`` and ``l(y, f) = (y - f)^2``, whose pull ``2 (f - y)`` is a line: no binary per record, and the fixed
+records enter through their Gram matrix. The optimum is unique for ``alpha > 0`` while some record has weight.
+
+Reference: A. E. Hoerl, R. W. Kennard, "Ridge Regression: Biased Estimation for Nonorthogonal Problems", 1970.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from oar_opt.contracts import Fit, Learner
+from oar_opt.parameters import LinearParameters, Parameters
+from oar_opt.problem import Intercept, LearnerSpec, RecourseProblem, Records, Vector
+from oar_opt.risk import Line, Loss, Piece, RegularizedRisk
+
+
+class SquaredLoss(Loss):
+    """``(y - f)^2``; conjugate ``g y + g^2 / 4``."""
+
+    def value(self, y: Vector, f: Vector) -> Vector:
+        return (y - f) ** 2
+
+    def pull(self, y: Vector, f: Vector) -> Vector:
+        return 2 * (f - y)
+
+    def pull_range(self, y: float) -> tuple[float, float]:
+        return -math.inf, math.inf
+
+    def conjugate(self, y: Vector, g: Vector) -> Vector:
+        return g * y + g**2 / 4
+
+    def pieces(self, y: float) -> tuple[Piece, ...]:
+        return (Line(-math.inf, math.inf, 2.0, -2.0 * y),)
+
+    def curvature(self) -> float:
+        return 2.0
+
+
+class Ridge(Learner):
+    """Re-trained by scikit-learn's ``Ridge``; a prior is removed by shifting the targets."""
+
+    kind = "ridge"
+
+    def risk(self, spec: LearnerSpec, d: int) -> RegularizedRisk:
+        assert spec.alpha is not None
+        return RegularizedRisk.of(spec, d, SquaredLoss(), lam=2 * spec.alpha, factor=1.0)
+
+    def undefined(self, problem: RecourseProblem, records: Records) -> str | None:
+        if problem.learner.intercept is Intercept.FREE and records.s.sum() <= 0:
+            return "no record has positive weight, so the free intercept is undefined"
+        return None
+
+    def fit(self, problem: RecourseProblem, records: Records) -> Fit:
+        from sklearn.linear_model import Ridge as SklearnRidge
+
+        spec = problem.learner
+        risk = self.risk(spec, problem.d)
+        theta0 = np.array(risk.theta0)
+        used = records.s > 0
+        xhat, y, s = risk.extend(records.X[used]), records.y[used], records.s[used]
+        free = spec.intercept is Intercept.FREE
+        design = xhat[:, :-1] if free else xhat
+        shift = theta0[:-1] if free else theta0
+        theta = theta0.copy()
+        if used.any():
+            model = SklearnRidge(alpha=spec.alpha, fit_intercept=free, solver="cholesky")
+            model.fit(design, y - design @ shift, sample_weight=s)
+            theta = shift + model.coef_
+            if free:
+                theta = np.append(theta, float(model.intercept_))
+        w, b = risk.split(theta)
+        hessian = risk.lam * np.diag(risk.penalty) + 2 * (xhat.T * s) @ xhat
+        gradient = risk.lam * risk.penalty * (theta - theta0) + 2 * xhat.T @ (s * (xhat @ theta - y))
+        error = float(np.linalg.norm(gradient) / np.linalg.eigvalsh(hessian)[0])
+        return Fit(LinearParameters.of(w, b), error, "scikit-learn Ridge")
+
+    def training_loss(self, problem: RecourseProblem, records: Records, parameters: Parameters) -> float:
+        assert isinstance(parameters, LinearParameters)
+        f = records.X @ np.array(parameters.w) + parameters.b
+        return float(records.s @ (records.y - f) ** 2)

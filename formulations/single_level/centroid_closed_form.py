@@ -1,0 +1,338 @@
+"""Nearest centroid under feature changes: the joint optimum in closed form.
+
+Statement
+---------
+Member ``i`` of class ``c`` moves by ``delta_i`` in its set ``D_i``; the centroid ``mu_c`` (class weight ``S_c``) shifts by
+``h_c = sum_(i in c) s_i delta_i / S_c``, which ranges over ``H_c = sum_i (s_i / S_c) D_i``. With ``a_c = x_q - mu_c``
+the margin of a query that wants class ``t`` is ``min_(c != t) ||a_c - h_c||^2 - ||a_t - h_t||^2``. Shifts of different
+classes are independent, so the optimum is
+
+    min_(c != t) max_(h in H_c) ||a_c - h||^2  -  min_(h in H_t) ||a_t - h||^2,
+
+every part being optimal at once. Members' sets are cut from one norm and one set of direction rules, so they are multiples
+``rho`` of one unit set, and so is their sum: ``H_c = rho_c B`` with ``rho_c = sum_i s_i radius_i / S_c``. Let ``sigma`` be
+the features' scales, ``J`` the features that may move, and say that ``-e_j`` or ``e_j`` is *allowed* if the direction rule
+permits it.
+
+- ``linf``, with any bounds: ``H_c`` is a box, coordinate by coordinate. Away: the end farther from ``a_j``; towards: ``a_j``
+  clipped to the box.
+- ``l1``: the hull of 0 and the allowed vertices ``+- rho sigma_j e_j``. Away: a convex function is largest at a vertex:
+  ``||a||^2 + max(0, max_j (2 rho sigma_j |a_j| + rho^2 sigma_j^2))`` with the sign ``-a_j`` where it is allowed, else with
+  ``-2 rho sigma_j |a_j|``. Towards: the projection of ``a``, with entries of forbidden sign set to 0, found from the
+  condition ``sum_j max(0, |a_j| - nu / sigma_j) / sigma_j = rho`` by sorting its breakpoints.
+- ``l2``, equal scales ``sigma`` over ``J``: a ball of radius ``r = rho sigma`` cut with the allowed orthant ``K``. Towards: the
+  projection onto ``K``, shortened to length ``r``. Away: ``||a - t e||^2 = ||a||^2 - 2 t a'e + t^2`` is convex in ``t``, so ``t`` is 0 or
+  ``r``; the best unit ``e`` in ``K`` is along the projection ``p`` of ``-a`` onto ``K`` (giving ``||a||^2 + 2 r ||p|| + r^2``), or, if
+  ``p = 0``, the coordinate of least ``|a_j|``.
+
+Back to members: each takes its share ``radius_i`` of the unit move (``linf``: of its own interval).
+
+Hypotheses
+----------
+One query, goal ``max_margin``, no guards, no ``max_loss_increase``, no budget on members or in total. Members have one feature action
+each and nothing else, with one norm within a class. Continuous features without step, no linear constraints. For ``l1`` and ``l2``
+no bound that a member's own set could reach; for ``l2`` equal scales over ``J``. A budget for one member counts where the cost is the
+action's own norm (it caps the radius) or ``sql2`` with ``l2`` (its root does), or ``count`` (at least 1 or nobody acts).
+
+Exactness
+---------
+Exact, in floating point, whatever the number of classes, features and members.
+
+Size
+----
+Time ``O(n d + d log d)``; no program is built.
+
+Reference
+---------
+The learner and the question: E. Creager, R. Zemel, "Online Algorithmic Recourse by Collective Action", 2023. Projection onto the
+l1 ball: J. Duchi, S. Shalev-Shwartz, Y. Singer, T. Chandra, "Efficient Projections onto the l1-Ball for Learning in High
+Dimensions", 2008. The derivation is given above.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from oar_opt.contracts import DirectProgram, Formulation
+from oar_opt.parameters import CentroidParameters
+from oar_opt.problem import (
+    CostKind,
+    Direction,
+    FeatureType,
+    GoalKind,
+    Matrix,
+    Member,
+    Move,
+    Norm,
+    RecourseProblem,
+    UpdateKind,
+    Vector,
+)
+from oar_opt.result import Claim, Request, StoppedBy
+from oar_opt.rules import scaled_change
+
+
+class CentroidClosedForm(Formulation):
+    """See the module's docstring."""
+
+    name = "centroid_closed_form"
+    rank = 10
+
+    def accepts(self, problem: RecourseProblem) -> str | None:
+        return _scope(problem) or _actions(problem) or _bounds(problem)
+
+    def build(self, problem: RecourseProblem) -> DirectProgram:
+        return DirectProgram(lambda request: _solve(problem, request))
+
+
+# -- where the closed form holds --------------------------------------------------------------------------------------
+
+
+def _scope(problem: RecourseProblem) -> str | None:
+    if not problem.learner.is_centroid:
+        return f"learner '{problem.learner.kind}' is no nearest centroid"
+    if problem.update.kind is not UpdateKind.RETRAIN:
+        return f"the update '{problem.update.kind}' moves centroids by another rule"
+    if problem.goal is not GoalKind.MAX_MARGIN:
+        return f"the goal is {problem.goal}, and the closed form is for max_margin"
+    if len(problem.queries) > 1:
+        return "several queries pull the centroids different ways"
+    if problem.guards or problem.max_loss_increase is not None:
+        return "guards and max_loss_increase couple the classes"
+    budget = problem.collective.budget
+    if budget.total is not None or budget.members is not None:
+        return "a budget in total or on the number of members couples the members"
+    if problem.constraints:
+        return "linear constraints among features cut the members' sets differently"
+    for feature in problem.features:
+        if feature.is_fixed:
+            continue
+        if feature.type is not FeatureType.CONTINUOUS or feature.step is not None:
+            return f"feature '{feature.name}' moves in steps, not continuously"
+    return None
+
+
+def _actions(problem: RecourseProblem) -> str | None:
+    norms: dict[float, Norm] = {}
+    for member in problem.collective.members:
+        if len(problem.options(member)) > 1:
+            return f"member {member.record} also has finite options (menu, labels or withholding)"
+        if len(member.feature_actions) != 1:
+            return f"member {member.record} has {len(member.feature_actions)} feature actions, not one"
+        norm = member.feature_actions[0].norm
+        y = float(problem.records.y[member.record])
+        if norms.setdefault(y, norm) is not norm:
+            return f"members of class '{problem.label_of(y)}' are limited in different norms"
+        if problem.collective.budget.each is not None and _cap(problem, norm) is None:
+            return f"the budget for one member is in '{problem.collective.cost}' and its radius in '{norm}'"
+    return None
+
+
+def _bounds(problem: RecourseProblem) -> str | None:
+    movable = [feature for feature in problem.features if not feature.is_fixed]
+    for member in problem.collective.members:
+        action, radius = member.feature_actions[0], _radius(problem, member)
+        if action.norm is Norm.L2 and len({feature.scale for feature in movable}) > 1:
+            return "features with different scales make the l2 set an ellipsoid"
+        for feature, value in zip(problem.features, problem.records.X[member.record], strict=True):
+            if feature.is_fixed:
+                continue
+            low = -math.inf if feature.lower is None else feature.lower
+            high = math.inf if feature.upper is None else feature.upper
+            if not low <= value <= high:
+                return f"member {member.record} starts outside the bounds of '{feature.name}'"
+            reach = radius * feature.scale
+            down = 0.0 if feature.direction is Direction.INCREASE else reach
+            up = 0.0 if feature.direction is Direction.DECREASE else reach
+            if action.norm is not Norm.LINF and (value - down < low or value + up > high):
+                return f"member {member.record} can reach a bound of '{feature.name}' within its {action.norm} radius"
+    return None
+
+
+def _cap(problem: RecourseProblem, norm: Norm) -> float | None:
+    """The largest radius that the budget for one member leaves, or None where the two do not compare."""
+    each = problem.collective.budget.each
+    if each is None:
+        return math.inf
+    match problem.collective.cost:
+        case CostKind.COUNT:
+            return math.inf if each >= 1 else 0.0
+        case CostKind.SQL2 if norm is Norm.L2:
+            return math.sqrt(each)
+        case cost if cost.value == norm.value:
+            return each
+        case _:
+            return None
+
+
+def _radius(problem: RecourseProblem, member: Member) -> float:
+    (action,) = member.feature_actions
+    return min(action.radius, _cap(problem, action.norm) or 0.0)
+
+
+# -- the solution -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What one class's centroid can do: the unit set times ``rho``, or for ``linf`` the box ``[low, high]``.
+
+    ``down`` and ``up`` tell, per feature, whether the direction rule allows to fall and to rise.
+    """
+
+    norm: Norm
+    rho: float
+    scales: Vector
+    down: Vector
+    up: Vector
+    low: Vector
+    high: Vector
+
+    def away(self, a: Vector) -> Vector:
+        """The shift ``h`` that makes ``||a - h||`` largest."""
+        match self.norm:
+            case Norm.LINF:
+                return np.where(np.abs(a - self.low) >= np.abs(a - self.high), self.low, self.high)
+            case Norm.L1:
+                steps = self.rho * self.scales
+                fall = np.where(self.down, 2 * steps * a + steps**2, 0.0)
+                rise = np.where(self.up, -2 * steps * a + steps**2, 0.0)
+                return self._vertex(fall, rise, steps)
+            case Norm.L2:
+                return self._away_in_ball(a)
+
+    def towards(self, a: Vector) -> Vector:
+        """The shift ``h`` that makes ``||a - h||`` smallest."""
+        if self.norm is Norm.LINF:
+            clipped: Vector = np.clip(a, self.low, self.high)
+            return clipped
+        wanted = self._allowed(a)
+        if self.norm is Norm.L1:
+            return _project_l1(wanted, self.scales, self.rho)
+        length, r = float(np.linalg.norm(wanted)), self._ball_radius
+        return wanted if length <= r else wanted * (r / length)
+
+    @property
+    def _ball_radius(self) -> float:
+        movable = self.down | self.up
+        return self.rho * float(self.scales[movable][0]) if movable.any() else 0.0
+
+    def _allowed(self, direction: Vector) -> Vector:
+        allowed: Vector = np.where(((direction < 0) & self.down) | ((direction > 0) & self.up), direction, 0.0)
+        return allowed
+
+    def _away_in_ball(self, a: Vector) -> Vector:
+        p, r = self._allowed(-a), self._ball_radius
+        length = float(np.linalg.norm(p))
+        if length > 0:
+            return p * (r / length)
+        fall = np.where(self.down, 2 * r * a + r**2, 0.0)
+        rise = np.where(self.up, -2 * r * a + r**2, 0.0)
+        return self._vertex(fall, rise, np.full(len(a), r))
+
+    def _vertex(self, fall: Vector, rise: Vector, steps: Vector) -> Vector:
+        """The single-coordinate step with the largest gain; none where no gain is positive."""
+        shift = np.zeros(len(steps))
+        gains = np.maximum(fall, rise)
+        j = int(np.argmax(gains))
+        if gains[j] > 0:
+            shift[j] = steps[j] if rise[j] >= fall[j] else -steps[j]
+        return shift
+
+
+def _project_l1(a: Vector, scales: Vector, rho: float) -> Vector:
+    """The point of ``{h : sum |h_j| / scales_j <= rho}`` nearest to ``a``."""
+    size = np.abs(a)
+    if float((size / scales).sum()) <= rho:
+        return a
+    # sum_j max(0, size_j - nu / scales_j) / scales_j = rho is decreasing in nu with breaks at size_j * scales_j
+    order = np.argsort(-size * scales)
+    head, weight = np.cumsum((size / scales)[order]), np.cumsum((1 / scales**2)[order])
+    levels = (head - rho) / weight
+    last = int(np.flatnonzero((size * scales)[order] > levels)[-1])
+    projected: Vector = np.sign(a) * np.maximum(0.0, size - levels[last] / scales)
+    return projected
+
+
+def _reach(problem: RecourseProblem, members: Sequence[Member], total_weight: float) -> Reach:
+    X, s = problem.records.X, problem.records.s
+    scales = problem.scales
+    down = np.array([f.direction in (Direction.ANY, Direction.DECREASE) for f in problem.features])
+    up = np.array([f.direction in (Direction.ANY, Direction.INCREASE) for f in problem.features])
+    low, high, rho = np.zeros(problem.d), np.zeros(problem.d), 0.0
+    for member in members:
+        share = s[member.record] / total_weight
+        rho += share * _radius(problem, member)
+        own_low, own_high = _interval(problem, member, X[member.record])
+        low += share * own_low
+        high += share * own_high
+    return Reach(members[0].feature_actions[0].norm, rho, scales, down, up, low, high)
+
+
+def _interval(problem: RecourseProblem, member: Member, x: Vector) -> tuple[Vector, Vector]:
+    """The box of one member's ``delta`` under its radius, the bounds and the directions."""
+    radius = _radius(problem, member)
+    low, high = np.zeros(problem.d), np.zeros(problem.d)
+    for j, feature in enumerate(problem.features):
+        if feature.direction in (Direction.ANY, Direction.DECREASE):
+            low[j] = max(-radius * feature.scale, -math.inf if feature.lower is None else feature.lower - x[j])
+        if feature.direction in (Direction.ANY, Direction.INCREASE):
+            high[j] = min(radius * feature.scale, math.inf if feature.upper is None else feature.upper - x[j])
+    return low, high
+
+
+def _solve(problem: RecourseProblem, request: Request) -> Claim:
+    X, y, s = problem.records.X, problem.records.y, problem.records.s
+    (query,) = problem.queries
+    target = int(query.target)
+    mu = np.array([np.average(X[y == c], axis=0, weights=s[y == c]) for c in range(len(problem.classes or ()))])
+    moves: list[Move] = []
+    for c in range(len(mu)):
+        members = [member for member in problem.collective.members if y[member.record] == c]
+        if not members:
+            continue
+        reach = _reach(problem, members, float(s[y == c].sum()))
+        a = np.array(query.x) - mu[c]
+        shift = reach.towards(a) if c == target else reach.away(a)
+        mu[c] += shift
+        moves += _share_out(problem, members, reach, shift)
+    parameters = CentroidParameters.of(mu)
+    value = parameters.margin(query)
+    return Claim(
+        StoppedBy.PROOF,
+        moves=tuple(sorted(moves, key=lambda move: move.record)),
+        objective=value,
+        bound=value,
+        parameters=parameters,
+        solver="closed form",
+    )
+
+
+def _share_out(problem: RecourseProblem, members: Sequence[Member], reach: Reach, shift: Vector) -> list[Move]:
+    """Split a class's shift among its members; those whose share is nothing stay."""
+    X, found = problem.records.X, []
+    for member in members:
+        if problem.records.s[member.record] == 0:
+            continue
+        delta = _part(problem, member, reach, shift)
+        if not delta.any():
+            continue
+        x = tuple(float(value) for value in X[member.record] + delta)
+        y, s = float(problem.records.y[member.record]), float(problem.records.s[member.record])
+        cost = problem.collective.cost.of(scaled_change(problem, member.record, x))
+        found.append(Move(member.record, x, y, s, cost))
+    return found
+
+
+def _part(problem: RecourseProblem, member: Member, reach: Reach, shift: Vector) -> Vector:
+    if reach.norm is not Norm.LINF:
+        return shift * (_radius(problem, member) / reach.rho) if reach.rho > 0 else np.zeros(problem.d)
+    low, high = _interval(problem, member, problem.records.X[member.record])
+    span = reach.high - reach.low
+    position = np.divide(shift - reach.low, span, out=np.zeros(problem.d), where=span > 0)
+    part: Matrix = low + position * (high - low)
+    return part

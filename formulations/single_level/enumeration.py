@@ -1,0 +1,89 @@
+"""Enumeration: re-train the real learner for every admissible choice of options.
+
+Statement
+---------
+With menus ``K_i`` (staying included) the admissible choices are the points of ``prod_i {1..K_i}`` that obey the budgets.
+For each, the learner is re-trained by its own ``fit`` and the goal, queries, guards and loss are measured as in the
+verification; the best admissible one is the optimum, and if none is admissible the problem is infeasible.
+
+Hypotheses
+----------
+Menus, labels and withholding only; any learner that can be re-trained here, any goal, guards and loss limit. Refused
+above :data:`LIMIT` choices.
+
+Exactness
+---------
+Exact up to the accuracy of re-training. No model of the learner is involved, so it is the oracle for all formulations.
+
+Size
+----
+One re-training per choice: ``prod_i K_i`` without a cap on members, the sum over subsets of at most ``cap`` members
+otherwise.
+
+Reference
+---------
+The definition of the problem itself: E. Creager, R. Zemel, "Online Algorithmic Recourse by Collective Action", 2023.
+"""
+
+from __future__ import annotations
+
+import time
+
+from oar_opt.contracts import DirectProgram, Formulation
+from oar_opt.discovery import missing_learner
+from oar_opt.evaluate import count_choices, enumerate_choices
+from oar_opt.problem import RecourseProblem, UpdateKind
+from oar_opt.result import Claim, Request, StoppedBy
+
+LIMIT = 50_000
+"""The largest number of choices that is accepted; re-training takes a millisecond or a few."""
+
+
+class EnumerationOfChoices(Formulation):
+    """See the module's docstring."""
+
+    name = "enumeration"
+    rank = 30
+
+    def accepts(self, problem: RecourseProblem) -> str | None:
+        missing = missing_learner(problem)
+        if missing:
+            return missing
+        if problem.update.kind not in (UpdateKind.RETRAIN, UpdateKind.PROXIMAL):
+            return f"the update '{problem.update.kind}' is not replayed here yet"
+        if not problem.is_menu_problem:
+            return "members may move features, so there are infinitely many choices"
+        count = count_choices(problem)
+        if count > LIMIT:
+            return f"there are {count:.4g} choices, more than the {LIMIT} that are enumerated"
+        return None
+
+    def build(self, problem: RecourseProblem) -> DirectProgram:
+        return DirectProgram(lambda request: _enumerate(problem, request))
+
+
+def _enumerate(problem: RecourseProblem, request: Request) -> Claim:
+    started = time.monotonic()
+    reason = StoppedBy.PROOF
+
+    def stop() -> bool:
+        nonlocal reason
+        if request.interrupted():
+            reason = StoppedBy.INTERRUPT
+        elif request.time_limit is not None and time.monotonic() - started > request.time_limit:
+            reason = StoppedBy.TIME_LIMIT
+        return reason is not StoppedBy.PROOF
+
+    found = enumerate_choices(problem, stop)
+    best = found.best
+    return Claim(
+        stopped_by=reason,
+        moves=best.moves if best else None,
+        objective=best.objective if best else None,
+        bound=best.objective if best and found.complete else None,
+        infeasible=found.complete and best is None,
+        exhausted=found.complete,
+        parameters=best.parameters if best else None,
+        solver="re-training",
+        nodes=found.tried,
+    )

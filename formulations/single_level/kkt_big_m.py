@@ -1,0 +1,468 @@
+"""Optimality conditions of the learner with proved big-M bounds: a mixed-integer linear program for menus.
+
+Statement
+---------
+Members ``i in C`` choose one option ``k`` each: ``z_ik`` binary, ``sum_k z_ik = 1``, option 0 is to stay. The learner is a
+regularised risk (letters of :mod:`oar_opt.risk`) with a piecewise linear-quadratic loss. Write ``g_ik`` for the pull of
+option ``k`` if it is chosen and 0 otherwise. Then the learner's optimality is
+
+    lam R (theta - theta0) + sum_(i not in C) g_i xhat_i + sum_(i in C, k) g_ik xhat_ik = 0          (stationarity)
+    (f_i, g_i) on the graph of a_i dl(y_i, .)                                     for i not in C,  f_i = xhat_i' theta
+    z_ik = 1  =>  (f_ik, g_ik) on the graph of a_ik dl(y_ik, .),     z_ik = 0  =>  g_ik = 0          for i in C, all k
+
+so only one product per option is needed, whatever the number of features. Each graph is the union of segments from
+``(p_j, r_j)`` to ``(p_j', r_j')``, cut to the proved interval of ``f``. With binaries ``e_j``, ``sum_j e_j = z``, and for
+slanted segments ``0 <= t_j <= e_j`` where there are several,
+
+    sum_j e_j p_j + sum_slanted t_j (p_j' - p_j) + (1 - z) L <= f <= sum_flat e_j p_j' + sum_others ... + (1 - z) U
+    sum_j e_j r_j + sum_slanted t_j (r_j' - r_j)             <= g <= sum_jumps e_j r_j' + sum_others ...
+
+with ``[L, U]`` the proved interval of ``f`` over all moves. A record whose interval leaves a flat segment alone is a
+constant; one slanted segment alone needs no binary, and without ``z`` no variable either (ridge's fixed records enter
+through their Gram matrix).
+
+Goals: ``max_margin`` maximises a variable below every query's margin; ``min_cost`` and ``min_members`` minimise
+``sum cost_ik z_ik`` or ``sum (1 - z_i0)`` with every margin at least its ``required``; ``max_helped`` counts binaries
+that are 1 only where the margin reaches ``required``. Budgets and guards are linear. Where a free intercept needs
+both classes (or any weight at all), a row demands it.
+
+Hypotheses
+----------
+Menus, labels and withholding only (nobody has room to move features). Loss with a polyline graph (ridge: squared; svm:
+hinge). Update ``retrain`` or ``proximal``. No ``max_loss_increase``. Every interval finite: it is proved by
+:mod:`oar_opt.bounds`, and the formulation refuses where no proof is found.
+
+Exactness
+---------
+Exact: the segments' rows describe, for fixed binaries, just the chosen segment, and their linear relaxation is the convex
+hull of the union for each record by itself. Where a free intercept is not unique, the program may take any optimal one:
+it is exact for the position ``optimistic`` and its bound is valid for every position.
+
+Size
+----
+With ``K = sum_i K_i`` options and ``m`` fixed records whose graph keeps several segments: ridge has ``K`` binaries and
+``p + K`` other variables; svm ``K + 3 (K + m)`` binaries at most and ``p + K + m`` others. Rows: ``p + k`` and at most 5
+for each option and each such record; no row has a product of features and choices.
+
+Reference
+---------
+J. Fortuny-Amat, B. McCarl, "A Representation and Economic Interpretation of a Two-Level Programming Problem", 1981
+(optimality conditions with big-M); J. P. Vielma, "Mixed Integer Linear Programming Formulation Techniques", 2015
+(unions of polyhedra). The one-product form and the proofs of the bounds are derived here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyomo.environ as pyo
+
+from oar_opt.bounds import Occurrences, ParameterBounds, ProvedBound
+from oar_opt.contracts import Formulation, PyomoProgram
+from oar_opt.discovery import learner_of, missing_learner
+from oar_opt.errors import UnsupportedError
+from oar_opt.parameters import LinearParameters
+from oar_opt.problem import (
+    GoalKind,
+    Intercept,
+    Move,
+    Option,
+    OptionKind,
+    Query,
+    RecourseProblem,
+    UpdateKind,
+    Vector,
+    moves_from_choice,
+)
+from oar_opt.risk import RegularizedRisk, Segment, segments
+
+
+class KktBigM(Formulation):
+    """See the module's docstring."""
+
+    name = "kkt_big_m"
+    rank = 20
+    exportable = True
+
+    def accepts(self, problem: RecourseProblem) -> str | None:
+        missing = missing_learner(problem)
+        if missing:
+            return missing
+        risk = learner_of(problem).risk(problem.learner, problem.d)
+        if risk is None:
+            return f"learner '{problem.learner.kind}' is not a regularised empirical risk"
+        if risk.loss.pieces(1.0) is None:
+            return f"the loss of learner '{problem.learner.kind}' has a curved subdifferential, not a polyline"
+        if problem.update.kind not in (UpdateKind.RETRAIN, UpdateKind.PROXIMAL):
+            return f"the update '{problem.update.kind}' does not re-train to the learner's optimum"
+        if not problem.is_menu_problem:
+            return "members may move features, and this formulation knows finite options only"
+        if problem.max_loss_increase is not None:
+            return "max_loss_increase is a convex nonlinear constraint, and this program is linear"
+        unproved = _Build(problem, risk).unproved()
+        return f"no finite bound is proved for {unproved}" if unproved else None
+
+    def build(self, problem: RecourseProblem) -> PyomoProgram:
+        risk = learner_of(problem).risk(problem.learner, problem.d)
+        assert risk is not None
+        return _Build(problem, risk).program()
+
+
+def reference_point(problem: RecourseProblem, risk: RegularizedRisk) -> Vector:
+    """The learner's present optimum where it has one, else the prior; the bounds are valid around any point."""
+    learner = learner_of(problem)
+    if learner.undefined(problem, problem.records):
+        return np.array(risk.theta0)
+    parameters = learner.fit(problem, problem.records).parameters
+    assert isinstance(parameters, LinearParameters)
+    return risk.join(np.array(parameters.w), parameters.b)
+
+
+@dataclass
+class _Build:
+    """Writes one model; rows and variables are named after the mathematics, in the order of the records."""
+
+    problem: RecourseProblem
+    risk: RegularizedRisk
+    model: Any = field(init=False)
+    proved: dict[str, ProvedBound] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        problem = self.problem
+        self.model = pyo.ConcreteModel(name=problem.name)
+        self.bounds = ParameterBounds(problem, self.risk, reference_point(problem, self.risk))
+        self.menus: list[tuple[int, tuple[Option, ...]]] = [
+            (member.record, problem.admissible_options(member)) for member in problem.collective.members
+        ]
+        stacked = np.vstack([o.xhat for o in self.bounds.members] or [np.zeros((0, self.risk.p))])
+        self.anyhow = self.bounds.along(stacked)
+        self.given = self.bounds.of_options
+        self.subjects = self.bounds.along(
+            np.array([self._subject(query) for query in (*problem.queries, *problem.guards)])
+        )
+
+    def unproved(self) -> str | None:
+        """The first quantity without a finite interval."""
+        for r, index in enumerate(self.bounds.fixed_index):
+            if not self.bounds.of_fixed.bound(r).is_finite and not self._is_line(float(self.bounds.fixed.y[r])):
+                return f"the decision value of record {index}"
+        row = 0
+        for record, options in self.menus:
+            for k in range(len(options)):
+                if not (self.anyhow.bound(row).is_finite and self.given.bound(row).is_finite):
+                    return f"the decision value of member {record} under option {k}"
+                row += 1
+        for q, query in enumerate(self.problem.queries):
+            if not self.subjects.bound(q).is_finite:
+                return f"the decision value of query '{query.name}'"
+        return None
+
+    def program(self) -> PyomoProgram:
+        unproved = self.unproved()
+        if unproved:
+            raise UnsupportedError(f"kkt_big_m: no finite bound is proved for {unproved}")
+        self._variables()
+        self._budgets()
+        self._learner()
+        self._goal()
+        return PyomoProgram(
+            model=self.model,
+            read=self._read,
+            start=self._start,
+            meanings=self._meanings(),
+            bounds=self.proved,
+        )
+
+    # -- variables and budgets ------------------------------------------------------------------------------------------
+
+    def _variables(self) -> None:
+        m, problem = self.model, self.problem
+        coordinates = self.bounds.along(np.eye(self.risk.p))
+        names = [f"w[{j}]" for j in range(problem.d)] + ["b"]
+        for j in range(self.risk.p):
+            self.proved[names[j]] = coordinates.bound(j)
+
+        def box(j: int) -> tuple[float | None, float | None]:
+            low, high = coordinates.lower[j], coordinates.upper[j]
+            return (low if math.isfinite(low) else None, high if math.isfinite(high) else None)
+
+        m.w = pyo.Var(range(problem.d), bounds=lambda _, j: box(j))
+        if self.risk.intercept is not Intercept.NONE:
+            m.b = pyo.Var(bounds=box(problem.d))
+        pairs = [(record, k) for record, options in self.menus for k in range(len(options))]
+        m.choice = pyo.Var(pairs, domain=pyo.Binary)
+        m.one_option = pyo.Constraint(
+            [record for record, _ in self.menus],
+            rule=lambda m, i: sum(m.choice[i, k] for k in range(len(self._options(i)))) == 1,
+        )
+
+    def _budgets(self) -> None:
+        m, budget = self.model, self.problem.collective.budget
+        if not self.menus:
+            return
+        if budget.total is not None:
+            m.total_budget = pyo.Constraint(expr=self._cost() <= budget.total)
+        if budget.members is not None:
+            m.members_budget = pyo.Constraint(expr=self._acting() <= budget.members)
+
+    def _cost(self) -> Any:
+        return sum(
+            option.cost * self.model.choice[record, k]
+            for record, options in self.menus
+            for k, option in enumerate(options)
+        )
+
+    def _acting(self) -> Any:
+        return sum(1 - self.model.choice[record, 0] for record, _ in self.menus)
+
+    # -- the learner's optimality -----------------------------------------------------------------------------------------
+
+    def _learner(self) -> None:
+        m, risk = self.model, self.risk
+        theta = self._theta()
+        gradient: list[Any] = [
+            risk.lam * risk.penalty[j] * (theta[j] - risk.theta0[j]) if risk.penalty[j] else 0.0 for j in range(risk.p)
+        ]
+        self._add_fixed(gradient, theta)
+        self._add_options(gradient, theta)
+        m.stationarity = pyo.Constraint(range(risk.p), rule=lambda _, j: _row(gradient[j], "==", 0.0))
+        self._stay_defined()
+
+    def _add_fixed(self, gradient: list[Any], theta: list[Any]) -> None:
+        """Constants and lines go straight into the gradient; the other records get a pull and binaries."""
+        fixed, box = self.bounds.fixed, self.bounds.of_fixed
+        gram, constant = np.zeros((self.risk.p, self.risk.p)), np.zeros(self.risk.p)
+        open_graphs: list[tuple[int, int, tuple[Segment, ...]]] = []
+        for r, index in enumerate(self.bounds.fixed_index):
+            y, a, xhat = float(fixed.y[r]), float(fixed.a[r]), fixed.xhat[r]
+            if self._is_line(y):
+                line = (self.risk.loss.pieces(y) or ())[0]
+                gram += a * line.slope * np.outer(xhat, xhat)  # type: ignore[union-attr]
+                constant += a * line.offset * xhat  # type: ignore[union-attr]
+                continue
+            self.proved[f"f[{index}]"] = box.bound(r)
+            graph = segments(self.risk.loss.pieces(y) or (), box.lower[r], box.upper[r], a)
+            if len(graph) == 1 and graph[0].is_flat:
+                constant += graph[0].g_low * xhat
+            else:
+                open_graphs.append((r, int(index), graph))
+        for j in range(self.risk.p):
+            gradient[j] += constant[j] + sum(float(gram[j, c]) * theta[c] for c in range(self.risk.p) if gram[j, c])
+        block = self.model.fixed = pyo.Block([index for _, index, _ in open_graphs])
+        for r, index, graph in open_graphs:
+            pull = self._graph(block[index], _dot(fixed.xhat[r], theta), 1, graph, None)
+            for j in range(self.risk.p):
+                gradient[j] += float(fixed.xhat[r, j]) * pull
+
+    def _add_options(self, gradient: list[Any], theta: list[Any]) -> None:
+        m, row = self.model, 0
+        m.option = pyo.Block(list(m.choice.keys()))
+        for (record, options), occurrences in zip(self.menus, self.bounds.members, strict=True):
+            for k in range(len(options)):
+                if occurrences.a[k] > 0:
+                    pull = self._option_pull(record, k, occurrences, row, theta)
+                    for j in range(self.risk.p):
+                        if occurrences.xhat[k, j]:
+                            gradient[j] += float(occurrences.xhat[k, j]) * pull
+                row += 1
+
+    def _option_pull(self, record: int, k: int, occurrences: Occurrences, row: int, theta: list[Any]) -> Any:
+        choice = self.model.choice[record, k]
+        given, anyhow = self.given.bound(row), self.anyhow.bound(row)
+        pieces = self.risk.loss.pieces(float(occurrences.y[k])) or ()
+        graph = segments(pieces, given.lower, given.upper, float(occurrences.a[k]))
+        self.proved[f"f[{record},{k}] if chosen"] = given
+        if len(graph) == 1 and graph[0].is_flat:
+            return graph[0].g_low * choice
+        self.proved[f"f[{record},{k}]"] = anyhow
+        f = _dot(occurrences.xhat[k], theta)
+        return self._graph(self.model.option[record, k], f, choice, graph, anyhow)
+
+    def _graph(self, block: Any, f: Any, z: Any, graph: tuple[Segment, ...], anyhow: ProvedBound | None) -> Any:
+        """The rows of one record: ``(f, g)`` on one of the segments if ``z``, else ``g = 0`` and ``f`` anywhere."""
+        block.pull = pyo.Var(
+            bounds=(min(0.0, *(s.g_low for s in graph)), max(0.0, *(s.g_high for s in graph)))
+        )
+        away_low, away_high = (anyhow.lower * (1 - z), anyhow.upper * (1 - z)) if anyhow else (0.0, 0.0)
+        if len(graph) == 1:
+            (s,) = graph
+            slope = (s.g_high - s.g_low) / (s.f_high - s.f_low) if s.f_high > s.f_low else 0.0
+            along = (block.pull - s.g_low * z) / slope if slope else 0.0
+            block.pull_low = pyo.Constraint(expr=block.pull >= s.g_low * z)
+            block.pull_high = pyo.Constraint(expr=block.pull <= s.g_high * z)
+            block.value_low = pyo.Constraint(expr=f >= s.f_low * z + along + away_low)
+            block.value_high = pyo.Constraint(expr=f <= s.f_low * z + along + away_high)
+            return block.pull
+        places = range(len(graph))
+        block.segment = pyo.Var(places, domain=pyo.Binary)
+        block.one_segment = pyo.Constraint(expr=sum(block.segment[p] for p in places) == z)
+        slanted = [p for p in places if graph[p].f_high > graph[p].f_low and not graph[p].is_flat]
+        block.share = pyo.Var(slanted, bounds=(0, 1))
+        block.share_used = pyo.Constraint(slanted, rule=lambda b, p: b.share[p] <= b.segment[p])
+        f_low, f_high, g_low, g_high = away_low, away_high, 0.0, 0.0
+        for p, s in enumerate(graph):
+            e, t = block.segment[p], block.share[p] if p in slanted else 0.0
+            f_low += s.f_low * e + (s.f_high - s.f_low) * t
+            f_high += (s.f_low if p in slanted else s.f_high) * e + (s.f_high - s.f_low) * t
+            g_low += s.g_low * e + (s.g_high - s.g_low) * t
+            g_high += (s.g_low if p in slanted else s.g_high) * e + (s.g_high - s.g_low) * t
+        block.value_low = pyo.Constraint(expr=f >= f_low)
+        block.value_high = pyo.Constraint(expr=f <= f_high)
+        block.pull_low = pyo.Constraint(expr=block.pull >= g_low)
+        block.pull_high = pyo.Constraint(expr=block.pull <= g_high)
+        return block.pull
+
+    def _stay_defined(self) -> None:
+        """A free intercept needs weight on both classes where pulls are one-sided, else on any record."""
+        if self.risk.intercept is not Intercept.FREE:
+            return
+        one_sided = self.risk.loss.pull_range(1.0)[1] <= 0
+        groups: list[tuple[float, ...]] = [(-1.0,), (1.0,)] if one_sided else [tuple(self._all_y())]
+        needed = [group for group in groups if not np.isin(self.bounds.fixed.y, group).any()]
+
+        def weight(_: Any, g: int) -> Any:
+            terms = [
+                self.model.choice[record, k]
+                for record, options in self.menus
+                for k, option in enumerate(options)
+                if option.s > 0 and option.y in needed[g]
+            ]
+            return sum(terms) >= 1 if terms else pyo.Constraint.Infeasible
+
+        self.model.defined = pyo.Constraint(range(len(needed)), rule=weight)
+
+    def _all_y(self) -> list[float]:
+        return [*self.problem.records.y.tolist(), *(option.y for _, options in self.menus for option in options)]
+
+    # -- goal and side conditions -----------------------------------------------------------------------------------------
+
+    def _goal(self) -> None:
+        m, problem = self.model, self.problem
+        m.guard = pyo.Constraint(
+            range(len(problem.guards)),
+            rule=lambda _, g: _row(self._margin(problem.guards[g]), ">=", problem.guards[g].required or 0.0),
+        )
+        queries = range(len(problem.queries))
+        for q, query in enumerate(problem.queries):
+            self.proved[f"f({query.name})"] = self.subjects.bound(q)
+        match problem.goal:
+            case GoalKind.MAX_MARGIN:
+                ends = [self._margin_range(q) for q in queries]
+                m.margin = pyo.Var(bounds=(min(low for low, _ in ends), min(high for _, high in ends)))
+                m.margin_of = pyo.Constraint(
+                    queries, rule=lambda m, q: m.margin <= self._margin(problem.queries[q])
+                )
+                m.goal = pyo.Objective(expr=m.margin, sense=pyo.maximize)
+            case GoalKind.MAX_HELPED:
+                m.reached = pyo.Var(queries, domain=pyo.Binary)
+                m.margin_of = pyo.Constraint(queries, rule=self._reach)
+                m.goal = pyo.Objective(expr=sum(m.reached[q] for q in queries), sense=pyo.maximize)
+            case _:
+                m.margin_of = pyo.Constraint(
+                    queries, rule=lambda _, q: _row(self._margin(problem.queries[q]), ">=", problem.queries[q].required)
+                )
+                m.spent = pyo.Var(bounds=(0, None))
+                spent = self._cost() if problem.goal is GoalKind.MIN_COST else self._acting()
+                m.spent_on = pyo.Constraint(expr=m.spent == spent)
+                m.goal = pyo.Objective(expr=m.spent, sense=pyo.minimize)
+
+    def _reach(self, m: Any, q: int) -> Any:
+        query, (low, _) = self.problem.queries[q], self._margin_range(q)
+        required = query.required or 0.0
+        return self._margin(query) >= required * m.reached[q] + min(low, required) * (1 - m.reached[q])
+
+    def _margin(self, query: Query) -> Any:
+        return query.target * (_dot(self._subject(query), self._theta()) - query.threshold)
+
+    def _margin_range(self, q: int) -> tuple[float, float]:
+        query, box = self.problem.queries[q], self.subjects.bound(q)
+        ends = [query.target * (value - query.threshold) for value in (box.lower, box.upper)]
+        return min(ends), max(ends)
+
+    # -- names, reading, starting -------------------------------------------------------------------------------------------
+
+    def _theta(self) -> list[Any]:
+        weights = [self.model.w[j] for j in range(self.problem.d)]
+        return weights if self.risk.intercept is Intercept.NONE else [*weights, self.model.b]
+
+    def _subject(self, query: Query) -> Vector:
+        row: Vector = self.risk.extend(np.array([query.x]))[0]
+        return row
+
+    def _options(self, record: int) -> tuple[Option, ...]:
+        return next(options for i, options in self.menus if i == record)
+
+    def _is_line(self, y: float) -> bool:
+        return len(self.risk.loss.pieces(y) or ()) == 1
+
+    def _read(self) -> tuple[tuple[Move, ...], LinearParameters]:
+        m = self.model
+        choice = [
+            options[max(range(len(options)), key=lambda k: m.choice[record, k].value)]
+            for record, options in self.menus
+        ]
+        b = m.b.value if self.risk.intercept is not Intercept.NONE else 0.0
+        w = np.array([m.w[j].value for j in range(self.problem.d)])
+        return moves_from_choice(self.problem, choice), LinearParameters.of(w, b)
+
+    def _start(self, moves: Sequence[Move]) -> Mapping[str, float]:
+        acting = {move.record: move for move in moves}
+        values: dict[str, float] = {}
+        for record, options in self.menus:
+            picked = 0
+            if record in acting:
+                move = acting[record]
+                wanted = (move.x, move.y, move.s, move.cost)
+                picked = next(
+                    k
+                    for k, option in enumerate(options)
+                    if option.kind is not OptionKind.STAY and (option.x, option.y, option.s, option.cost) == wanted
+                )
+            for k in range(len(options)):
+                values[self.model.choice[record, k].name] = float(k == picked)
+        return values
+
+    def _meanings(self) -> dict[str, str]:
+        problem, words = self.problem, {}
+        for j, feature in enumerate(problem.features):
+            words[f"w[{j}]"] = f"the learner's weight of feature '{feature.name}'"
+        words["b"] = "the learner's intercept"
+        for record, options in self.menus:
+            for k, option in enumerate(options):
+                words[f"choice[{record},{k}]"] = f"member {record} picks option {k}: {describe(problem, record, option)}"
+                words[f"option[{record},{k}]"] = f"member {record}, option {k}: its pull on the learner"
+        for index in self.bounds.fixed_index:
+            words[f"fixed[{index}]"] = f"record {index}: its pull on the learner"
+        for q, query in enumerate(problem.queries):
+            words[f"margin_of[{q}]"] = f"the margin of query '{query.name}'"
+        return words
+
+
+def describe(problem: RecourseProblem, record: int, option: Option) -> str:
+    """An option in words: only what changes."""
+    parts = [
+        f"{feature.name} {old:.6g} -> {new:.6g}"
+        for feature, old, new in zip(problem.features, problem.records.X[record], option.x, strict=True)
+        if old != new
+    ]
+    if option.y != problem.records.y[record]:
+        parts.append(f"{problem.label_of(problem.records.y[record])} -> {problem.label_of(option.y)}")
+    if option.s != problem.records.s[record]:
+        parts.append(f"weight {problem.records.s[record]:g} -> {option.s:g}")
+    return ", ".join(parts) or "stay"
+
+
+def _row(body: Any, sense: str, rhs: float | None) -> Any:
+    """A constraint, also where the body is a number (Pyomo refuses those)."""
+    if isinstance(body, int | float):
+        holds = abs(body - (rhs or 0.0)) < 1e-12 if sense == "==" else body >= (rhs or 0.0)
+        return pyo.Constraint.Feasible if holds else pyo.Constraint.Infeasible
+    return body == rhs if sense == "==" else body >= rhs
+
+
+def _dot(row: Vector, theta: list[Any]) -> Any:
+    return sum(float(value) * variable for value, variable in zip(row, theta, strict=True) if value)

@@ -1,0 +1,65 @@
+"""Certified optimal collective changes for online algorithmic recourse.
+
+    import oar_opt
+    problem = oar_opt.load("school-two-neighbourhoods")
+    result = oar_opt.solve(problem)
+    print(result.status, result.objective, result.grade)
+    oar_opt.save_solution(result.solution, "solution.json")
+
+Names are imported on first use, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from oar_opt.instance_file import load_instance, parse_instance, save_instance
+    from oar_opt.library import load, shipped
+    from oar_opt.problem import RecourseProblem
+    from oar_opt.solution_file import Solution, load_solution, save_solution
+    from oar_opt.pipeline import Result, solve
+    from oar_opt.verification import Verification, verify
+
+_HOMES = {
+    "RecourseProblem": "problem",
+    "Result": "pipeline",
+    "Solution": "solution_file",
+    "Verification": "verification",
+    "load": "library",
+    "load_instance": "instance_file",
+    "load_solution": "solution_file",
+    "parse_instance": "instance_file",
+    "save_instance": "instance_file",
+    "save_solution": "solution_file",
+    "shipped": "library",
+    "solve": "pipeline",
+    "verify": "verification",
+}
+
+__all__ = [
+    "RecourseProblem",
+    "Result",
+    "Solution",
+    "Verification",
+    "load",
+    "load_instance",
+    "load_solution",
+    "parse_instance",
+    "save_instance",
+    "save_solution",
+    "shipped",
+    "solve",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'oar_opt' has no attribute '{name}'")
+    return getattr(import_module(f"oar_opt.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

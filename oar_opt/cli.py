@@ -1,0 +1,303 @@
+"""The command line ``oar``. Results go to standard output, progress and notes to standard error.
+
+Exit codes: 0 a valid answer (proved infeasible and "limit reached with a verified move" included), 1 internal or solver
+error, 2 bad input, 3 limit reached without any move, 4 verification failed, 5 not certified under ``--strict``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from oar_opt.errors import InputError, OarError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from oar_opt.result import Progress
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Certified optimal collective changes: who should change what, so that a re-trained learner decides as wanted.",
+)
+
+Instance = Annotated[str, typer.Argument(help="A shipped instance's name ('oar instances') or the path of a file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+
+EXIT_NO_MOVE = 3
+EXIT_NOT_VERIFIED = 4
+EXIT_NOT_CERTIFIED = 5
+
+
+def main() -> None:
+    """Entry point: every error of ours becomes one line and its exit code."""
+    try:
+        app()
+    except OarError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted before anything was found", file=sys.stderr)
+        sys.exit(EXIT_NO_MOVE)
+    except BrokenPipeError:
+        # The reader of our output went away (for example `head`): nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        if os.environ.get("OAR_DEBUG"):
+            raise
+        print(
+            f"internal error: {type(error).__name__}: {error} (please report it; OAR_DEBUG=1 shows where it happened)",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+
+
+def _print(renderable: RenderableType) -> None:
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 120
+    Console(width=width, highlight=False, soft_wrap=False).print(renderable)
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, indent=1, ensure_ascii=False))
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"oar_opt {version('oar_opt')}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def solve(
+    instance: Instance,
+    formulation: Annotated[str, typer.Option(help="A name from 'oar formulations', or auto.")] = "auto",
+    solver: Annotated[str, typer.Option(help="highs, scip, or any solver that Pyomo finds installed.")] = "highs",
+    time_limit: Annotated[float | None, typer.Option(help="Seconds for the whole run.")] = None,
+    node_limit: Annotated[int | None, typer.Option(min=1, help="Branch-and-bound nodes (HiGHS).")] = None,
+    gap: Annotated[float | None, typer.Option(help="Relative gap to stop at (default: the instance's).")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the solver.")] = 1,
+    confirm: Annotated[bool, typer.Option(help="Solve again by a second formulation or solver.")] = False,
+    strict: Annotated[bool, typer.Option(help="Exit with 5 unless optimal or infeasible.")] = False,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the solution file here.")] = None,
+    as_json: AsJson = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+) -> None:
+    """Solve an instance, verify the answer and print it."""
+    from oar_opt.library import load
+    from oar_opt.report import solution_words
+    from oar_opt.result import Status
+    from oar_opt.solution_file import save_solution
+    from oar_opt.pipeline import solve as run
+
+    problem = load(instance)
+    _check_writable(output)
+    result = run(
+        problem,
+        formulation=formulation,
+        solver=solver,
+        time_limit=time_limit,
+        node_limit=node_limit,
+        gap=gap,
+        threads=threads,
+        confirm=confirm,
+        progress=None if quiet else _Progress(),
+    )
+    if not quiet:
+        for note in result.notes:
+            _note(note)
+    if output is not None:
+        save_solution(result.solution, output)
+        _note(f"solution written to {output}")
+    if as_json:
+        _print_json(result.solution.model_dump(mode="json"))
+    else:
+        _print(solution_words(problem, result.solution))
+    if result.status is Status.UNKNOWN:
+        raise typer.Exit(EXIT_NO_MOVE)
+    if strict and result.status is Status.FEASIBLE:
+        raise typer.Exit(EXIT_NOT_CERTIFIED)
+
+
+@app.command()
+def verify(
+    instance: Instance,
+    solution: Annotated[Path, typer.Argument(help="The solution file.")],
+    as_json: AsJson = False,
+) -> None:
+    """Re-train and re-check everything that a solution file states; exit code 4 if anything fails."""
+    from oar_opt.library import load
+    from oar_opt.report import verification_words
+    from oar_opt.solution_file import load_solution
+    from oar_opt.verification import verify as check
+
+    problem = load(instance)
+    found = check(problem, load_solution(solution))
+    if as_json:
+        _print_json(
+            {
+                "instance": problem.name,
+                "passed": found.passed,
+                "grade": found.grade,
+                "checks": [check.model_dump(mode="json") for check in found.checks],
+                "failures": found.failures(),
+            }
+        )
+    else:
+        _print(verification_words(str(solution), found))
+    if not found.passed:
+        raise typer.Exit(EXIT_NOT_VERIFIED)
+
+
+@app.command()
+def show(instance: Instance, as_json: AsJson = False) -> None:
+    """Describe an instance in words: learner, members, actions, queries and their margins before anyone acts."""
+    from oar_opt.instance_file import dump_instance
+    from oar_opt.library import load
+    from oar_opt.report import instance_words
+
+    problem = load(instance)
+    if as_json:
+        _print_json(dump_instance(problem))
+    else:
+        _print(instance_words(problem))
+
+
+@app.command()
+def formulations(
+    instance: Annotated[
+        str | None, typer.Option("--instance", "-i", help="Say which apply to this instance, and why others do not.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the formulations."""
+    from rich.table import Table
+
+    from oar_opt.discovery import formulations as known
+    from oar_opt.discovery import summary
+    from oar_opt.library import load
+
+    problem = load(instance) if instance else None
+    rows = []
+    for name, item in known().items():
+        reason = item.accepts(problem) if problem else None
+        rows.append({"name": name, "exactness": str(item.exactness), "summary": summary(item), "reason": reason})
+    if as_json:
+        _print_json([{**row, "applies": row["reason"] is None} if problem else row for row in rows])
+        return
+    table = Table()
+    table.add_column("formulation")
+    table.add_column("exactness")
+    table.add_column(f"applies to {problem.name}" if problem else "statement")
+    for row in rows:
+        words = ("no: " + str(row["reason"]) if row["reason"] else "yes") if problem else row["summary"]
+        table.add_row(row["name"], row["exactness"], words)
+    _print(table)
+
+
+@app.command()
+def instances(as_json: AsJson = False) -> None:
+    """List the shipped instances."""
+    from rich.table import Table
+
+    from oar_opt.library import load, shipped
+
+    problems = [load(name) for name in shipped()]
+    if as_json:
+        _print_json(
+            [
+                {"name": p.name, "title": p.title, "learner": p.learner.kind, "n": p.n, "d": p.d,
+                 "members": len(p.collective.members), "goal": p.goal}
+                for p in problems
+            ]
+        )
+        return
+    table = Table()
+    for column in ("instance", "learner", "n", "d", "members", "goal", "title"):
+        table.add_column(column, justify="right" if column in ("n", "d", "members") else "left")
+    for p in problems:
+        table.add_row(
+            p.name, p.learner.kind, str(p.n), str(p.d), str(len(p.collective.members)), str(p.goal), p.title
+        )
+    _print(table)
+
+
+@app.command()
+def export(
+    instance: Instance,
+    formulation: Annotated[str, typer.Option(help="A name from 'oar formulations', or auto.")] = "auto",
+    form: Annotated[str, typer.Option("--format", help="mps or lp.")] = "mps",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Default: the instance's name.")] = None,
+) -> None:
+    """Write the program as an MPS or LP file, with a JSON map of its names."""
+    from oar_opt.export import export as write
+    from oar_opt.library import load
+
+    problem = load(instance)
+    written = write(problem, output or Path(f"{problem.name}.{form}"), formulation=formulation, form=form)
+    print(f"{written.path}: {written.formulation}, {written.rows} rows, {written.columns} columns")
+    print(f"{written.map_path}: what every name means, and the proof of every bound")
+
+
+def _check_writable(path: Path | None) -> None:
+    """Before a long run, not after it."""
+    if path is None:
+        return
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise InputError(str(path), "cannot be written", "give a file in an existing folder")
+
+
+class _Progress:
+    """One line on standard error: rewritten on a terminal, else a new one every few seconds."""
+
+    def __init__(self) -> None:
+        self.live = sys.stderr.isatty()
+        self.last = -1e9
+
+    def __call__(self, progress: Progress) -> None:
+        from oar_opt.report import number
+
+        now = time.monotonic()
+        if now - self.last < (0.2 if self.live else 5.0):
+            return
+        self.last = now
+        line = (
+            f"{progress.seconds:7.1f} s  nodes {progress.nodes}  primal {number(progress.primal)}  "
+            f"bound {number(progress.bound)}  gap {self._gap(progress)}"
+        )
+        print(f"\r{line:<78}" if self.live else line, end="" if self.live else "\n", file=sys.stderr, flush=True)
+
+    @staticmethod
+    def _gap(progress: Progress) -> str:
+        from oar_opt.result import relative_gap
+
+        if progress.primal is None or progress.bound is None:
+            return "-"
+        return f"{100 * relative_gap(progress.primal, progress.bound):.2f} %"
+
+
+if __name__ == "__main__":
+    main()

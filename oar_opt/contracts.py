@@ -1,0 +1,164 @@
+"""What a one-file addition provides: a learner, a formulation or a heuristic.
+
+Each is a subclass of the class below, found in its folder (or through an entry point of another package) by
+:mod:`oar_opt.discovery`. The first paragraph of its module's docstring is its line in the catalogue; a formulation's
+docstring has the sections that :data:`PAGE_SECTIONS` names.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar
+
+from oar_opt.bounds import ProvedBound
+from oar_opt.parameters import Parameters
+from oar_opt.problem import LearnerSpec, Move, RecourseProblem, Records
+from oar_opt.result import Claim, Request
+from oar_opt.risk import RegularizedRisk
+
+if TYPE_CHECKING:
+    from pyomo.environ import ConcreteModel
+
+PAGE_SECTIONS = ("Statement", "Hypotheses", "Exactness", "Size", "Reference")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A re-trained learner.
+
+    ``error`` bounds the Euclidean distance of ``parameters`` from the learner's exact optimum (of ``w`` alone where the
+    intercept is free). ``intercepts`` is the interval of all optimal intercepts where it is more than a point.
+    ``backend`` names the code that trained.
+    """
+
+    parameters: Parameters
+    error: float
+    backend: str
+    intercepts: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class WorkedExample:
+    """A small problem with its known optimum and the reason why it is that."""
+
+    problem: RecourseProblem
+    optimum: float | None
+    why: str
+
+
+class Learner(ABC):
+    """How parameters follow from records. ``kind`` is the name in instance files."""
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def fit(self, problem: RecourseProblem, records: Records) -> Fit:
+        """Re-train, with code that shares nothing with any formulation. The learner must be defined on ``records``."""
+
+    @abstractmethod
+    def training_loss(self, problem: RecourseProblem, records: Records, parameters: Parameters) -> float:
+        """The weighted loss on ``records`` without the penalty, as in the learner's objective."""
+
+    def undefined(self, problem: RecourseProblem, records: Records) -> str | None:
+        """Why the learner has no well-defined optimum on ``records``, or None."""
+        return None
+
+    def risk(self, spec: LearnerSpec, d: int) -> RegularizedRisk | None:
+        """The optimality system, where the learner is a regularised empirical risk."""
+        return None
+
+    def examples(self) -> Sequence[WorkedExample]:
+        """Small problems of this learner with known optimum, for the conformance suite."""
+        return ()
+
+
+class Exactness(StrEnum):
+    """How the program's optimum relates to the problem's."""
+
+    EXACT = "exact"
+    RELAXATION = "relaxation"
+    RESTRICTION = "restriction"
+
+
+class Program(ABC):
+    """A single-level program, ready to run."""
+
+    @abstractmethod
+    def run(self, request: Request) -> Claim:
+        """Solve it within the request's limits and say what came out."""
+
+
+@dataclass(frozen=True)
+class DirectProgram(Program):
+    """A program whose solution is computed rather than searched by a solver."""
+
+    compute: Callable[[Request], Claim]
+
+    def run(self, request: Request) -> Claim:
+        return self.compute(request)
+
+
+@dataclass(frozen=True)
+class PyomoProgram(Program):
+    """A Pyomo model with its way back to moves.
+
+    ``read`` turns variable values (by Pyomo name) into moves and parameters. ``meanings`` explains every variable and
+    row by name; ``bounds`` keeps each big-M with the reason that proves it. ``start`` gives variable values for moves.
+    """
+
+    model: ConcreteModel
+    read: Callable[[], tuple[tuple[Move, ...], Parameters]]
+    start: Callable[[Sequence[Move]], Mapping[str, float]]
+    meanings: Mapping[str, str]
+    bounds: Mapping[str, ProvedBound]
+
+    def objective_value(self) -> float:
+        """The objective at the variables' present values."""
+        from pyomo.environ import Objective, value
+
+        return float(value(next(self.model.component_data_objects(Objective, active=True))))
+
+    def run(self, request: Request) -> Claim:
+        from oar_opt.solvers import run_pyomo
+
+        return run_pyomo(self, request)
+
+
+class Formulation(ABC):
+    """One statement of the single-level problem; its module's docstring is its page."""
+
+    name: ClassVar[str]
+    exactness: ClassVar[Exactness] = Exactness.EXACT
+    rank: ClassVar[int] = 100
+    """Order in which ``auto`` tries formulations that apply: the lowest first."""
+    exportable: ClassVar[bool] = False
+    """Whether ``build`` returns a :class:`PyomoProgram`."""
+
+    @abstractmethod
+    def accepts(self, problem: RecourseProblem) -> str | None:
+        """None where the formulation applies, else the reason why it does not."""
+
+    @abstractmethod
+    def build(self, problem: RecourseProblem) -> Program:
+        """The program for a problem that :meth:`accepts` accepts."""
+
+    def examples(self) -> Sequence[WorkedExample]:
+        """Small problems with known optimum, for the conformance suite."""
+        return ()
+
+
+class Heuristic(ABC):
+    """A fixed rule that proposes moves; they are evaluated with the real learner."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def accepts(self, problem: RecourseProblem) -> str | None:
+        """None where the rule applies, else the reason why it does not."""
+
+    @abstractmethod
+    def propose(self, problem: RecourseProblem, *, seed: int = 0, time_limit: float = 1.0) -> tuple[Move, ...]:
+        """Moves that obey every rule of the instance; seconds for ``time_limit``."""

@@ -1,0 +1,98 @@
+"""Finds learners, formulations and heuristics: one file each in their folder, plus other packages' entry points.
+
+Another package adds its own by an entry point in the group ``oar_opt.learners``, ``oar_opt.formulations`` or
+``oar_opt.heuristics`` whose value is the class.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from functools import cache
+from importlib.metadata import entry_points
+from types import MappingProxyType, ModuleType
+from typing import TypeVar
+
+from oar_opt.contracts import Formulation, Heuristic, Learner
+from oar_opt.errors import OarError, UnsupportedError
+from oar_opt.problem import RecourseProblem
+
+Addition = TypeVar("Addition", Learner, Formulation, Heuristic)
+
+
+@cache
+def learners() -> MappingProxyType[str, Learner]:
+    """Every learner by its kind."""
+    _check_ownership()
+    return MappingProxyType({item.kind: item for item in _discover("formulations.learners", Learner, "learners")})
+
+
+@cache
+def formulations() -> MappingProxyType[str, Formulation]:
+    """Every formulation by its name, those that ``auto`` prefers first."""
+    _check_ownership()
+    found = _discover("formulations.single_level", Formulation, "formulations")
+    return MappingProxyType({item.name: item for item in sorted(found, key=lambda item: (item.rank, item.name))})
+
+
+@cache
+def heuristics() -> MappingProxyType[str, Heuristic]:
+    """Every heuristic by its name."""
+    return MappingProxyType({item.name: item for item in _discover("oar_opt.heuristics", Heuristic, "heuristics")})
+
+
+def learner_of(problem: RecourseProblem) -> Learner:
+    """The learner that a problem names; an error where no file provides it yet."""
+    missing = missing_learner(problem)
+    if missing:
+        raise UnsupportedError(missing)
+    return learners()[problem.learner.kind]
+
+
+def missing_learner(problem: RecourseProblem) -> str | None:
+    """Why the problem's learner cannot be re-trained here, or None."""
+    kind = problem.learner.kind
+    if kind in learners():
+        return None
+    return f"learner '{kind}' cannot be re-trained here yet (there are: {', '.join(sorted(learners()))})"
+
+
+def page(item: Learner | Formulation | Heuristic) -> str:
+    """The docstring of the module that defines an addition."""
+    return inspect.getdoc(importlib.import_module(type(item).__module__)) or ""
+
+
+def summary(item: Learner | Formulation | Heuristic) -> str:
+    """The first line of the page."""
+    return page(item).split("\n", 1)[0].rstrip(".")
+
+
+def _discover(package: str, base: type[Addition], group: str) -> list[Addition]:
+    folder = importlib.import_module(package)
+    modules = [
+        importlib.import_module(f"{package}.{entry.name}")
+        for entry in sorted(pkgutil.iter_modules(folder.__path__), key=lambda entry: entry.name)
+    ]
+    classes = [cls for module in modules for cls in _own_classes(module, base)]
+    classes += [point.load() for point in sorted(entry_points(group=f"oar_opt.{group}"), key=lambda point: point.name)]
+    return [cls() for cls in classes]
+
+
+def _own_classes(module: ModuleType, base: type[Addition]) -> list[type[Addition]]:
+    return [
+        member
+        for _, member in inspect.getmembers(module, inspect.isclass)
+        if issubclass(member, base) and member.__module__ == module.__name__ and not inspect.isabstract(member)
+    ]
+
+
+def _check_ownership() -> None:
+    """Another project on the package index also installs a package called ``formulations``."""
+    import formulations
+
+    if getattr(formulations, "OWNER", None) != "oar_opt":
+        raise OarError(
+            f"the installed package 'formulations' ({formulations.__file__}) is not oar_opt's: "
+            "run 'pip uninstall formulations' and reinstall oar_opt"
+        )

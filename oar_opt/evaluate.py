@@ -1,0 +1,259 @@
+"""What moves achieve: re-train the learner on the changed records and measure what the instance asks for.
+
+This is the ground truth that every claim is held against. It knows the learner's ``fit`` and the instance, and nothing
+of formulations, bounds or solvers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from math import inf, prod
+
+import numpy as np
+
+from oar_opt.contracts import Fit
+from oar_opt.discovery import learner_of
+from oar_opt.parameters import LinearParameters, Parameters
+from oar_opt.problem import (
+    GoalKind,
+    Move,
+    Option,
+    OptionKind,
+    Position,
+    Query,
+    RecourseProblem,
+    Records,
+    Vector,
+    moves_from_choice,
+)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The outcome of moves under the re-trained learner.
+
+    ``objective`` is the goal's value (margin, cost, members or helped queries). ``broken`` lists, in words, what the
+    instance demands of the learner and these moves do not give; the moves are an answer only where it is empty.
+    """
+
+    problem: RecourseProblem
+    moves: tuple[Move, ...]
+    records: Records
+    fit: Fit
+    parameters: Parameters
+    margins: tuple[float, ...]
+    guard_margins: tuple[float, ...]
+    loss_increase: float | None
+    broken: tuple[str, ...]
+
+    @cached_property
+    def objective(self) -> float:
+        return goal_value(self.problem, self.moves, self.margins)
+
+    @property
+    def helped(self) -> tuple[bool, ...]:
+        return helped(self.problem, self.margins)
+
+    def beats(self, other: Evaluation | None) -> bool:
+        """Whether this is an answer and better than ``other`` (None: no answer yet)."""
+        if self.broken:
+            return False
+        if other is None or other.broken:
+            return True
+        sign = 1 if self.problem.goal.maximises else -1
+        return sign * self.objective > sign * other.objective
+
+
+def helped(problem: RecourseProblem, margins: Sequence[float]) -> tuple[bool, ...]:
+    """Whether each query reaches its required margin (without one: is decided as wanted)."""
+    tolerance = problem.tolerances.feasibility
+    return tuple(
+        margin > 0 if query.required is None else margin >= query.required - tolerance
+        for query, margin in zip(problem.queries, margins, strict=True)
+    )
+
+
+def goal_value(problem: RecourseProblem, moves: Sequence[Move], margins: Sequence[float]) -> float:
+    """The objective of moves that give the queries these margins."""
+    match problem.goal:
+        case GoalKind.MAX_MARGIN:
+            return min(margins)
+        case GoalKind.MIN_COST:
+            return float(sum(move.cost for move in moves))
+        case GoalKind.MIN_MEMBERS:
+            return float(len(moves))
+        case GoalKind.MAX_HELPED:
+            return float(sum(helped(problem, margins)))
+
+
+class UndefinedLearner(Exception):
+    """These moves leave the learner without a well-defined optimum; they are forbidden."""
+
+
+def evaluate(problem: RecourseProblem, moves: Iterable[Move]) -> Evaluation:
+    """Re-train on the moved records and measure; raises :class:`UndefinedLearner` where there is nothing to train."""
+    moves = tuple(sorted(moves, key=lambda move: move.record))
+    learner = learner_of(problem)
+    records = problem.apply(moves)
+    undefined = learner.undefined(problem, records)
+    if undefined:
+        raise UndefinedLearner(undefined)
+    fit = learner.fit(problem, records)
+    parameters = _take_position(problem, moves, fit)
+    increase = None
+    if problem.max_loss_increase is not None:
+        present = _present(problem)
+        before = learner.training_loss(problem, problem.records, present.parameters)
+        increase = learner.training_loss(problem, problem.records, parameters) - before
+    margins = tuple(parameters.margin(query) for query in problem.queries)
+    guards = tuple(parameters.margin(guard) for guard in problem.guards)
+    broken = _unmet(problem, margins, guards)
+    if problem.max_loss_increase is not None and increase is not None:
+        over = increase - problem.max_loss_increase
+        if over > problem.tolerances.feasibility:
+            broken.append(f"the training loss rises by {increase:.6g}, more than {problem.max_loss_increase:.6g}")
+    if problem.position is Position.UNIQUE and fit.intercepts is not None:
+        low, high = fit.intercepts
+        broken.append(
+            f"the learner's optimum is not unique here (any intercept from {low:.6g} to {high:.6g}): "
+            "state the position 'optimistic' or 'pessimistic'"
+        )
+    return Evaluation(problem, moves, records, fit, parameters, margins, guards, increase, tuple(broken))
+
+
+def evaluate_present(problem: RecourseProblem) -> Evaluation | None:
+    """The outcome before anyone acts, or None where the learner is undefined even then."""
+    try:
+        return evaluate(problem, ())
+    except UndefinedLearner:
+        return None
+
+
+def _present(problem: RecourseProblem) -> Fit:
+    learner = learner_of(problem)
+    undefined = learner.undefined(problem, problem.records)
+    if undefined:
+        raise UndefinedLearner(undefined)
+    return learner.fit(problem, problem.records)
+
+
+def _unmet(problem: RecourseProblem, margins: Sequence[float], guards: Sequence[float]) -> list[str]:
+    tolerance, unmet = problem.tolerances.feasibility, []
+    if problem.goal in (GoalKind.MIN_COST, GoalKind.MIN_MEMBERS):
+        for query, margin in zip(problem.queries, margins, strict=True):
+            if query.required is not None and margin < query.required - tolerance:
+                unmet.append(f"query '{query.name}' has the margin {margin:.6g}, less than {query.required:.6g}")
+    for guard, margin in zip(problem.guards, guards, strict=True):
+        if margin < (guard.required or 0.0) - tolerance:
+            unmet.append(f"guard '{guard.name}' has the margin {margin:.6g}, less than {guard.required or 0.0:.6g}")
+    return unmet
+
+
+# -- ties -------------------------------------------------------------------------------------------------------------
+
+
+def _take_position(problem: RecourseProblem, moves: tuple[Move, ...], fit: Fit) -> Parameters:
+    """The optimum that the instance's position names, where a whole interval of intercepts is optimal.
+
+    Every margin is linear in the intercept, so what the goal makes of it changes only where two margins cross or one
+    reaches a required value; those points, the ends and the midpoints between them are all that need be looked at. A tie
+    under ``unique`` is reported by :func:`evaluate`; the pessimistic point then stands for it.
+    """
+    if fit.intercepts is None or not isinstance(fit.parameters, LinearParameters):
+        return fit.parameters
+    w = fit.parameters.w
+    candidates = [LinearParameters(w, b) for b in _turning_points(problem, w, fit.intercepts)]
+
+    def worth(parameters: LinearParameters) -> tuple[bool, float]:
+        margins = [parameters.margin(query) for query in problem.queries]
+        guards = [parameters.margin(guard) for guard in problem.guards]
+        sign = 1 if problem.goal.maximises else -1
+        met = not _unmet(problem, margins, guards)
+        return met, sign * goal_value(problem, moves, margins) if met else min([*margins, *guards])
+
+    return (max if problem.position is Position.OPTIMISTIC else min)(candidates, key=worth)
+
+
+def _turning_points(problem: RecourseProblem, w: tuple[float, ...], ends: tuple[float, float]) -> list[float]:
+    low, high = ends
+    subjects = (*problem.queries, *problem.guards)
+    at_zero = LinearParameters(w, 0.0)
+    lines = [(at_zero.margin(subject), subject.target) for subject in subjects]
+    points = [low, high]
+    for (m1, t1), (m2, t2) in combinations(lines, 2):
+        if t1 != t2:
+            points.append((m2 - m1) / (t1 - t2))
+    for subject, (m, t) in zip(subjects, lines, strict=True):
+        points.append(((subject.required or 0.0) - m) / t)
+    inside = sorted({b for b in points if low <= b <= high})
+    return sorted({*inside, *(0.5 * (a + b) for a, b in zip(inside, inside[1:], strict=False))})
+
+
+# -- menus ------------------------------------------------------------------------------------------------------------
+
+
+def count_choices(problem: RecourseProblem) -> int:
+    """How many choices of one option per member obey the caps on members; a total budget may leave fewer."""
+    others = [len(problem.admissible_options(member)) - 1 for member in problem.collective.members]
+    cap = problem.collective.budget.members
+    if cap is None or cap >= len(others):
+        return prod(count + 1 for count in others)
+    by_size = [1] + [0] * cap
+    for count in others:
+        for size in range(cap, 0, -1):
+            by_size[size] += by_size[size - 1] * count
+    return sum(by_size)
+
+
+def choices(problem: RecourseProblem) -> Iterator[tuple[Option, ...]]:
+    """Every choice of one option per member that obeys the budgets, in a fixed order, all staying first."""
+    menus = [problem.admissible_options(member) for member in problem.collective.members]
+    budget = problem.collective.budget
+    total = inf if budget.total is None else budget.total * (1 + 1e-12) + 1e-12
+    cap = len(menus) if budget.members is None else budget.members
+
+    def extend(chosen: tuple[Option, ...], cost: float, acting: int) -> Iterator[tuple[Option, ...]]:
+        if len(chosen) == len(menus):
+            yield chosen
+            return
+        for option in menus[len(chosen)]:
+            acts = option.kind is not OptionKind.STAY
+            if cost + option.cost <= total and acting + acts <= cap:
+                yield from extend((*chosen, option), cost + option.cost, acting + acts)
+
+    return extend((), 0.0, 0)
+
+
+@dataclass(frozen=True)
+class Enumeration:
+    """All admissible choices, re-trained one by one. ``best`` is None where none is an answer (or none defined)."""
+
+    best: Evaluation | None
+    tried: int
+    undefined: int
+    complete: bool
+
+
+def enumerate_choices(problem: RecourseProblem, stop: object = None) -> Enumeration:
+    """Re-train for every admissible choice. ``stop``: a callable asked before each one; true ends it early."""
+    best, tried, undefined = None, 0, 0
+    for choice in choices(problem):
+        if callable(stop) and stop():
+            return Enumeration(best, tried, undefined, False)
+        tried += 1
+        try:
+            outcome = evaluate(problem, moves_from_choice(problem, choice))
+        except UndefinedLearner:
+            undefined += 1
+            continue
+        if outcome.beats(best):
+            best = outcome
+    return Enumeration(best, tried, undefined, True)
+
+
+def query_vector(query: Query) -> Vector:
+    """A query's features as an array, ``(d,)``."""
+    return np.array(query.x)

@@ -1,0 +1,121 @@
+"""Writes a formulation's program as a file for other solvers, with a map of its names.
+
+Formats: ``lp`` (CPLEX LP) and ``mps`` (free MPS). Beside ``FILE`` comes ``FILE.map.json``: what every column and row means
+and which proof each big-M has. The file is read back at once and its size and optimum-free data compared, since other
+people's writers and readers have lost rows and constants without a word.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from oar_opt.contracts import PyomoProgram
+from oar_opt.errors import InputError, SolverError, UnsupportedError
+from oar_opt.problem import RecourseProblem
+from oar_opt.pipeline import choose
+
+FORMATS = {"lp": "CPLEX LP", "mps": "free MPS"}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The written files, the formulation and the program's size."""
+
+    path: Path
+    map_path: Path
+    formulation: str
+    rows: int
+    columns: int
+
+
+def export(problem: RecourseProblem, path: Path, *, formulation: str = "auto", form: str = "mps") -> Exported:
+    """Write the program of ``formulation`` for ``problem`` to ``path``.
+
+    Raises
+    ------
+    InputError : unknown format, or a folder that does not exist.
+    UnsupportedError : the formulation does not apply, or is no program that a file can hold.
+    """
+    if form not in FORMATS:
+        raise InputError("--format", f"'{form}' is unknown", f"there are: {', '.join(FORMATS)}")
+    chosen = _exportable(problem, formulation)
+    program = chosen.build(problem)
+    if not isinstance(program, PyomoProgram):
+        raise UnsupportedError(f"formulation '{chosen.name}' is computed directly; there is no program to write")
+    symbols = _write(program, path, form)
+    rows, columns = _read_back(path, program)
+    map_path = path.with_name(path.name + ".map.json")
+    document = _map(problem, program, chosen.name, symbols)
+    map_path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return Exported(path, map_path, chosen.name, rows, columns)
+
+
+def _exportable(problem: RecourseProblem, formulation: str) -> Any:
+    if formulation != "auto":
+        return choose(problem, formulation)[0]
+    from oar_opt.discovery import formulations
+
+    reasons = []
+    for candidate in formulations().values():
+        reason = candidate.accepts(problem) if candidate.exportable else "is computed directly; nothing to write"
+        if reason is None:
+            return candidate
+        reasons.append(f"{candidate.name}: {reason}")
+    raise UnsupportedError("no formulation of this instance can be written to a file:\n  " + "\n  ".join(reasons))
+
+
+def _write(program: PyomoProgram, path: Path, form: str) -> dict[str, str]:
+    """Write the file; returns symbol in the file -> component in the model."""
+    if not path.parent.is_dir():
+        raise InputError(str(path), "lies in a folder that does not exist", "create the folder first")
+    try:
+        _, identity = program.model.write(str(path), format=form, io_options={"symbolic_solver_labels": True})
+    except OSError as failure:
+        raise InputError(str(path), f"cannot be written: {failure.strerror}") from failure
+    by_symbol = program.model.solutions.symbol_map[identity].bySymbol
+    return {symbol: component.name for symbol, component in by_symbol.items()}
+
+
+def _read_back(path: Path, program: PyomoProgram) -> tuple[int, int]:
+    """Read the file with HiGHS and compare its size with the model's."""
+    from pyomo.environ import Constraint
+
+    from oar_opt.solvers.highs import quiet_highs
+
+    reader = quiet_highs()
+    reader.readModel(str(path))
+    rows = sum(1 for _ in program.model.component_data_objects(Constraint, active=True))
+    if reader.getNumRow() != rows:
+        raise SolverError(f"{path} was read back with {reader.getNumRow()} rows, and the program has {rows}")
+    return reader.getNumRow(), reader.getNumCol()
+
+
+def _map(
+    problem: RecourseProblem, program: PyomoProgram, formulation: str, symbols: dict[str, str]
+) -> dict[str, Any]:
+    def meaning(component: str) -> str:
+        exact = program.meanings.get(component)
+        prefix = component.rsplit(".", 1)[0]
+        return exact or program.meanings.get(prefix, "")
+
+    names = {
+        symbol: {"component": component, "meaning": meaning(component)} for symbol, component in sorted(symbols.items())
+    }
+    bounds = {
+        name: {
+            "lower": bound.lower if bound.is_finite else None,
+            "upper": bound.upper if bound.is_finite else None,
+            "reason": bound.words,
+        }
+        for name, bound in program.bounds.items()
+    }
+    return {
+        "instance": problem.name,
+        "instance_sha256": problem.sha256,
+        "formulation": formulation,
+        "names": names,
+        "proved_bounds": bounds,
+    }

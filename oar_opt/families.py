@@ -1,0 +1,493 @@
+"""Makes the shipped instances, each from public data or a stated seed: ``python -m oar_opt.families FOLDER``.
+
+An instance's text is a function of this file alone, so a test can make it again and compare. Invented data say so in their
+provenance. Standardised means: mean 0 and standard deviation 1 over the instance's own records, rounded to 6 decimals.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oar_opt.instance_file import instance_text, parse_instance
+from oar_opt.problem import Matrix, Vector
+
+Document = dict[str, Any]
+SKLEARN = {"source": "scikit-learn", "licence": "BSD-3-Clause"}
+INVENTED = {"source": "invented data from a seeded generator", "licence": "CC0-1.0"}
+
+
+def shipped_documents() -> dict[str, Document]:
+    """Every shipped instance's document by its name."""
+    documents = [make() for make in MAKERS]
+    return {document["name"]: {"format": "oar-instance", "version": 1, **document} for document in documents}
+
+
+def write(folder: Path) -> None:
+    """Write every shipped instance into ``folder``."""
+    for name, document in shipped_documents().items():
+        (folder / f"{name}.json").write_text(instance_text(parse_instance(document)), encoding="utf-8")
+
+
+# -- building blocks ------------------------------------------------------------------------------------------------------
+
+
+def _rounded(array: Any) -> Any:
+    return np.round(array, 6).tolist()
+
+
+def _standardised(X: Matrix) -> Matrix:
+    deviation = X.std(axis=0)
+    result: Matrix = np.round((X - X.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0), 6)
+    return result
+
+
+def _sklearn(name: str) -> tuple[Matrix, Vector, list[str]]:
+    from sklearn import datasets
+
+    data = getattr(datasets, f"load_{name}")()
+    return data.data, data.target, [str(feature) for feature in data.feature_names]
+
+
+def _slug(names: list[str]) -> list[str]:
+    return [name.replace(" (cm)", "").replace("/", "_per_").replace(" ", "_") for name in names]
+
+
+def _towards(X: Matrix, i: int, goal: Vector, shares: tuple[float, ...], costs: tuple[float, ...]) -> list[Document]:
+    """Menu options that move record ``i`` a share of the way to ``goal``."""
+    return [
+        {"x": _rounded(X[i] + share * (goal - X[i])), "cost": cost} for share, cost in zip(shares, costs, strict=True)
+    ]
+
+
+def _nearest(X: Matrix, allowed: Vector, x: Vector, k: int) -> list[int]:
+    candidates = np.flatnonzero(allowed)
+    order = np.argsort(((X[candidates] - x) ** 2).sum(axis=1), kind="stable")
+    return sorted(int(i) for i in candidates[order[:k]])
+
+
+# -- nearest centroid on Iris -----------------------------------------------------------------------------------------------
+
+
+def _iris(name: str, title: str, norm: str, radius: float, helpers: int, query: int, target: int) -> Document:
+    """Leave one flower out as the query; the members are the records of both classes nearest to it."""
+    X, y, names = _sklearn("iris")
+    labels = ["setosa", "versicolor", "virginica"]
+    kept = np.arange(len(y)) != query
+    own = int(y[query])
+    members = _nearest(X[kept], np.isin(y[kept], [own, target]), X[query], helpers)
+    return {
+        "name": name,
+        "title": title,
+        "provenance": {
+            **SKLEARN,
+            "notes": "our re-specification of the Iris experiment; raw centimetres; the query is scikit-learn's record "
+            f"{query}, left out of the records; members are the {helpers} records of {labels[own]} and {labels[target]} "
+            "nearest to it",
+        },
+        "features": [{"name": feature} for feature in _slug(names)],
+        "records": {"X": X[kept].tolist(), "y": [labels[c] for c in y[kept]]},
+        "classes": labels,
+        "learner": {"kind": "nearest_centroid"},
+        "collective": {
+            "members": members,
+            "actions": [{"kind": "features", "norm": norm, "radius": radius}],
+            "cost": norm,
+        },
+        "queries": [{"name": f"flower-{query}", "x": X[query].tolist(), "target": labels[target], "required": 0.001}],
+        "goal": {"kind": "max_margin"},
+    }
+
+
+def iris_small_radius() -> Document:
+    return _iris("iris-centroid-l2-r05-k10", "Iris: 10 helpers within half a centimetre", "l2", 0.5, 10, 70, 2)
+
+
+def iris_large_collective() -> Document:
+    return _iris("iris-centroid-l2-r05-k46", "Iris: 46 helpers within half a centimetre", "l2", 0.5, 46, 70, 2)
+
+
+def iris_large_radius() -> Document:
+    return _iris("iris-centroid-l2-r10-k46", "Iris: 46 helpers within one centimetre", "l2", 1.0, 46, 106, 2)
+
+
+def iris_boxes() -> Document:
+    """One feature is fixed, one may only grow, and every length stays within what the species shows."""
+    document = _iris("iris-centroid-linf-rules", "Iris: boxes, a fixed and a one-way feature", "linf", 0.3, 40, 83, 1)
+    rules: list[Document] = [
+        {"lower": 4.3, "upper": 7.9},
+        {"direction": "fixed"},
+        {"direction": "increase", "upper": 6.9},
+        {"lower": 0.1, "upper": 2.5},
+    ]
+    document["features"] = [{**feature, **rule} for feature, rule in zip(document["features"], rules, strict=True)]
+    return document
+
+
+# -- menus on scikit-learn's data ---------------------------------------------------------------------------------------------
+
+
+def breast_cancer_svm() -> Document:
+    X, y, names = _sklearn("breast_cancer")
+    columns = [0, 1, 4, 5, 8]
+    rows = np.arange(0, 120)
+    Z, labels = _standardised(X[rows][:, columns]), y[rows]
+    query = Z[labels == 0].mean(axis=0) * 0.35
+    members = _nearest(Z, labels == 0, query, 6)
+    goal = Z[labels == 1].mean(axis=0)
+    return {
+        "name": "breast-cancer-svm-menus",
+        "title": "Breast cancer: six re-measured records, support vector machine",
+        "provenance": {**SKLEARN, "notes": "first 120 records, columns 0, 1, 4, 5, 8, standardised; the query is a point "
+                       "between the malignant mean and the origin; menus re-measure a record part of the way to the benign mean"},
+        "features": [{"name": name} for name in _slug([names[c] for c in columns])],
+        "records": {"X": Z.tolist(), "y": ["malignant" if c == 0 else "benign" for c in labels]},
+        "classes": ["malignant", "benign"],
+        "learner": {"kind": "svm", "C": 0.1, "intercept": "penalized"},
+        "collective": {
+            "members": members,
+            "menus": {str(i): _towards(Z, i, goal, (0.25, 0.5, 0.75), (1.0, 2.0, 3.0)) for i in members},
+            "budget": {"total": 9.0},
+        },
+        "queries": [{"name": "patient", "x": _rounded(query), "target": "benign", "required": 0.05}],
+        "goal": {"kind": "max_margin"},
+    }
+
+
+def breast_cancer_ridge() -> Document:
+    X, y, names = _sklearn("breast_cancer")
+    columns = [0, 1, 4, 5, 8, 9, 20, 21]
+    rows = np.arange(0, 200)
+    Z, labels = _standardised(X[rows][:, columns]), y[rows]
+    draw = np.random.default_rng(7)
+    query = _rounded(Z[labels == 0].mean(axis=0) * 0.4)
+    members = _nearest(Z, labels == 0, np.array(query), 10)
+    menus = {
+        str(i): [{"x": _rounded(Z[i] + draw.normal(scale=0.6, size=len(columns))), "cost": 1.0} for _ in range(3)]
+        for i in members
+    }
+    return {
+        "name": "breast-cancer-ridge-menus",
+        "title": "Breast cancer: ten members, three alternatives each, ridge classification",
+        "provenance": {**SKLEARN, "seed": 7, "notes": "first 200 records, eight columns, standardised; alternatives drawn "
+                       "around each member's record"},
+        "features": [{"name": name} for name in _slug([names[c] for c in columns])],
+        "records": {"X": Z.tolist(), "y": ["malignant" if c == 0 else "benign" for c in labels]},
+        "classes": ["malignant", "benign"],
+        "learner": {"kind": "ridge", "alpha": 1.0, "intercept": "free"},
+        "collective": {"members": members, "menus": menus, "budget": {"members": 6}},
+        "queries": [{"name": "patient", "x": query, "target": "benign", "required": 0.05}],
+        "goal": {"kind": "max_margin"},
+    }
+
+
+def wine_svm() -> Document:
+    X, y, names = _sklearn("wine")
+    columns = [0, 6, 9, 12]
+    kept = y < 2
+    Z, labels = _standardised(X[kept][:, columns]), y[kept]
+    query = _rounded(0.5 * (Z[labels == 0].mean(axis=0) + Z[labels == 1].mean(axis=0)) + np.array([0.3, 0.2, 0.2, 0.2]))
+    members = _nearest(Z, labels == 0, np.array(query), 7)
+    goal = Z[labels == 1].mean(axis=0)
+    return {
+        "name": "wine-svm-cheapest",
+        "title": "Wine: the cheapest change that reassigns a bottle",
+        "provenance": {**SKLEARN, "notes": "cultivars 0 and 1, columns 0, 6, 9, 12, standardised; the query lies between them"},
+        "features": [{"name": name} for name in _slug([names[c] for c in columns])],
+        "records": {"X": Z.tolist(), "y": [f"cultivar-{c}" for c in labels]},
+        "classes": ["cultivar-0", "cultivar-1"],
+        "learner": {"kind": "svm", "C": 1.0, "intercept": "free"},
+        "collective": {
+            "members": members,
+            "actions": [{"kind": "withhold", "cost": 2.5}],
+            "menus": {str(i): _towards(Z, i, goal, (0.3, 0.6), (1.0, 1.8)) for i in members},
+        },
+        "queries": [{"name": "bottle", "x": query, "target": "cultivar-1", "required": 0.02}],
+        "goal": {"kind": "min_cost"},
+    }
+
+
+def wine_ridge() -> Document:
+    X, y, names = _sklearn("wine")
+    columns = [0, 1, 2, 6, 9, 12]
+    kept = y < 2
+    Z, labels = _standardised(X[kept][:, columns]), y[kept]
+    query = _rounded(0.5 * (Z[labels == 0].mean(axis=0) + Z[labels == 1].mean(axis=0)))
+    members = _nearest(Z, labels == 0, np.array(query), 12)
+    return {
+        "name": "wine-ridge-fewest",
+        "title": "Wine: the fewest growers who must report another cultivar or withhold",
+        "provenance": {**SKLEARN, "notes": "cultivars 0 and 1, six columns, standardised"},
+        "features": [{"name": name} for name in _slug([names[c] for c in columns])],
+        "records": {"X": Z.tolist(), "y": [f"cultivar-{c}" for c in labels]},
+        "classes": ["cultivar-0", "cultivar-1"],
+        "learner": {"kind": "ridge", "alpha": 1.0, "intercept": "penalized"},
+        "collective": {
+            "members": members,
+            "actions": [{"kind": "labels", "to": ["cultivar-1"]}, {"kind": "withhold", "cost": 1.0}],
+        },
+        "queries": [{"name": "bottle", "x": query, "target": "cultivar-1", "required": 0.05}],
+        "goal": {"kind": "min_members"},
+    }
+
+
+def iris_label_flips() -> Document:
+    X, y, names = _sklearn("iris")
+    rows = np.concatenate([np.arange(50, 60), np.arange(100, 110)])
+    Z, labels = _standardised(X[rows]), y[rows]
+    query = _rounded(np.array([0.25, -0.1, 0.3, 0.2]))
+    return {
+        "name": "iris-svm-label-flips",
+        "title": "Iris: at most two of twenty records report the other species",
+        "provenance": {**SKLEARN, "notes": "ten versicolor and ten virginica, standardised; every record may flip its label"},
+        "features": [{"name": name} for name in _slug(names)],
+        "records": {"X": Z.tolist(), "y": ["versicolor" if c == 1 else "virginica" for c in labels]},
+        "classes": ["versicolor", "virginica"],
+        "learner": {"kind": "svm", "C": 1.0, "intercept": "penalized"},
+        "collective": {
+            "members": list(range(20)),
+            "actions": [{"kind": "labels", "to": ["versicolor", "virginica"]}],
+            "budget": {"members": 2},
+        },
+        "queries": [{"name": "flower", "x": query, "target": "versicolor", "required": 0.01}],
+        "goal": {"kind": "max_margin"},
+    }
+
+
+def diabetes_regression() -> Document:
+    X, y, names = _sklearn("diabetes")
+    rows = np.arange(0, 150)
+    columns = [2, 3, 8, 9]
+    Z = _standardised(X[rows][:, columns])
+    target = np.round((y[rows] - y[rows].mean()) / y[rows].std(), 6)
+    members = [int(i) for i in np.argsort(-target, kind="stable")[:8]]
+    return {
+        "name": "diabetes-ridge-regression",
+        "title": "Diabetes: lower a predicted progression by corrected measurements",
+        "provenance": {**SKLEARN, "notes": "first 150 records, columns 2, 3, 8, 9; features and target standardised; the "
+                       "eight highest targets may be corrected downwards"},
+        "features": [{"name": names[c]} for c in columns],
+        "records": {"X": Z.tolist(), "y": target.tolist()},
+        "learner": {"kind": "ridge", "alpha": 2.0, "intercept": "free"},
+        "collective": {
+            "members": members,
+            "menus": {
+                str(i): [
+                    {"y": round(float(target[i]) - step, 6), "cost": cost} for step, cost in ((0.5, 1.0), (1.0, 1.7))
+                ]
+                for i in members
+            },
+        },
+        "queries": [
+            {"name": "patient", "x": [0.8, 0.5, 0.6, 0.4], "sense": "<=", "threshold": 0.6, "required": 0.05}
+        ],
+        "goal": {"kind": "min_cost"},
+    }
+
+
+# -- stories with invented data -----------------------------------------------------------------------------------------------
+
+
+def school() -> Document:
+    """Two neighbourhoods compete for places; families north of the river report what they could arrange together."""
+    draw = np.random.default_rng(11)
+    n = 60
+    north = np.arange(n) < n // 2
+    commute = np.where(north, draw.normal(11, 2.5, n), draw.normal(5, 2, n)).clip(0.5, 20)
+    hours = draw.integers(0, 13, n).astype(float)
+    siblings = draw.integers(0, 3, n).astype(float)
+    score = 9 - commute + 0.25 * hours + 1.2 * siblings + draw.normal(0, 1.5, n)
+    X = np.round(np.column_stack([commute, hours, siblings]), 1)
+    y = ["place" if value > 0 else "waiting" for value in score]
+    x_q = [9.5, 6.0, 0.0]
+    waiting_north = north & (np.array(y) == "waiting")
+    members = _nearest(X, waiting_north, np.array(x_q), 5)
+
+    def options(i: int) -> list[Document]:
+        commute_km, afternoon_h, sibling_count = (float(value) for value in X[i])
+        bus = round(max(0.5, commute_km - 4.0), 1)
+        more = min(20.0, afternoon_h + 6.0)
+        return [
+            {"x": [bus, afternoon_h, sibling_count], "cost": 2.0},
+            {"x": [commute_km, more, sibling_count], "cost": 1.0},
+            {"x": [bus, more, sibling_count], "cost": 3.0},
+            {"weight": 0.0, "cost": 1.5},
+        ]
+
+    return {
+        "name": "school-two-neighbourhoods",
+        "title": "School places: families of one neighbourhood act for a neighbour",
+        "provenance": {
+            **INVENTED,
+            "seed": 11,
+            "protected": ["siblings"],
+            "notes": "a fictional admission model re-trained on families' records; a shared bus shortens the commute, joining "
+            "the afternoon programme adds hours, and an application can be withdrawn",
+        },
+        "features": [
+            {"name": "commute_km", "lower": 0, "upper": 40, "direction": "decrease", "scale": 5.0},
+            {"name": "afternoon_h", "lower": 0, "upper": 20, "direction": "increase", "scale": 5.0},
+            {"name": "siblings", "type": "integer", "lower": 0, "direction": "fixed"},
+        ],
+        "records": {"X": X.tolist(), "y": y},
+        "classes": ["waiting", "place"],
+        "learner": {"kind": "svm", "C": 0.5, "intercept": "penalized"},
+        "collective": {
+            "members": members,
+            "menus": {str(i): options(i) for i in members},
+            "budget": {"each": 3.0, "total": 8.0},
+        },
+        "queries": [{"name": "neighbour", "x": x_q, "target": "place", "required": 0.01}],
+        "goal": {"kind": "max_margin"},
+    }
+
+
+def loan_strike() -> Document:
+    """Customers withdraw their records from a lender's training data until an applicant is approved."""
+    draw = np.random.default_rng(23)
+    n = 80
+    income, debt, years = draw.normal(0, 1, n), draw.normal(0, 1, n), draw.normal(0, 1, n)
+    score = 0.9 * income - 1.1 * debt + 0.4 * years + draw.normal(0, 0.7, n)
+    X = np.round(np.column_stack([income, debt, years]), 3)
+    y = ["approved" if value > 0 else "refused" for value in score]
+    x_q = [0.1, 0.25, 0.0]
+    members = _nearest(X, np.array(y) == "refused", np.array(x_q), 12)
+    return {
+        "name": "loan-data-strike",
+        "title": "Loans: the smallest data strike that gets an applicant approved",
+        "provenance": {**INVENTED, "seed": 23, "notes": "standardised income, debt and years of employment of fictional customers"},
+        "features": [{"name": "income"}, {"name": "debt"}, {"name": "employment_years"}],
+        "records": {"X": X.tolist(), "y": y},
+        "classes": ["refused", "approved"],
+        "learner": {"kind": "svm", "C": 0.2, "intercept": "penalized"},
+        "collective": {"members": members, "actions": [{"kind": "withhold", "cost": 1.0}]},
+        "queries": [{"name": "applicant", "x": x_q, "target": "approved", "required": 0.01}],
+        "goal": {"kind": "min_members"},
+    }
+
+
+def loan_infeasible() -> Document:
+    """The same lender, an applicant far on the wrong side, and three members: nothing they do is enough."""
+    document = loan_strike()
+    document.update(
+        name="loan-beyond-reach",
+        title="Loans: three members cannot get this applicant approved",
+        queries=[{"name": "applicant", "x": [-1.2, 1.4, -0.5], "target": "approved", "required": 0.01}],
+        goal={"kind": "min_cost"},
+    )
+    document["collective"] = {
+        "members": document["collective"]["members"][:3],
+        "actions": [{"kind": "withhold", "cost": 1.0}, {"kind": "labels", "to": ["approved"], "cost": 2.0}],
+    }
+    return document
+
+
+def tenant_screening() -> Document:
+    """Nothing about the applicant can change; former tenants of the same landlord can have their records corrected."""
+    draw = np.random.default_rng(5)
+    n = 70
+    age, filed, moves = draw.normal(0, 1, n), (draw.random(n) < 0.35).astype(float), draw.normal(0, 1, n)
+    score = 0.5 * age - 1.6 * filed - 0.3 * moves + 0.6 + draw.normal(0, 0.6, n)
+    X = np.round(np.column_stack([age, filed, moves]), 3)
+    y = ["accept" if value > 0 else "reject" for value in score]
+    members = [int(i) for i in np.flatnonzero((filed == 1) & (np.array(y) == "reject"))[:8]]
+    return {
+        "name": "tenant-immutable",
+        "title": "Tenant screening: no recourse alone, recourse together",
+        "provenance": {
+            **INVENTED,
+            "seed": 5,
+            "protected": ["age", "eviction_filed", "past_moves"],
+            "notes": "every feature is fixed, so the applicant has no recourse of its own; fictional former tenants can have "
+            "the landlord's outcome corrected (label) or their record erased (withhold)",
+        },
+        "features": [
+            {"name": "age", "direction": "fixed"},
+            {"name": "eviction_filed", "type": "binary", "direction": "fixed"},
+            {"name": "past_moves", "direction": "fixed"},
+        ],
+        "records": {"X": X.tolist(), "y": y},
+        "classes": ["reject", "accept"],
+        "learner": {"kind": "ridge", "alpha": 0.5, "intercept": "free"},
+        "collective": {
+            "members": members,
+            "actions": [{"kind": "labels", "to": ["accept"], "cost": 1.0}, {"kind": "withhold", "cost": 0.6}],
+        },
+        "queries": [{"name": "applicant", "x": [0.3, 1.0, 0.2], "target": "accept", "required": 0.02}],
+        "goal": {"kind": "min_cost"},
+    }
+
+
+def gig_two_queries() -> Document:
+    """Couriers raise the worse of two colleagues' margins while a third keeps the decision it has."""
+    draw = np.random.default_rng(31)
+    n = 50
+    rating, hours, cancelled = draw.normal(0, 1, n), draw.normal(0, 1, n), draw.normal(0, 1, n)
+    score = rating + 0.4 * hours - 0.9 * cancelled + draw.normal(0, 0.5, n)
+    X = np.round(np.column_stack([rating, hours, cancelled]), 3)
+    y = ["bonus" if value > 0 else "no-bonus" for value in score]
+    members = _nearest(X, np.array(y) == "no-bonus", np.zeros(3), 5)
+    return {
+        "name": "gig-two-colleagues",
+        "title": "Gig work: two colleagues at once, and a third who must not lose",
+        "provenance": {**INVENTED, "seed": 31, "notes": "standardised ratings, hours and cancellations of fictional couriers"},
+        "features": [{"name": "rating"}, {"name": "hours"}, {"name": "cancelled"}],
+        "records": {"X": X.tolist(), "y": y},
+        "classes": ["no-bonus", "bonus"],
+        "learner": {"kind": "svm", "C": 0.3, "intercept": "penalized"},
+        "collective": {
+            "members": members,
+            "actions": [{"kind": "withhold", "cost": 1.0}],
+            "menus": {
+                str(i): [{"x": _rounded(X[i] + np.array([0.0, 1.0, 0.0]))}, {"x": _rounded(X[i] + np.array([0.0, 0.0, -1.0]))}]
+                for i in members
+            },
+        },
+        "queries": [
+            {"name": "first", "x": [-0.2, 0.1, 0.1], "target": "bonus", "required": 0.01},
+            {"name": "second", "x": [0.3, -0.6, 0.4], "target": "bonus", "required": 0.01},
+        ],
+        "guards": [{"x": [0.6, 0.2, -0.2], "decision": "bonus", "required": 0.3}],
+        "goal": {"kind": "max_margin"},
+    }
+
+
+MAKERS: tuple[Callable[[], Document], ...] = (
+    breast_cancer_ridge,
+    breast_cancer_svm,
+    diabetes_regression,
+    gig_two_queries,
+    iris_boxes,
+    iris_label_flips,
+    iris_large_collective,
+    iris_large_radius,
+    iris_small_radius,
+    loan_infeasible,
+    loan_strike,
+    school,
+    tenant_screening,
+    wine_ridge,
+    wine_svm,
+)
+
+
+def main() -> None:
+    """Write the shipped instances and the formats' schemas into the folder given."""
+    from oar_opt.instance_file import instance_schema
+    from oar_opt.solution_file import solution_schema
+
+    folder = Path(sys.argv[1])
+    write(folder)
+    (folder / "schema").mkdir(exist_ok=True)
+    for name, schema in (("oar-instance-1", instance_schema()), ("oar-solution-1", solution_schema())):
+        text = json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+        (folder / "schema" / f"{name}.schema.json").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Fixed rules that propose moves: one file each."""

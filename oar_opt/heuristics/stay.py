@@ -1,0 +1,21 @@
+"""Nobody acts: the point of comparison for everything else.
+
+Proposes no move at all. It applies to every instance.
+"""
+
+from __future__ import annotations
+
+from oar_opt.contracts import Heuristic
+from oar_opt.problem import Move, RecourseProblem
+
+
+class Stay(Heuristic):
+    """See the module's docstring."""
+
+    name = "stay"
+
+    def accepts(self, problem: RecourseProblem) -> str | None:
+        return None
+
+    def propose(self, problem: RecourseProblem, *, seed: int = 0, time_limit: float = 1.0) -> tuple[Move, ...]:
+        return ()

@@ -1,0 +1,281 @@
+"""Words and tables for people: an instance, an answer, a verification."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from oar_opt.certificate import Grade
+from oar_opt.evaluate import count_choices, evaluate_present
+from oar_opt.problem import (
+    FeatureAction,
+    GoalKind,
+    Intercept,
+    LabelAction,
+    Member,
+    Query,
+    RecourseProblem,
+    Task,
+    WithholdAction,
+)
+from oar_opt.result import Status
+from oar_opt.solution_file import MoveRecord, Solution
+from oar_opt.verification import Verification
+
+SHOWN_MEMBERS = 12
+
+
+def number(value: float | None) -> str:
+    """Six significant digits; a dash where nothing is known."""
+    return "-" if value is None else f"{value:.6g}"
+
+
+# -- an instance ----------------------------------------------------------------------------------------------------------
+
+
+def instance_words(problem: RecourseProblem) -> RenderableType:
+    """The instance in words: learner, members, actions, queries with their margins before anyone acts."""
+    lines = [
+        f"{problem.name}: {problem.title}" if problem.title else problem.name,
+        f"Records   {problem.n} with {problem.d} features" + _classes(problem),
+        f"Learner   {_learner(problem)}",
+        f"Update    {problem.update.kind}, position {problem.position}",
+        f"Goal      {problem.goal}: {problem.goal.words}",
+        f"Members   {len(problem.collective.members)}{_budget(problem)}",
+        *_members(problem),
+        f"Choices   {_choices(problem)}",
+        *_individual(problem),
+    ]
+    if problem.guards:
+        lines.append(f"Guards    {len(problem.guards)} bystanders keep their decision")
+    if problem.max_loss_increase is not None:
+        lines.append(f"Loss      may rise by at most {number(problem.max_loss_increase)}")
+    return Group(Text("\n".join(lines)), _queries_before(problem))
+
+
+def _classes(problem: RecourseProblem) -> str:
+    if problem.classes is None:
+        return ", a number to predict"
+    counts = [(label, int((problem.records.y == code).sum())) for label, code in _codes(problem)]
+    return ", classes " + ", ".join(f"{label} ({count})" for label, count in counts)
+
+
+def _codes(problem: RecourseProblem) -> list[tuple[object, float]]:
+    labels = problem.classes or ()
+    codes = range(len(labels)) if problem.task is Task.MULTICLASS else (-1, 1)
+    return [(label, float(code)) for label, code in zip(labels, codes, strict=True)]
+
+
+def _learner(problem: RecourseProblem) -> str:
+    spec = problem.learner
+    constants = [
+        f"{name} = {number(value)}"
+        for name in ("C", "alpha", "delta", "epsilon")
+        if (value := getattr(spec, name)) is not None
+    ]
+    if not spec.is_centroid:
+        constants.append({Intercept.NONE: "no intercept"}.get(spec.intercept, f"{spec.intercept} intercept"))
+    if spec.prior:
+        constants.append("with a prior")
+    return f"{spec.kind}" + (f" ({', '.join(constants)})" if constants else "")
+
+
+def _budget(problem: RecourseProblem) -> str:
+    budget = problem.collective.budget
+    parts = []
+    if budget.members is not None:
+        parts.append(f"at most {budget.members} may act")
+    if budget.each is not None:
+        parts.append(f"each may spend {number(budget.each)}")
+    if budget.total is not None:
+        parts.append(f"together {number(budget.total)}")
+    return f"; {', '.join(parts)}" if parts else ""
+
+
+def _members(problem: RecourseProblem) -> list[str]:
+    groups: dict[str, list[int]] = {}
+    for member in problem.collective.members:
+        groups.setdefault(_can(problem, member), []).append(member.record)
+    lines = []
+    for words, records in groups.items():
+        shown = ", ".join(map(str, records[:SHOWN_MEMBERS])) + (", ..." if len(records) > SHOWN_MEMBERS else "")
+        lines.append(f"          {len(records)} can {words}: records {shown}")
+    return lines
+
+
+def _can(problem: RecourseProblem, member: Member) -> str:
+    parts = []
+    for action in member.actions:
+        match action:
+            case FeatureAction():
+                parts.append(f"move features within {action.norm} radius {number(action.radius)}")
+            case LabelAction():
+                labels = "/".join(str(problem.label_of(to)) for to in action.to)
+                parts.append(f"report {labels} (cost {number(action.cost)})")
+            case WithholdAction():
+                parts.append(f"withhold the record (cost {number(action.cost)})")
+    if member.menu:
+        parts.append(f"pick one of {len(member.menu)} menu options")
+    return " or ".join(parts) or "only stay"
+
+
+def _choices(problem: RecourseProblem) -> str:
+    return f"{count_choices(problem):,}" if problem.is_menu_problem else "a continuum"
+
+
+def _individual(problem: RecourseProblem) -> list[str]:
+    if all(feature.is_fixed for feature in problem.features):
+        return ["Alone     every feature is fixed: a query subject has no recourse of its own"]
+    return []
+
+
+def _queries_before(problem: RecourseProblem) -> Table:
+    present = evaluate_present(problem)
+    table = Table(title="Queries before anyone acts", title_justify="left")
+    for column in ("query", "wants", "margin", "required"):
+        table.add_column(column, justify="right" if column in ("margin", "required") else "left")
+    for q, query in enumerate(problem.queries):
+        margin = present.margins[q] if present else None
+        table.add_row(query.name, _wants(problem, query), number(margin), number(query.required))
+    return table
+
+
+def _wants(problem: RecourseProblem, query: Query) -> str:
+    if problem.task is Task.REGRESSION:
+        return f"{'at least' if query.target > 0 else 'at most'} {number(query.threshold)}"
+    return str(problem.label_of(query.target))
+
+
+# -- an answer --------------------------------------------------------------------------------------------------------------
+
+
+def solution_words(problem: RecourseProblem, solution: Solution) -> RenderableType:
+    """The answer: its sentence, the moves, the queries before and after, the certificate."""
+    parts: list[RenderableType] = [Text(headline(problem, solution))]
+    if solution.objective is not None:
+        parts += [_moves_table(problem, solution.moves), _queries_table(problem, solution)]
+    parts.append(Text(certificate_words(solution)))
+    seconds = solution.seconds
+    parts.append(
+        Text(
+            f"Method: {solution.method.formulation} by {solution.method.solver}; "
+            f"{seconds.build:.2f} s to build, {seconds.solve:.2f} s to solve, {seconds.verify:.2f} s to verify"
+        )
+    )
+    return Group(*parts)
+
+
+def headline(problem: RecourseProblem, solution: Solution) -> str:
+    """What was found, in one sentence."""
+    goal = {
+        GoalKind.MAX_MARGIN: "margin",
+        GoalKind.MIN_COST: "cost",
+        GoalKind.MIN_MEMBERS: "members",
+        GoalKind.MAX_HELPED: "queries helped",
+    }[problem.goal]
+    value, bound = number(solution.objective), number(solution.bound)
+    match solution.status:
+        case Status.OPTIMAL:
+            return f"{problem.name}: optimal {goal} {value} (bound {bound}, gap {_percent(solution.relative_gap)})"
+        case Status.FEASIBLE:
+            reason = solution.stopped_by.words
+            return (
+                f"{problem.name}: best {goal} found {value}, bound {bound}, gap {_percent(solution.relative_gap)}; "
+                f"stopped because {reason}"
+            )
+        case Status.INFEASIBLE:
+            return f"{problem.name}: infeasible: no admissible move of this collective gives what the instance requires"
+        case _:
+            return f"{problem.name}: no answer found (bound {bound}); stopped because {solution.stopped_by.words}"
+
+
+def _percent(gap: float | None) -> str:
+    return "unknown" if gap is None else f"{100 * gap:.2g} %"
+
+
+def _moves_table(problem: RecourseProblem, moves: Iterable[MoveRecord]) -> RenderableType:
+    moves = list(moves)
+    if not moves:
+        return Text("Nobody acts.")
+    table = Table(title=f"Moves: {len(moves)} of {len(problem.collective.members)} members act", title_justify="left")
+    for column in ("member", "changes", "now", "then", "cost"):
+        table.add_column(column, justify="left" if column == "changes" else "right")
+    for move in moves:
+        changes = move_changes(problem, move)
+        for row, (what, now, then) in enumerate(changes):
+            first = row == 0
+            table.add_row(str(move.record) if first else "", what, now, then, number(move.cost) if first else "")
+    return table
+
+
+def move_changes(problem: RecourseProblem, move: MoveRecord) -> list[tuple[str, str, str]]:
+    """What a move changes: name, now, then; only what differs."""
+    i = move.record
+    rows = [(name, number(old), number(new)) for name, (old, new) in move.changes.items()]
+    label = problem.label_of(float(problem.records.y[i]))
+    if label != move.y:
+        rows.append(("label" if problem.classes else "target", _label(label), _label(move.y)))
+    if float(problem.records.s[i]) != move.weight:
+        rows.append(("weight", number(float(problem.records.s[i])), number(move.weight)))
+    return rows or [("nothing", "", "")]
+
+
+def _label(label: object) -> str:
+    return number(label) if isinstance(label, float) else str(label)
+
+
+def _queries_table(problem: RecourseProblem, solution: Solution) -> Table:
+    table = Table(title="Queries", title_justify="left")
+    for column in ("query", "wants", "margin before", "margin after", "required", "decision", "helped"):
+        table.add_column(column, justify="right" if "margin" in column or column == "required" else "left")
+    for query, outcome in zip(problem.queries, solution.queries, strict=True):
+        table.add_row(
+            query.name,
+            _wants(problem, query),
+            number(outcome.margin_before),
+            number(outcome.margin),
+            number(query.required),
+            _label(outcome.decision),
+            "yes" if outcome.helped else "no",
+        )
+    return table
+
+
+def certificate_words(solution: Solution) -> str:
+    """The grade of the certificate in a sentence, and how many checks passed."""
+    checks = solution.certificate.checks
+    passed = sum(check.passed for check in checks)
+    grade = Grade(solution.certificate.grade)
+    if solution.status is Status.FEASIBLE or solution.status is Status.UNKNOWN:
+        meaning = "the gap is open, and the bound rests on one solver's word"
+    elif solution.status is Status.INFEASIBLE and grade is Grade.CLAIMED:
+        meaning = "the infeasibility rests on one solver's word"
+    elif solution.status is Status.INFEASIBLE and grade is Grade.ENUMERATED:
+        meaning = "the learner was re-trained for every admissible choice of the members, and none gives what is required"
+    else:
+        meaning = grade.words
+    return f"Certificate: {grade}: {meaning}; {passed} of {len(checks)} checks passed."
+
+
+# -- a verification -----------------------------------------------------------------------------------------------------------
+
+
+def verification_words(name: str, found: Verification) -> RenderableType:
+    """Every check, and the verdict."""
+    table = Table(title=f"Verification of {name}", title_justify="left")
+    for column in ("check", "measured", "limit", "passed"):
+        table.add_column(column, justify="left" if column in ("check", "passed") else "right")
+    for check in found.checks:
+        table.add_row(check.name, _short(check.value), _short(check.limit), "yes" if check.passed else "NO")
+    if found.passed:
+        verdict = f"Verified, grade {found.grade}."
+    else:
+        verdict = "NOT verified:\n" + "\n".join(f"  {failure}" for failure in found.failures())
+    return Group(table, Text(verdict))
+
+
+def _short(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"

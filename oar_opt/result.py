@@ -1,0 +1,93 @@
+"""Claims and facts, kept apart.
+
+A :class:`Claim` is what a program's solver says. A :class:`Result` holds only what was re-trained and re-checked, with
+the claim's bound beside it and the grade of evidence for that bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from oar_opt.parameters import Parameters
+from oar_opt.problem import Move
+
+
+class Status(StrEnum):
+    OPTIMAL = "optimal"
+    FEASIBLE = "feasible"
+    INFEASIBLE = "infeasible"
+    UNKNOWN = "unknown"
+
+
+class StoppedBy(StrEnum):
+    """Why the search ended."""
+
+    GAP = "gap"
+    TIME_LIMIT = "time_limit"
+    NODE_LIMIT = "node_limit"
+    MEMORY_LIMIT = "memory_limit"
+    INTERRUPT = "interrupt"
+    PROOF = "proof"
+
+    @property
+    def words(self) -> str:
+        return {
+            StoppedBy.GAP: "the gap is closed",
+            StoppedBy.TIME_LIMIT: "the time limit was reached",
+            StoppedBy.NODE_LIMIT: "the node limit was reached",
+            StoppedBy.MEMORY_LIMIT: "the memory limit was reached",
+            StoppedBy.INTERRUPT: "it was interrupted",
+            StoppedBy.PROOF: "the search space is exhausted",
+        }[self]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One line of a running solve; None where nothing is known yet."""
+
+    seconds: float
+    nodes: int
+    primal: float | None
+    bound: float | None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the caller wants of a solve. ``time_limit`` in seconds; None is no limit."""
+
+    solver: str = "highs"
+    time_limit: float | None = None
+    node_limit: int | None = None
+    relative_gap: float = 1e-4
+    threads: int = 1
+    progress: Callable[[Progress], None] | None = None
+    start: tuple[Move, ...] | None = None
+    interrupted: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a formulation's solver claims; nothing in it has been checked.
+
+    ``moves`` is None where no admissible move was found, ``bound`` None where none is known. ``exhausted`` says that
+    every choice was tried with real re-training. ``parameters`` are the program's own, to be compared with the
+    learner's.
+    """
+
+    stopped_by: StoppedBy
+    moves: tuple[Move, ...] | None = None
+    objective: float | None = None
+    bound: float | None = None
+    infeasible: bool = False
+    exhausted: bool = False
+    parameters: Parameters | None = None
+    solver: str = ""
+    options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    nodes: int = 0
+
+
+def relative_gap(objective: float, bound: float) -> float:
+    """``|bound - objective| / max(1, |objective|)``."""
+    return abs(bound - objective) / max(1.0, abs(objective))

@@ -1,0 +1,179 @@
+"""The solution format, version 1: what a run found, what it proves about it, and how it was found.
+
+:class:`Solution` is the document in memory, immutable and typed; :func:`load_solution`, :func:`solution_text` and
+:func:`save_solution` read and write it, :func:`solution_schema` describes it to other programs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Discriminator, Field, Tag
+
+from oar_opt.certificate import Grade
+from oar_opt.json_input import (
+    Flag,
+    LabelValue,
+    Number,
+    Numbers,
+    Part,
+    Scalar,
+    Text,
+    Whole,
+    check_header,
+    json_schema,
+    located,
+    read_json_object,
+    validate,
+)
+from oar_opt.json_text import json_text
+from oar_opt.result import Status, StoppedBy
+
+FORMAT = "oar-solution"
+VERSION = 1
+SCHEMA_ID = "urn:oar-opt:oar-solution-1"
+
+
+class MoveRecord(Part):
+    """What one acting member does. Members without an entry stay as they are."""
+
+    record: Whole = Field(ge=0, description="Index of the member's record.")
+    x: Numbers = Field(description="Features after the move, one number each.")
+    y: LabelValue = Field(description="Class label (regression: number) after the move.")
+    weight: Number = Field(ge=0, description="Weight after the move; 0 is withheld.")
+    cost: Number = Field(ge=0, description="Cost of the move.")
+    changes: dict[Text, tuple[Number, Number]] = Field(
+        default={}, description="The features that change, by name: value before, value after."
+    )
+
+
+class LinearParameters(Part):
+    """Parameters of a linear learner."""
+
+    w: Numbers = Field(description="Weights, one per feature.")
+    b: Number = Field(description="Intercept.")
+
+
+class CentroidParameters(Part):
+    """Parameters of the nearest centroid."""
+
+    centroids: dict[Text, Numbers] = Field(description="Centroid of each class, by the label as text.")
+
+
+def _parameters_tag(value: Any) -> str | None:
+    if isinstance(value, CentroidParameters):
+        return "<centroid>"
+    if isinstance(value, LinearParameters):
+        return "<linear>"
+    if isinstance(value, dict):
+        return "<centroid>" if "centroids" in value else "<linear>"
+    return None
+
+
+Parameters = Annotated[
+    Annotated[LinearParameters, Tag("<linear>")] | Annotated[CentroidParameters, Tag("<centroid>")],
+    Discriminator(_parameters_tag),
+]
+
+
+class QueryOutcome(Part):
+    """What the moves do for one query subject."""
+
+    name: Text = Field(description="The query's name.")
+    margin_before: Number = Field(description="Margin before anyone acts.")
+    margin: Number = Field(description="Margin after the moves; above 0 the query is decided as wanted.")
+    decision: LabelValue = Field(description="Decision after the moves: class label (regression: predicted number).")
+    helped: Flag = Field(description="Whether the query gets what it wants, at its required margin.")
+
+
+class Check(Part):
+    """One check of the verification."""
+
+    name: Text = Field(description="What was checked.")
+    value: Number | None = Field(default=None, description="What was measured; null where the answer is yes or no.")
+    limit: Number | None = Field(default=None, description="What it may be at most; null where there is no limit.")
+    passed: Flag = Field(description="Whether it holds.")
+
+
+class CertificateRecord(Part):
+    """What was verified, and how strong the evidence for the bound is."""
+
+    grade: Grade = Field(
+        description="claimed: one solver said so; confirmed: a second way agrees; enumerated: all choices tried; "
+        "proved: checked in exact or ball arithmetic."
+    )
+    checks: tuple[Check, ...] = Field(description="The checks in order.")
+
+
+class Method(Part):
+    """How the answer was found."""
+
+    formulation: Text = Field(description="Name of the formulation.")
+    solver: Text = Field(description="Solver and its version.")
+    options: dict[Text, Scalar] = Field(default={}, description="Options that were set.")
+
+
+class Seconds(Part):
+    """Wall-clock seconds."""
+
+    build: Number = Field(ge=0, description="Building the program.")
+    solve: Number = Field(ge=0, description="Solving it.")
+    verify: Number = Field(ge=0, description="Verifying the answer.")
+
+
+class Solution(Part):
+    """The outcome of one run on one instance."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(title="Solution of online algorithmic recourse")
+
+    format: Literal["oar-solution"] = Field(default="oar-solution", description="Name of the format.")
+    version: Literal[1] = Field(default=1, description="Version of the format.")
+    instance: Text = Field(description="Name of the instance.")
+    instance_sha256: Annotated[str, Field(strict=True, pattern="^([0-9a-f]{64})?$")] = Field(
+        description="SHA-256 digest of the instance file in hexadecimal; empty for a problem that has no file."
+    )
+    status: Status = Field(description="What is known: optimal means a relative gap within the instance's tolerance.")
+    stopped_by: StoppedBy = Field(description="Why the search ended: what it met first.")
+    objective: Number | None = Field(description="Objective of the moves, in the goal's unit; null without an answer.")
+    bound: Number | None = Field(description="No answer is better than this; null where nothing is known.")
+    relative_gap: Number | None = Field(
+        description="|bound - objective| / max(1, |objective|); null where either is null."
+    )
+    moves: tuple[MoveRecord, ...] = Field(description="The moves of the members who act.")
+    parameters: Parameters | None = Field(description="The re-trained parameters; null without an answer.")
+    queries: tuple[QueryOutcome, ...] = Field(description="Outcome of each query.")
+    certificate: CertificateRecord = Field(description="What was verified.")
+    method: Method = Field(description="Formulation, solver and options.")
+    seconds: Seconds = Field(description="Where the time went.")
+
+
+def load_solution(path: str | Path) -> Solution:
+    """The solution in a file.
+
+    Raises
+    ------
+    InputError : the file or anything in it is wrong; ``where`` is the file's name and the path inside.
+    """
+    path = Path(path)
+    document, _ = read_json_object(path)
+    with located(path.name):
+        check_header(document, FORMAT, VERSION)
+        return validate(Solution, document)
+
+
+def solution_text(solution: Solution) -> str:
+    """The solution as the text of its file: every key, deterministic, with a trailing newline."""
+    return json_text(solution.model_dump(mode="json"))
+
+
+def save_solution(solution: Solution, path: str | Path) -> None:
+    """Write the solution's file."""
+    Path(path).write_bytes(solution_text(solution).encode())
+
+
+def solution_schema() -> dict[str, Any]:
+    """The format as JSON Schema 2020-12."""
+    schema = json_schema(Solution, SCHEMA_ID)
+    # Python code may leave these two out; a file may not.
+    return {**schema, "required": ["format", "version", *schema["required"]]}

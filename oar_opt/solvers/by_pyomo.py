@@ -1,0 +1,128 @@
+"""Any solver that Pyomo reaches, by its Pyomo name.
+
+Pyomo's current interfaces report a bound and why they stopped in one vocabulary. Of the older ones only those answers are
+used that their results object states; where it states no bound, none is claimed.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pyomo.environ import SolverFactory as OlderFactory
+from pyomo.opt import TerminationCondition as OlderCondition
+
+from oar_opt.contracts import PyomoProgram
+from oar_opt.errors import InputError, SolverError
+from oar_opt.result import Claim, Request, StoppedBy
+
+ALIASES = {"scip": "scip_direct", "gurobi": "gurobi_direct", "highs_pyomo": "highs"}
+FEASIBILITY = 1e-9
+TIGHTEN = {
+    "scip_direct": {"numerics/feastol": FEASIBILITY},
+    "gurobi_direct": {"FeasibilityTol": FEASIBILITY, "IntFeasTol": FEASIBILITY},
+    "highs": {"mip_feasibility_tolerance": FEASIBILITY, "primal_feasibility_tolerance": FEASIBILITY},
+}
+
+
+def run(program: PyomoProgram, request: Request) -> Claim:
+    """Solve through Pyomo; the solver's own limits end it, and Ctrl-C ends the whole run."""
+    from pyomo.contrib.solver.common.factory import SolverFactory
+
+    name = ALIASES.get(request.solver, request.solver)
+    if name in list(SolverFactory):
+        return _run_current(program, request, name)
+    older = OlderFactory(name)
+    if not hasattr(older, "available") or not older.available(exception_flag=False):
+        raise InputError("--solver", f"'{request.solver}' is not available here", f"installed: {', '.join(installed())}")
+    return _run_older(program, request, older, name)
+
+
+def installed() -> list[str]:
+    """The solvers that answer here, by the names that requests use."""
+    from pyomo.contrib.solver.common.factory import SolverFactory
+
+    found = ["highs"]
+    for name in ("scip_direct", "gurobi_direct"):
+        if SolverFactory(name).available():
+            found.append(name.removesuffix("_direct"))
+    for name in ("cbc", "glpk", "cplex"):
+        if OlderFactory(name).available(exception_flag=False):
+            found.append(name)
+    return found
+
+
+def _run_current(program: PyomoProgram, request: Request, name: str) -> Claim:
+    from pyomo.contrib.solver.common.factory import SolverFactory
+    from pyomo.contrib.solver.common.results import SolutionStatus, TerminationCondition
+
+    solver = SolverFactory(name)
+    if not solver.available():
+        raise InputError("--solver", f"'{request.solver}' is not available here", f"installed: {', '.join(installed())}")
+    options = dict(TIGHTEN.get(name, {}))
+    outcome: Any = solver.solve(
+        program.model,
+        load_solutions=False,
+        raise_exception_on_nonoptimal_result=False,
+        time_limit=request.time_limit,
+        rel_gap=request.relative_gap / 2,
+        abs_gap=request.relative_gap / 2,
+        threads=request.threads,
+        solver_options=options,
+    )
+    stops = {
+        TerminationCondition.convergenceCriteriaSatisfied: StoppedBy.GAP,
+        TerminationCondition.provenInfeasible: StoppedBy.PROOF,
+        TerminationCondition.maxTimeLimit: StoppedBy.TIME_LIMIT,
+        TerminationCondition.iterationLimit: StoppedBy.NODE_LIMIT,
+        TerminationCondition.interrupted: StoppedBy.INTERRUPT,
+    }
+    condition = outcome.termination_condition
+    if condition not in stops:
+        raise SolverError(f"{name} stopped with '{condition.name}'")
+    common: dict[str, Any] = {"solver": _title(name, solver.version()), "options": options}
+    if condition is TerminationCondition.provenInfeasible:
+        return Claim(StoppedBy.PROOF, infeasible=True, **common)
+    bound = _known(outcome.objective_bound)
+    if outcome.solution_status not in (SolutionStatus.feasible, SolutionStatus.optimal):
+        return Claim(stops[condition], bound=bound, **common)
+    outcome.solution_loader.load_vars()
+    moves, parameters = program.read()
+    return Claim(
+        stops[condition], moves, _known(outcome.incumbent_objective), bound, parameters=parameters, **common
+    )
+
+
+def _run_older(program: PyomoProgram, request: Request, solver: Any, name: str) -> Claim:
+    outcome = solver.solve(program.model, load_solutions=False, timelimit=request.time_limit)
+    stops = {
+        OlderCondition.optimal: StoppedBy.GAP,
+        OlderCondition.infeasible: StoppedBy.PROOF,
+        OlderCondition.maxTimeLimit: StoppedBy.TIME_LIMIT,
+        OlderCondition.maxIterations: StoppedBy.NODE_LIMIT,
+        OlderCondition.userInterrupt: StoppedBy.INTERRUPT,
+    }
+    condition = outcome.solver.termination_condition
+    if condition not in stops:
+        raise SolverError(f"{name} stopped with '{condition}'")
+    common: dict[str, Any] = {"solver": name}
+    if condition == OlderCondition.infeasible:
+        return Claim(StoppedBy.PROOF, infeasible=True, **common)
+    problem = outcome.problem
+    maximises = problem.sense.name == "maximize"
+    bound = _known(problem.upper_bound if maximises else problem.lower_bound)
+    if not len(outcome.solution):
+        return Claim(stops[condition], bound=bound, **common)
+    program.model.solutions.load_from(outcome)
+    moves, parameters = program.read()
+    return Claim(stops[condition], moves, program.objective_value(), bound, parameters=parameters, **common)
+
+
+def _title(name: str, version: tuple[int, ...] | None) -> str:
+    return name.removesuffix("_direct") + (f" {'.'.join(map(str, version))}" if version else "")
+
+
+def _known(value: Any) -> float | None:
+    if value is None or not math.isfinite(value) or abs(value) >= 1e20:
+        return None
+    return float(value)

@@ -1,0 +1,170 @@
+"""HiGHS through ``highspy``: mixed-integer linear programs, with progress, interruption and a start.
+
+Pyomo compiles the model to matrices; nothing is written to disk. Tolerances are tightened to 1e-9 since a big-M turns a
+violation of 1e-6 into a visible error of the parameters.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from typing import Any
+
+import highspy
+import numpy as np
+from pyomo.environ import Objective, maximize
+from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
+
+from oar_opt.contracts import PyomoProgram
+from oar_opt.errors import SolverError
+from oar_opt.result import Claim, Progress, Request, StoppedBy
+
+FEASIBILITY = 1e-9
+
+STOPS = {
+    highspy.HighsModelStatus.kOptimal: StoppedBy.GAP,
+    highspy.HighsModelStatus.kInfeasible: StoppedBy.PROOF,
+    highspy.HighsModelStatus.kTimeLimit: StoppedBy.TIME_LIMIT,
+    highspy.HighsModelStatus.kSolutionLimit: StoppedBy.NODE_LIMIT,
+    highspy.HighsModelStatus.kMemoryLimit: StoppedBy.MEMORY_LIMIT,
+    highspy.HighsModelStatus.kInterrupt: StoppedBy.INTERRUPT,
+    highspy.HighsModelStatus.kHighsInterrupt: StoppedBy.INTERRUPT,
+}
+
+
+def run(program: PyomoProgram, request: Request) -> Claim:
+    """Solve a :class:`PyomoProgram` whose model is linear up to integrality."""
+    compiled = LinearStandardFormCompiler().write(program.model, mixed_form=True, set_sense=None)
+    solver = _load(program, compiled)
+    _set_options(solver, request)
+    _watch(solver, request)
+    if request.start is not None:
+        _set_start(solver, program, compiled.columns, request)
+    # HiGHS refuses another number of threads than an earlier run in this process had, unless its scheduler starts anew.
+    highspy.Highs.resetGlobalScheduler(True)
+    solver.run()
+    return _claim(solver, program, compiled.columns, request)
+
+
+def quiet_highs() -> highspy.Highs:
+    """A HiGHS that prints nothing; its constructor writes a banner to the process's standard output."""
+    sys.stdout.flush()
+    kept, sink = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(sink, 1)
+        solver = highspy.Highs()
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(sink)
+    solver.setOptionValue("output_flag", False)
+    return solver
+
+
+def _load(program: PyomoProgram, compiled: Any) -> highspy.Highs:
+    columns, matrix = compiled.columns, compiled.A.tocsc()
+    lp = highspy.HighsLp()
+    lp.num_col_, lp.num_row_ = len(columns), len(compiled.rhs)
+    cost = np.asarray(compiled.c.todense(), dtype=float).ravel()
+    lp.col_cost_, lp.offset_ = cost, float(compiled.c_offset[0])
+    lp.col_lower_ = np.array([-math.inf if v.lb is None else v.lb for v in columns], dtype=float)
+    lp.col_upper_ = np.array([math.inf if v.ub is None else v.ub for v in columns], dtype=float)
+    kinds = [row.bound_type for row in compiled.rows]
+    lp.row_lower_ = np.array([-math.inf if kind == 1 else rhs for kind, rhs in zip(kinds, compiled.rhs, strict=True)])
+    lp.row_upper_ = np.array([math.inf if kind == -1 else rhs for kind, rhs in zip(kinds, compiled.rhs, strict=True)])
+    lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+    lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = matrix.indptr, matrix.indices, matrix.data
+    integer, continuous = highspy.HighsVarType.kInteger, highspy.HighsVarType.kContinuous
+    lp.integrality_ = [continuous if v.is_continuous() else integer for v in columns]
+    goal = next(program.model.component_data_objects(Objective, active=True))
+    lp.sense_ = highspy.ObjSense.kMaximize if goal.sense == maximize else highspy.ObjSense.kMinimize
+    solver = quiet_highs()
+    if solver.passModel(lp) == highspy.HighsStatus.kError:
+        raise SolverError("HiGHS refuses the model")
+    return solver
+
+
+def options_of(request: Request) -> dict[str, str | int | float | bool]:
+    """The HiGHS options that a request means; the gap is halved so that re-trained numbers still close it."""
+    options: dict[str, str | int | float | bool] = {
+        "mip_rel_gap": request.relative_gap / 2,
+        "mip_abs_gap": request.relative_gap / 2,
+        "primal_feasibility_tolerance": FEASIBILITY,
+        "dual_feasibility_tolerance": FEASIBILITY,
+        "mip_feasibility_tolerance": FEASIBILITY,
+        "threads": request.threads,
+    }
+    if request.time_limit is not None:
+        options["time_limit"] = float(request.time_limit)
+    if request.node_limit is not None:
+        options["mip_max_nodes"] = request.node_limit
+    return options
+
+
+def _set_options(solver: highspy.Highs, request: Request) -> None:
+    for name, value in options_of(request).items():
+        if solver.setOptionValue(name, value) == highspy.HighsStatus.kError:
+            raise SolverError(f"HiGHS refuses the option {name} = {value}")
+
+
+def _watch(solver: highspy.Highs, request: Request) -> None:
+    def stop(event: Any) -> None:
+        if request.interrupted():
+            event.interrupt()
+
+    solver.cbMipInterrupt += stop
+    solver.cbSimplexInterrupt += stop
+    if request.progress is not None:
+        report = request.progress
+
+        def tell(event: Any) -> None:
+            data = event.data_out
+            report(
+                Progress(
+                    data.running_time,
+                    int(data.mip_node_count),
+                    _known(data.mip_primal_bound),
+                    _known(data.mip_dual_bound),
+                )
+            )
+
+        solver.cbMipLogging += tell
+
+
+def _set_start(solver: highspy.Highs, program: PyomoProgram, columns: list[Any], request: Request) -> None:
+    values = program.start(request.start or ())
+    position = {variable.name: j for j, variable in enumerate(columns)}
+    known = [(position[name], value) for name, value in values.items() if name in position]
+    index = np.array([j for j, _ in known], dtype=np.int32)
+    solver.setSolution(len(known), index, np.array([value for _, value in known], dtype=float))
+
+
+def _known(value: float) -> float | None:
+    return float(value) if abs(value) < 1e29 and math.isfinite(value) else None
+
+
+def _claim(solver: highspy.Highs, program: PyomoProgram, columns: list[Any], request: Request) -> Claim:
+    status, info = solver.getModelStatus(), solver.getInfo()
+    is_mip = any(not v.is_continuous() for v in columns)
+    common: dict[str, Any] = {
+        "solver": f"highs {solver.version()}",
+        "options": options_of(request),
+        "nodes": max(0, int(info.mip_node_count)),
+    }
+    if status == highspy.HighsModelStatus.kInfeasible:
+        return Claim(StoppedBy.PROOF, infeasible=True, **common)
+    if status not in STOPS:
+        raise SolverError(f"HiGHS stopped with '{solver.modelStatusToString(status)}'")
+    bound = _known(info.mip_dual_bound) if is_mip else None
+    if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+        return Claim(STOPS[status], bound=bound, **common)
+    objective = float(info.objective_function_value)
+    if not is_mip and status == highspy.HighsModelStatus.kOptimal:
+        bound = objective
+    for variable, value in zip(columns, solver.getSolution().col_value, strict=True):
+        variable.set_value(value, skip_validation=True)
+    moves, parameters = program.read()
+    return Claim(
+        STOPS[status], moves=moves, objective=objective, bound=bound, parameters=parameters, **common
+    )

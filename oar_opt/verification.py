@@ -1,0 +1,391 @@
+"""Checks an answer from the instance alone: rules, re-training, margins, objective, bound.
+
+Nothing here has seen a formulation's program or a solver. The learner is re-trained by its own ``fit``; where the
+admissible choices are few, all of them are re-trained, so that the bound is checked as well. What cannot be checked this
+way is said by the certificate's grade: a bound of grade ``claimed`` rests on one solver's word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from oar_opt.certificate import Grade
+from oar_opt.evaluate import (
+    Enumeration,
+    Evaluation,
+    UndefinedLearner,
+    count_choices,
+    enumerate_choices,
+    evaluate,
+    evaluate_present,
+)
+from oar_opt.parameters import CentroidParameters, LinearParameters, Parameters
+from oar_opt.problem import CostKind, FeatureAction, Move, RecourseProblem, UpdateKind, Vector
+from oar_opt.result import Status, StoppedBy, relative_gap
+from oar_opt.rules import (
+    budget_violations,
+    change_violation,
+    domain_violation,
+    matches_option,
+    scaled_change,
+)
+from oar_opt.solution_file import Check, MoveRecord, Solution
+from oar_opt.solution_file import CentroidParameters as StatedCentroids
+from oar_opt.solution_file import LinearParameters as StatedLinear
+
+FEW_CHOICES = 1000
+"""Up to this many admissible choices are always re-trained by the verification."""
+MANY_CHOICES = 50_000
+"""Up to this many where the certificate claims that they all were."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The checks in order, the grade that they support, and what re-training gave (None where it could not)."""
+
+    checks: tuple[Check, ...]
+    grade: Grade
+    evaluation: Evaluation | None = None
+    details: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        return all(check.passed for check in self.checks)
+
+    def failures(self) -> list[str]:
+        """The failed checks in words."""
+        return [
+            f"{check.name}: {self.details.get(check.name) or _numbers(check)}" for check in self.checks if not check.passed
+        ]
+
+
+def check_answer(problem: RecourseProblem, solution: Solution, *, enumerated: bool = False) -> Verification:
+    """Check every statement of a solution against the instance.
+
+    Parameters
+    ----------
+    problem : the instance, from its own file.
+    solution : what is claimed about it.
+    enumerated : the caller has just re-trained all choices itself, with the same evaluation as here.
+    """
+    book = _Book(problem.tolerances.feasibility)
+    _check_identity(book, problem, solution)
+    moves = _check_moves(book, problem, solution)
+    outcome = None
+    if solution.objective is None:
+        _check_empty(book, solution)
+    elif moves is not None:
+        outcome = _check_outcome(book, problem, solution, moves)
+    _check_bound(book, problem, solution)
+    all_tried = enumerated or _check_enumeration(book, problem, solution)
+    grade = Grade.ENUMERATED if all_tried and _is_settled(solution) else Grade.CLAIMED
+    if solution.certificate.grade is Grade.CONFIRMED:
+        grade = max(grade, Grade.CONFIRMED)
+    return Verification(tuple(book.checks), grade, outcome, book.details)
+
+
+def verify(problem: RecourseProblem, solution: Solution) -> Verification:
+    """As :func:`check_answer`, and the certificate that the solution carries must say what was found here."""
+    found = check_answer(problem, solution)
+    book = _Book(problem.tolerances.feasibility, list(found.checks), dict(found.details))
+    _check_certificate(book, solution, found)
+    return Verification(tuple(book.checks), found.grade, found.evaluation, book.details)
+
+
+# -- the book of checks -------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Book:
+    tolerance: float
+    checks: list[Check] = field(default_factory=list)
+    details: dict[str, str] = field(default_factory=dict)
+
+    def say(self, name: str, broken: list[str]) -> bool:
+        """A yes-or-no check: passed where nothing is broken."""
+        self.checks.append(Check(name=name, value=float(len(broken)), limit=0.0, passed=not broken))
+        if broken:
+            self.details[name] = "; ".join(broken)
+        return not broken
+
+    def measure(self, name: str, value: float, limit: float, detail: str = "") -> bool:
+        """A number that may be at most ``limit``."""
+        passed = bool(value <= limit)
+        self.checks.append(Check(name=name, value=float(value) if np.isfinite(value) else None, limit=limit, passed=passed))
+        if not passed and detail:
+            self.details[name] = detail
+        return passed
+
+
+def _numbers(check: Check) -> str:
+    return "" if check.value is None else f"{check.value:.3g} is above {check.limit:.3g}"
+
+
+# -- identity and moves ---------------------------------------------------------------------------------------------------
+
+
+def _check_identity(book: _Book, problem: RecourseProblem, solution: Solution) -> None:
+    broken = []
+    if solution.instance != problem.name:
+        broken.append(f"the solution is for '{solution.instance}', not for '{problem.name}'")
+    if solution.instance_sha256 != problem.sha256:
+        broken.append("the instance's file has another digest than the one that was solved")
+    book.say("instance", broken)
+
+
+def _check_moves(book: _Book, problem: RecourseProblem, solution: Solution) -> tuple[Move, ...] | None:
+    """The moves, coded as in the problem, or None where they are not moves of this collective."""
+    members = {member.record: member for member in problem.collective.members}
+    strangers = [f"record {move.record} is no member" for move in solution.moves if move.record not in members]
+    seen = [move.record for move in solution.moves]
+    strangers += [f"member {record} moves twice" for record in sorted({r for r in seen if seen.count(r) > 1})]
+    shapes = [
+        f"the move of record {move.record} has {len(move.x)} features, not {problem.d}"
+        for move in solution.moves
+        if len(move.x) != problem.d
+    ]
+    codes = {move.record: _code(problem, move) for move in solution.moves}
+    shapes += [f"record {record} moves to an unknown class" for record, y in codes.items() if y is None]
+    if not book.say("members", strangers + shapes):
+        return None
+    moves = tuple(
+        Move(move.record, move.x, codes[move.record] or 0.0, move.weight, move.cost) for move in solution.moves
+    )
+    broken = [violation for move in moves if (violation := move_violation(problem, move))]
+    book.say("allowed moves", broken)
+    book.say("listed changes", [text for move in solution.moves if (text := _misreported(problem, move))])
+    book.say("budgets", budget_violations(problem, moves, book.tolerance))
+    return moves
+
+
+def _code(problem: RecourseProblem, move: MoveRecord) -> float | None:
+    if problem.classes is None:
+        return float(move.y) if isinstance(move.y, int | float) and not isinstance(move.y, bool) else None
+    for code, label in enumerate(problem.classes):
+        if isinstance(label, bool) == isinstance(move.y, bool) and label == move.y:
+            return float(code) if problem.learner.is_centroid else (1.0 if code else -1.0)
+    return None
+
+
+def move_violation(problem: RecourseProblem, move: Move) -> str | None:
+    """Why a member may not move like this, or None: it must be one of its options or a feature change within its rules."""
+    member = next(member for member in problem.collective.members if member.record == move.record)
+    tolerance = problem.tolerances.feasibility
+    if any(matches_option(option, move, tolerance) for option in problem.options(member)[1:]):
+        return None
+    reasons = [_change_beyond(problem, move, action) for action in member.feature_actions]
+    if None in reasons:
+        return None
+    if not reasons:
+        return f"member {move.record} has no such option"
+    return f"member {move.record}: " + "; ".join(reason for reason in reasons if reason)
+
+
+def _change_beyond(problem: RecourseProblem, move: Move, action: FeatureAction) -> str | None:
+    i, tolerance = move.record, problem.tolerances.feasibility
+    if move.y != problem.records.y[i] or move.s != problem.records.s[i]:
+        return "a feature change leaves label and weight as they are"
+    scaled = scaled_change(problem, i, move.x)
+    length = action.norm.of(scaled)
+    if length > action.radius + tolerance * max(1.0, action.radius):
+        return f"moves by {length:.6g} in {action.norm}, more than its radius {action.radius:g}"
+    before, after = problem.records.X[i], np.array(move.x)
+    broken = change_violation(problem, before, after, tolerance) or domain_violation(problem, after, tolerance)
+    if broken:
+        return broken
+    cost = problem.collective.cost.of(scaled)
+    if problem.collective.cost is not CostKind.COUNT and abs(cost - move.cost) > tolerance * max(1.0, cost):
+        return f"states the cost {move.cost:.6g}, and it is {cost:.6g}"
+    if problem.collective.cost is CostKind.COUNT and move.cost != 1.0:
+        return f"states the cost {move.cost:.6g}, and every move counts 1"
+    return None
+
+
+def _misreported(problem: RecourseProblem, move: MoveRecord) -> str | None:
+    changes = listed_changes(problem, move.record, move.x)
+    same = changes.keys() == move.changes.keys() and all(
+        np.allclose(changes[name], move.changes[name], rtol=1e-9, atol=1e-9) for name in changes
+    )
+    return None if same else f"the changes listed for record {move.record} are not those of its features"
+
+
+def listed_changes(problem: RecourseProblem, record: int, x: tuple[float, ...]) -> dict[str, tuple[float, float]]:
+    """The features that differ, by name: before and after."""
+    return {
+        feature.name: (float(old), float(new))
+        for feature, old, new in zip(problem.features, problem.records.X[record], x, strict=True)
+        if old != new
+    }
+
+
+# -- the learner's answer -------------------------------------------------------------------------------------------------
+
+
+def _check_outcome(
+    book: _Book, problem: RecourseProblem, solution: Solution, moves: tuple[Move, ...]
+) -> Evaluation | None:
+    try:
+        outcome = evaluate(problem, moves)
+    except UndefinedLearner as undefined:
+        book.say("learner defined", [str(undefined)])
+        return None
+    book.say("learner defined", [])
+    reach = max(1.0, *(float(np.linalg.norm([*query.x, 1.0])) for query in problem.queries))
+    book.measure("re-training accuracy", outcome.fit.error * reach, book.tolerance)
+    stated = _stated_vector(problem, solution)
+    own = outcome.parameters.vector()
+    scale = max(1.0, float(np.abs(own).max(initial=0.0)))
+    distance = float("inf") if stated is None or stated.shape != own.shape else float(np.abs(stated - own).max())
+    book.measure("parameters", distance, book.tolerance * scale, "the stated parameters are not the re-trained ones")
+    _check_margins(book, problem, solution, outcome)
+    book.say("required margins, guards and loss", list(outcome.broken))
+    scale = max(1.0, abs(outcome.objective))
+    difference = abs((solution.objective or 0.0) - outcome.objective)
+    book.measure(
+        "objective",
+        difference,
+        book.tolerance * scale,
+        f"stated {solution.objective:.8g}, and re-training gives {outcome.objective:.8g}",
+    )
+    return outcome
+
+
+def _stated_vector(problem: RecourseProblem, solution: Solution) -> Vector | None:
+    match solution.parameters:
+        case StatedLinear(w=w, b=b):
+            return np.array([*w, b])
+        case StatedCentroids(centroids=centroids):
+            labels = [str(label) for label in problem.classes or ()]
+            if set(labels) != set(centroids):
+                return None
+            return np.concatenate([np.array(centroids[label]) for label in labels])
+        case _:
+            return None
+
+
+def stated_parameters(problem: RecourseProblem, parameters: Parameters) -> StatedLinear | StatedCentroids:
+    """Parameters as a solution file writes them."""
+    if isinstance(parameters, CentroidParameters):
+        labels = [str(label) for label in problem.classes or ()]
+        return StatedCentroids(centroids=dict(zip(labels, parameters.mu, strict=True)))
+    assert isinstance(parameters, LinearParameters)
+    return StatedLinear(w=parameters.w, b=parameters.b)
+
+
+def _check_margins(book: _Book, problem: RecourseProblem, solution: Solution, outcome: Evaluation) -> None:
+    stated = {query.name: query for query in solution.queries}
+    names = [query.name for query in problem.queries]
+    if not book.say("queries", [] if sorted(stated) == sorted(names) else ["other queries than the instance's"]):
+        return
+    present = evaluate_present(problem)
+    worst, worst_before, decisions = 0.0, 0.0, []
+    for q, query in enumerate(problem.queries):
+        said, margin = stated[query.name], outcome.margins[q]
+        worst = max(worst, abs(said.margin - margin) / max(1.0, abs(margin)))
+        before = present.margins[q] if present else None
+        if (before is None) != (said.margin_before is None):
+            worst_before = float("inf")
+        elif before is not None and said.margin_before is not None:
+            worst_before = max(worst_before, abs(said.margin_before - before) / max(1.0, abs(before)))
+        decision = outcome.parameters.decision(problem, query)
+        if not _same_label(decision, said.decision):
+            decisions.append(f"'{query.name}' is decided {decision}, not {said.decision}")
+        if said.helped != outcome.helped[q]:
+            decisions.append(f"'{query.name}' is {'' if outcome.helped[q] else 'not '}helped")
+    book.measure("margins", worst, book.tolerance, "the stated margins are not those of the re-trained learner")
+    book.measure("margins before", worst_before, book.tolerance, "the stated margins before anyone acts are wrong")
+    book.say("decisions", decisions)
+
+
+def _same_label(a: object, b: object) -> bool:
+    if isinstance(a, float) and isinstance(b, int | float) and not isinstance(b, bool):
+        return bool(abs(a - b) <= 1e-6 * max(1.0, abs(a)))
+    return isinstance(a, bool) == isinstance(b, bool) and a == b
+
+
+def _check_empty(book: _Book, solution: Solution) -> None:
+    broken = []
+    if solution.moves or solution.parameters is not None or solution.queries:
+        broken.append("moves, parameters or queries are stated without an objective")
+    if solution.status in (Status.OPTIMAL, Status.FEASIBLE):
+        broken.append(f"the status is '{solution.status}' without an objective")
+    book.say("no answer", broken)
+
+
+# -- the bound --------------------------------------------------------------------------------------------------------------
+
+
+def _check_bound(book: _Book, problem: RecourseProblem, solution: Solution) -> None:
+    objective, bound = solution.objective, solution.bound
+    gap = None if objective is None or bound is None else relative_gap(objective, bound)
+    broken = []
+    if (gap is None) != (solution.relative_gap is None):
+        broken.append("a gap needs an objective and a bound, and both give one")
+    elif gap is not None and solution.relative_gap is not None and abs(gap - solution.relative_gap) > 1e-9 * (1 + gap):
+        broken.append(f"stated {solution.relative_gap:.6g}, and objective and bound give {gap:.6g}")
+    book.say("gap", broken)
+    if objective is not None and bound is not None:
+        beyond = (objective - bound) if problem.goal.maximises else (bound - objective)
+        limit = book.tolerance * max(1.0, abs(objective))
+        book.measure("bound", max(0.0, beyond), limit, f"the answer {objective:.8g} beats the bound {bound:.8g}")
+    wrong = []
+    if solution.status is Status.OPTIMAL and (gap is None or gap > problem.tolerances.relative_gap):
+        wrong.append("'optimal' needs a gap within the instance's tolerance")
+    if solution.status is Status.INFEASIBLE and (objective is not None or solution.stopped_by is not StoppedBy.PROOF):
+        wrong.append("'infeasible' goes with no answer and a finished proof")
+    book.say("status", wrong)
+
+
+def _is_settled(solution: Solution) -> bool:
+    return solution.status in (Status.OPTIMAL, Status.INFEASIBLE)
+
+
+def _check_enumeration(book: _Book, problem: RecourseProblem, solution: Solution) -> bool:
+    """Re-train all choices where they are few, or where the certificate says that it was done."""
+    claims = solution.certificate.grade is Grade.ENUMERATED
+    updates = (UpdateKind.RETRAIN, UpdateKind.PROXIMAL)
+    if not problem.is_menu_problem or problem.update.kind not in updates:
+        if claims:
+            book.say("all choices re-trained", ["there are infinitely many choices, or the update is not replayed"])
+        return False
+    count = count_choices(problem)
+    if count > (MANY_CHOICES if claims else FEW_CHOICES):
+        if claims:
+            book.say("all choices re-trained", [f"{count:.4g} choices are more than this verification re-trains"])
+        return False
+    book.say("all choices re-trained", _against_enumeration(problem, solution, enumerate_choices(problem)))
+    return True
+
+
+def _against_enumeration(problem: RecourseProblem, solution: Solution, found: Enumeration) -> list[str]:
+    if found.best is None:
+        return [] if solution.objective is None else ["no choice is an answer, and the solution states one"]
+    best, tolerance = found.best.objective, problem.tolerances
+    if solution.status is Status.INFEASIBLE:
+        return [f"a choice with the objective {best:.8g} exists"]
+    better: Callable[[float], float] = (lambda v: best - v) if problem.goal.maximises else (lambda v: v - best)
+    broken = []
+    if solution.bound is not None and better(solution.bound) > tolerance.feasibility * max(1.0, abs(best)):
+        broken.append(f"a choice reaches {best:.8g}, beyond the bound {solution.bound:.8g}")
+    if solution.status is Status.OPTIMAL and solution.objective is not None:
+        limit = (tolerance.relative_gap + tolerance.feasibility) * max(1.0, abs(solution.objective))
+        if better(solution.objective) > limit:
+            broken.append(f"a choice reaches {best:.8g}, better than the optimum stated, {solution.objective:.8g}")
+    return broken
+
+
+def _check_certificate(book: _Book, solution: Solution, found: Verification) -> None:
+    broken = []
+    if solution.certificate.grade > found.grade:
+        broken.append(f"claims the grade '{solution.certificate.grade}', and the evidence here is '{found.grade}'")
+    stated = {check.name: check for check in solution.certificate.checks}
+    for check in found.checks:
+        said = stated.get(check.name)
+        if said is None and check.name != "all choices re-trained":
+            broken.append(f"does not state the check '{check.name}'")
+        elif said is not None and said.passed != check.passed:
+            broken.append(f"states that '{check.name}' {'passed' if said.passed else 'failed'}")
+    book.say("certificate", broken)
