@@ -59,6 +59,7 @@ class Reason(StrEnum):
     OBJECTIVE = "objective at the reference point"
     STATIONARITY = "stationarity with the pulls' ranges"
     BALANCE = "balance of the free intercept's pulls"
+    TIGHTENING = "optimality-based tightening, for moves at least as good as the best verified one"
     NONE = "no proof found"
 
 
@@ -74,6 +75,11 @@ class ProvedBound:
     @property
     def is_finite(self) -> bool:
         return math.isfinite(self.lower) and math.isfinite(self.upper)
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether it holds only for moves at least as good as the best verified one."""
+        return Reason.TIGHTENING in (self.lower_reason, self.upper_reason)
 
     @property
     def words(self) -> str:
@@ -94,6 +100,11 @@ class Interval:
     @classmethod
     def unknown(cls, m: int) -> Interval:
         return cls(np.full(m, -math.inf), np.full(m, math.inf), [Reason.NONE] * m, [Reason.NONE] * m)
+
+    def copy(self) -> Interval:
+        return Interval(
+            self.lower.copy(), self.upper.copy(), list(self.lower_reason), list(self.upper_reason)
+        )
 
     def improve(self, lower: Vector, upper: Vector, reason: Reason) -> None:
         """Take over every end that is better, widened against rounding."""
@@ -163,6 +174,7 @@ class ParameterBounds:
         self.owner = np.concatenate([np.full(len(o), i) for i, o in enumerate(self.members)] or [np.zeros(0, int)])
         self.place = np.concatenate([np.arange(len(o)) for o in self.members] or [np.zeros(0, int)])
         self._boxes: tuple[Interval, Interval] | None = None
+        self._theta_box: Interval | None = None
 
     # -- public -------------------------------------------------------------------------------------------------------
 
@@ -180,6 +192,13 @@ class ParameterBounds:
     def of_options(self) -> Interval:
         """Bounds on ``f`` of every option, members in order, **given that the option is chosen**."""
         return self._propagate()[1]
+
+    def adopt(self, theta: Interval, fixed: Interval, options: Interval) -> None:
+        """Take over intervals of ``theta`` and of the decision values that :mod:`oar_opt.tightening` proved."""
+        boxes = self._propagate()
+        _take_over(boxes[0], fixed)
+        _take_over(boxes[1], options)
+        self._theta_box = theta
 
     # -- the sources ----------------------------------------------------------------------------------------------------
 
@@ -206,6 +225,10 @@ class ParameterBounds:
         self._by_objective(U, found)
         self._by_stationarity(U, given, found)
         self._by_balance(U, found)
+        if self._theta_box is not None:
+            low, high = U * self._theta_box.lower, U * self._theta_box.upper
+            ends = np.minimum(low, high).sum(axis=1), np.maximum(low, high).sum(axis=1)
+            found.improve(*ends, Reason.TIGHTENING)
         return found
 
     def _by_monotonicity(self, U: Matrix, given: Vector | None, found: Interval) -> None:

@@ -142,8 +142,14 @@ class Formulation(ABC):
         """None where the formulation applies, else the reason why it does not."""
 
     @abstractmethod
-    def build(self, problem: RecourseProblem) -> Program:
-        """The program for a problem that :meth:`accepts` accepts."""
+    def build(
+        self, problem: RecourseProblem, *, cutoff: float | None = None, seconds: float | None = None
+    ) -> Program:
+        """The program for a problem that :meth:`accepts` accepts.
+
+        ``cutoff`` is a value of the goal that a verified move reaches: the program need only hold moves at least as good.
+        ``seconds`` is what may be spent on making it tight; None leaves that to the formulation.
+        """
 
     def examples(self) -> Sequence[WorkedExample]:
         """Small problems with known optimum, for the conformance suite."""

@@ -32,6 +32,8 @@ from oar_opt.solution_file import (
 from oar_opt.verification import Verification, check_answer, listed_changes, move_violation, stated_parameters
 
 HEURISTIC_SECONDS = 2.0
+TIGHTENING_SHARE = 0.25
+"""Of a time limit, the part that building may spend on tightening."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,9 @@ def solve(
     with _interruptible() as interrupted:
         request = replace(request, interrupted=interrupted)
         incumbent = _first_answer(problem, clock)
-        program = chosen.build(problem)
+        program = chosen.build(
+            problem, cutoff=incumbent.objective if incumbent else None, seconds=clock.share(TIGHTENING_SHARE)
+        )
         clock.lap("build")
         start = incumbent.moves if incumbent else None
         claim = program.run(replace(request, time_limit=clock.left(), start=start))
@@ -330,6 +334,10 @@ class _Clock:
         now = time.monotonic()
         self.laps[name] = now - self.last
         self.last = now
+
+    def share(self, part: float) -> float | None:
+        left = self.left()
+        return None if left is None else part * left
 
     def left(self) -> float | None:
         return None if self.limit is None else max(0.01, self.limit - (time.monotonic() - self.started))

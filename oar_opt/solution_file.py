@@ -134,7 +134,7 @@ class Solution(Part):
         description="SHA-256 digest of the instance file in hexadecimal; empty for a problem that has no file."
     )
     status: Status = Field(description="What is known: optimal means a relative gap within the instance's tolerance.")
-    stopped_by: StoppedBy = Field(description="Why the search ended: what it met first.")
+    stopped_by: StoppedBy = Field(description="What ended the search.")
     objective: Number | None = Field(description="Objective of the moves, in the goal's unit; null without an answer.")
     bound: Number | None = Field(description="No answer is better than this; null where nothing is known.")
     relative_gap: Number | None = Field(

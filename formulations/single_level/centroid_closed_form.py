@@ -85,7 +85,9 @@ class CentroidClosedForm(Formulation):
     def accepts(self, problem: RecourseProblem) -> str | None:
         return _scope(problem) or _actions(problem) or _bounds(problem)
 
-    def build(self, problem: RecourseProblem) -> DirectProgram:
+    def build(
+        self, problem: RecourseProblem, *, cutoff: float | None = None, seconds: float | None = None
+    ) -> DirectProgram:
         return DirectProgram(lambda request: _solve(problem, request))
 
 

@@ -58,7 +58,9 @@ class EnumerationOfChoices(Formulation):
             return f"there are {count:.4g} choices, more than the {LIMIT} that are enumerated"
         return None
 
-    def build(self, problem: RecourseProblem) -> DirectProgram:
+    def build(
+        self, problem: RecourseProblem, *, cutoff: float | None = None, seconds: float | None = None
+    ) -> DirectProgram:
         return DirectProgram(lambda request: _enumerate(problem, request))
 
 

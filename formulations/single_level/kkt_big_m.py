@@ -26,6 +26,10 @@ Goals: ``max_margin`` maximises a variable below every query's margin; ``min_cos
 that are 1 only where the margin reaches ``required``. Budgets and guards are linear. Where a free intercept needs
 both classes (or any weight at all), a row demands it.
 
+Where a move with a known value of the goal is at hand (the *cutoff*), the intervals are shrunk by
+:mod:`oar_opt.tightening` for moves at least as good; a record whose pull is constant only for those keeps a row that holds it
+there, so that every point of the program still is an optimum of the learner.
+
 Hypotheses
 ----------
 Menus, labels and withholding only (nobody has room to move features). Loss with a polyline graph (ridge: squared; svm:
@@ -79,6 +83,11 @@ from oar_opt.problem import (
     moves_from_choice,
 )
 from oar_opt.risk import RegularizedRisk, Segment, segments
+from oar_opt.tightening import tighten
+
+
+TIGHTENING_SECONDS = 20.0
+CUTOFF_SLACK = 1e-6
 
 
 class KktBigM(Formulation):
@@ -106,10 +115,14 @@ class KktBigM(Formulation):
         unproved = _Build(problem, risk).unproved()
         return f"no finite bound is proved for {unproved}" if unproved else None
 
-    def build(self, problem: RecourseProblem) -> PyomoProgram:
+    def build(
+        self, problem: RecourseProblem, *, cutoff: float | None = None, seconds: float | None = None
+    ) -> PyomoProgram:
         risk = learner_of(problem).risk(problem.learner, problem.d)
         assert risk is not None
-        return _Build(problem, risk).program()
+        draft = _Build(problem, risk, cutoff)
+        draft.tighten(TIGHTENING_SECONDS if seconds is None else seconds)
+        return draft.program()
 
 
 def reference_point(problem: RecourseProblem, risk: RegularizedRisk) -> Vector:
@@ -128,6 +141,8 @@ class _Build:
 
     problem: RecourseProblem
     risk: RegularizedRisk
+    cutoff: float | None = None
+    excluded: set[int] = field(default_factory=set)
     model: Any = field(init=False)
     proved: dict[str, ProvedBound] = field(default_factory=dict)
 
@@ -138,12 +153,28 @@ class _Build:
         self.menus: list[tuple[int, tuple[Option, ...]]] = [
             (member.record, problem.admissible_options(member)) for member in problem.collective.members
         ]
+        self._read_bounds()
+
+    def _read_bounds(self) -> None:
         stacked = np.vstack([o.xhat for o in self.bounds.members] or [np.zeros((0, self.risk.p))])
+        subjects = (*self.problem.queries, *self.problem.guards)
         self.anyhow = self.bounds.along(stacked)
         self.given = self.bounds.of_options
-        self.subjects = self.bounds.along(
-            np.array([self._subject(query) for query in (*problem.queries, *problem.guards)])
-        )
+        self.subjects = self.bounds.along(np.array([self._subject(query) for query in subjects]))
+
+    def tighten(self, seconds: float) -> None:
+        """Shrink the intervals for moves at least as good as the cutoff, where all are finite to begin with."""
+        if seconds <= 0 or not self.menus or self.unproved() or not self._is_boxed():
+            return
+        found = tighten(self.problem, self.bounds, self.cutoff, seconds)
+        if not found.empty:
+            self.bounds.adopt(found.theta, found.fixed, found.options)
+            self.excluded = found.excluded
+            self._read_bounds()
+
+    def _is_boxed(self) -> bool:
+        box = self.bounds.along(np.eye(self.risk.p))
+        return bool(np.isfinite(box.lower).all() and np.isfinite(box.upper).all())
 
     def unproved(self) -> str | None:
         """The first quantity without a finite interval."""
@@ -169,6 +200,7 @@ class _Build:
         self._budgets()
         self._learner()
         self._goal()
+        self._exclude()
         return PyomoProgram(
             model=self.model,
             read=self._read,
@@ -219,6 +251,12 @@ class _Build:
     def _acting(self) -> Any:
         return sum(1 - self.model.choice[record, 0] for record, _ in self.menus)
 
+    def _exclude(self) -> None:
+        """Options that no move as good as the cutoff can use."""
+        pairs = [(record, k) for record, options in self.menus for k in range(len(options))]
+        for row in self.excluded:
+            self.model.choice[pairs[row]].fix(0)
+
     # -- the learner's optimality -----------------------------------------------------------------------------------------
 
     def _learner(self) -> None:
@@ -237,6 +275,7 @@ class _Build:
         fixed, box = self.bounds.fixed, self.bounds.of_fixed
         gram, constant = np.zeros((self.risk.p, self.risk.p)), np.zeros(self.risk.p)
         open_graphs: list[tuple[int, int, tuple[Segment, ...]]] = []
+        kept: list[tuple[int, int]] = []
         for r, index in enumerate(self.bounds.fixed_index):
             y, a, xhat = float(fixed.y[r]), float(fixed.a[r]), fixed.xhat[r]
             if self._is_line(y):
@@ -248,10 +287,18 @@ class _Build:
             graph = segments(self.risk.loss.pieces(y) or (), box.lower[r], box.upper[r], a)
             if len(graph) == 1 and graph[0].is_flat:
                 constant += graph[0].g_low * xhat
+                if box.bound(r).is_conditional:
+                    kept.append((r, int(index)))
             else:
                 open_graphs.append((r, int(index), graph))
         for j in range(self.risk.p):
             gradient[j] += constant[j] + sum(float(gram[j, c]) * theta[c] for c in range(self.risk.p) if gram[j, c])
+        # A pull that is constant only for moves as good as the cutoff: the record has to stay where that is proved.
+        rows = {index: _dot(fixed.xhat[r], theta) for r, index in kept}
+        ends = {index: (float(box.lower[r]), float(box.upper[r])) for r, index in kept}
+        self.model.constant_pull = pyo.Constraint(
+            list(rows), rule=lambda _, i: pyo.inequality(ends[i][0], rows[i], ends[i][1])
+        )
         block = self.model.fixed = pyo.Block([index for _, index, _ in open_graphs])
         for r, index, graph in open_graphs:
             pull = self._graph(block[index], _dot(fixed.xhat[r], theta), 1, graph, None)
@@ -276,10 +323,14 @@ class _Build:
         pieces = self.risk.loss.pieces(float(occurrences.y[k])) or ()
         graph = segments(pieces, given.lower, given.upper, float(occurrences.a[k]))
         self.proved[f"f[{record},{k}] if chosen"] = given
+        f = _dot(occurrences.xhat[k], theta)
         if len(graph) == 1 and graph[0].is_flat:
+            if given.is_conditional:
+                block = self.model.option[record, k]
+                block.value_low = pyo.Constraint(expr=f >= given.lower * choice + anyhow.lower * (1 - choice))
+                block.value_high = pyo.Constraint(expr=f <= given.upper * choice + anyhow.upper * (1 - choice))
             return graph[0].g_low * choice
         self.proved[f"f[{record},{k}]"] = anyhow
-        f = _dot(occurrences.xhat[k], theta)
         return self._graph(self.model.option[record, k], f, choice, graph, anyhow)
 
     def _graph(self, block: Any, f: Any, z: Any, graph: tuple[Segment, ...], anyhow: ProvedBound | None) -> Any:
@@ -352,7 +403,10 @@ class _Build:
         match problem.goal:
             case GoalKind.MAX_MARGIN:
                 ends = [self._margin_range(q) for q in queries]
-                m.margin = pyo.Var(bounds=(min(low for low, _ in ends), min(high for _, high in ends)))
+                low = min(low for low, _ in ends)
+                if self.cutoff is not None:
+                    low = max(low, self.cutoff - CUTOFF_SLACK * (1 + abs(self.cutoff)))
+                m.margin = pyo.Var(bounds=(low, min(high for _, high in ends)))
                 m.margin_of = pyo.Constraint(
                     queries, rule=lambda m, q: m.margin <= self._margin(problem.queries[q])
                 )
@@ -365,7 +419,8 @@ class _Build:
                 m.margin_of = pyo.Constraint(
                     queries, rule=lambda _, q: _row(self._margin(problem.queries[q]), ">=", problem.queries[q].required)
                 )
-                m.spent = pyo.Var(bounds=(0, None))
+                high = None if self.cutoff is None else self.cutoff + CUTOFF_SLACK * (1 + abs(self.cutoff))
+                m.spent = pyo.Var(bounds=(0, high))
                 spent = self._cost() if problem.goal is GoalKind.MIN_COST else self._acting()
                 m.spent_on = pyo.Constraint(expr=m.spent == spent)
                 m.goal = pyo.Objective(expr=m.spent, sense=pyo.minimize)

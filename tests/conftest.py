@@ -1,0 +1,201 @@
+"""Makers of small seeded problems, handed to the tests as fixtures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+
+from oar_opt.problem import (
+    Budget,
+    Collective,
+    GoalKind,
+    Intercept,
+    LabelAction,
+    LearnerSpec,
+    Member,
+    Move,
+    Option,
+    OptionKind,
+    Position,
+    Prior,
+    Query,
+    RecourseProblem,
+    Records,
+    WithholdAction,
+)
+
+INTERCEPTS = tuple(Intercept)
+GOALS = tuple(GoalKind)
+
+
+def random_problem(
+    seed: int,
+    kind: str = "ridge",
+    intercept: str = "none",
+    goal: str = "max_margin",
+    *,
+    n: int = 9,
+    d: int = 2,
+    members: int = 2,
+    options: int = 2,
+    strength: float = 1.0,
+    prior: bool = False,
+    labels: bool = False,
+    withhold: bool = False,
+    joins: bool = False,
+    identical: bool = False,
+    budget: Budget | None = None,
+    queries: int = 1,
+    guards: int = 0,
+    regression: bool = False,
+    required: float = 0.1,
+    position: Position = Position.OPTIMISTIC,
+    core: int = 2,
+) -> RecourseProblem:
+    """A problem with menus for a linear learner.
+
+    ``strength`` is C or alpha. The first two records are of both classes; the first ``core`` records are of no member.
+    """
+    draw = np.random.default_rng(seed)
+    X = draw.normal(size=(n, d))
+    slope = draw.normal(size=d)
+    noisy = X @ slope + 0.6 * draw.normal(size=n)
+    y = noisy if regression else np.where(noisy > 0, 1.0, -1.0)
+    if not regression:
+        y[:2] = 1.0, -1.0
+    s = draw.choice([1.0, 1.0, 2.0, 0.5, 0.0], size=n)
+    s[:2] = 1.0
+    chosen = draw.choice(np.arange(core, n), members, replace=False)
+    if joins and members:
+        s[chosen[0]] = 0.0
+
+    def option(i: int) -> Option:
+        new_y = float(draw.normal()) if regression else float(draw.choice([-1.0, 1.0]))
+        x = tuple((X[i] + 0.8 * draw.normal(size=d)).tolist())
+        return Option(OptionKind.MENU, x, new_y, float(draw.choice([1.0, 2.0, 0.0])), round(float(draw.uniform(0.5, 2)), 3))
+
+    def actions(i: int) -> tuple[Any, ...]:
+        found: list[Any] = []
+        if labels:
+            found.append(LabelAction((float(draw.normal()),) if regression else (-1.0, 1.0), 0.7))
+        if withhold:
+            found.append(WithholdAction(0.9))
+        return tuple(found)
+
+    def menu(i: int) -> tuple[Option, ...]:
+        found = [option(i) for _ in range(options)]
+        return (*found, found[0]) if identical and found else tuple(found)
+
+    team = tuple(Member(int(i), actions(int(i)), menu(int(i))) for i in chosen)
+
+    def subject(name: str, required: float | None) -> Query:
+        target = float(draw.choice([-1.0, 1.0]))
+        threshold = float(0.3 * draw.normal()) if regression else 0.0
+        return Query(name, tuple(draw.normal(size=d).tolist()), target, threshold, required)
+
+    asked = tuple(subject(f"q{q}", required * (1 + q)) for q in range(queries))
+    kept = tuple(subject(f"guard{g}", -0.5) for g in range(guards))
+    w0 = tuple(draw.normal(size=d).tolist())
+    b0 = 0.4 if intercept == "penalized" else 0.0
+    spec = LearnerSpec(
+        kind,
+        Intercept(intercept),
+        C=strength if kind == "svm" else None,
+        alpha=strength if kind == "ridge" else None,
+        prior=Prior(w0, b0) if prior else None,
+    )
+    return RecourseProblem(
+        f"random-{seed}",
+        Records(X, y, s),
+        spec,
+        Collective(team, budget=budget or Budget()),
+        asked,
+        GoalKind(goal),
+        classes=None if regression else ("no", "yes"),
+        guards=kept,
+        position=position,
+    )
+
+
+def varied_problem(seed: int, kind: str, intercept: str, goal: str) -> RecourseProblem:
+    """A problem whose every other trait is drawn by the seed."""
+    draw = np.random.default_rng([seed, 17])
+    regression = kind == "ridge" and bool(draw.random() < 0.3)
+    budgets = [
+        Budget(),
+        Budget(each=1.2),
+        Budget(total=1.9),
+        Budget(members=1),
+        Budget(each=1.5, total=2.5, members=2),
+        Budget(members=0),
+    ]
+    chances = [0.3, 0.15, 0.2, 0.2, 0.1, 0.05]
+    return random_problem(
+        seed,
+        kind,
+        intercept,
+        goal,
+        n=int(draw.integers(6, 10)),
+        d=int(draw.integers(1, 4)),
+        members=int(draw.integers(1, 4)) if kind == "ridge" else int(draw.integers(1, 3)),
+        options=int(draw.integers(1, 3)),
+        strength=float(draw.choice([0.3, 1.0, 3.0])),
+        prior=bool(draw.random() < 0.3),
+        labels=bool(draw.random() < 0.3),
+        withhold=bool(draw.random() < 0.3),
+        joins=bool(draw.random() < 0.3),
+        identical=bool(draw.random() < 0.2),
+        budget=budgets[int(draw.choice(len(budgets), p=chances))],
+        queries=int(draw.choice([1, 2, 3], p=[0.5, 0.3, 0.2])),
+        guards=int(draw.choice([0, 1], p=[0.7, 0.3])),
+        regression=regression,
+        required=float(draw.choice([0.02, 0.1, 0.3])),
+    )
+
+
+def combination(seed: int) -> tuple[str, str, str]:
+    """Learner, intercept and goal by turns, so that consecutive seeds cover all of them."""
+    every = list(product(("ridge", "svm"), (str(i) for i in INTERCEPTS), (str(g) for g in GOALS)))
+    return every[seed % len(every)]
+
+
+@pytest.fixture(scope="session")
+def make() -> Callable[..., RecourseProblem]:
+    """:func:`random_problem`."""
+    return random_problem
+
+
+@pytest.fixture(scope="session")
+def make_varied() -> Callable[[int], RecourseProblem]:
+    """A varied problem by its seed alone; 24 consecutive seeds cover every learner, intercept and goal."""
+    return lambda seed: varied_problem(seed, *combination(seed))
+
+
+@pytest.fixture(scope="session")
+def moves_of() -> Callable[[RecourseProblem], list[tuple[tuple[Option, ...], tuple[Move, ...]]]]:
+    """Every admissible choice with the moves that it means, listed independently of the code under test."""
+
+    def every(problem: RecourseProblem) -> list[tuple[tuple[Option, ...], tuple[Move, ...]]]:
+        budget, found = problem.collective.budget, []
+        for choice in product(*(problem.options(member) for member in problem.collective.members)):
+            acting = [option for option in choice if option.kind is not OptionKind.STAY]
+            costs = [option.cost for option in acting]
+            if budget.each is not None and any(cost > budget.each + 1e-9 for cost in costs):
+                continue
+            if budget.total is not None and sum(costs) > budget.total + 1e-9:
+                continue
+            if budget.members is not None and len(acting) > budget.members:
+                continue
+            moves = tuple(
+                Move(member.record, option.x, option.y, option.s, option.cost)
+                for member, option in zip(problem.collective.members, choice, strict=True)
+                if option.kind is not OptionKind.STAY
+            )
+            found.append((choice, moves))
+        return found
+
+    return every

@@ -1,0 +1,182 @@
+"""Proved bounds hold: re-trained parameters of every admissible choice lie inside, and every finite end has a reason."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from oar_opt.bounds import ParameterBounds, Reason
+from oar_opt.discovery import learner_of
+from oar_opt.problem import Budget, Intercept, OptionKind
+
+SEEDS = range(48)
+ROUNDING = 1e-7
+
+
+def proved(problem, theta_bar=None):
+    """The bounds, by default around the present optimum."""
+    risk = learner_of(problem).risk(problem.learner, problem.d)
+    if theta_bar is None:
+        theta_bar = trained(problem, ())[0]
+    return risk, ParameterBounds(problem, risk, theta_bar)
+
+
+def trained(problem, moves):
+    """All vertices of the set of re-trained parameters: one point, or the ends of the intercept's interval."""
+    learner, records = learner_of(problem), problem.apply(moves)
+    if learner.undefined(problem, records):
+        return []
+    fit = learner.fit(problem, records)
+    w = np.array(fit.parameters.w)
+    if problem.learner.intercept is Intercept.NONE:
+        return [w]
+    return [np.append(w, b) for b in fit.intercepts or (fit.parameters.b,)]
+
+
+def inside(interval, values, rows=None):
+    """Whether ``values`` lie between the ends, up to the accuracy of training."""
+    rows = slice(None) if rows is None else rows
+    slack = ROUNDING * (1 + np.abs(values))
+    return bool((values >= interval.lower[rows] - slack).all() and (values <= interval.upper[rows] + slack).all())
+
+
+def assert_holds_for_every_choice(problem, risk, bounds, moves_of, U):
+    along, members = bounds.along(U), problem.collective.members
+    first_row = np.cumsum([0, *(len(problem.admissible_options(member)) for member in members)])
+    tried = 0
+    for choice, moves in moves_of(problem):
+        for theta in trained(problem, moves):
+            tried += 1
+            assert inside(along, U @ theta)
+            assert inside(bounds.of_fixed, risk.extend(problem.records.X[bounds.fixed_index]) @ theta)
+            for m, (member, option) in enumerate(zip(members, choice, strict=True)):
+                row = first_row[m] + problem.admissible_options(member).index(option)
+                assert inside(bounds.of_options, risk.extend(np.array([option.x])) @ theta, [row])
+    assert tried > 0
+
+
+def directions(risk, seed):
+    return np.vstack([np.eye(risk.p), np.random.default_rng(seed).normal(size=(6, risk.p))])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_retrained_learner_lies_in_the_bounds_around_the_present_optimum(make_varied, moves_of, seed):
+    problem = make_varied(seed)
+    risk, bounds = proved(problem)
+    assert_holds_for_every_choice(problem, risk, bounds, moves_of, directions(risk, seed))
+
+
+@pytest.mark.parametrize("seed", range(100, 124))
+def test_bounds_hold_around_any_reference_point(make_varied, moves_of, seed):
+    problem = make_varied(seed)
+    p = len(trained(problem, ())[0])
+    risk, bounds = proved(problem, np.random.default_rng(seed).normal(size=p))
+    assert_holds_for_every_choice(problem, risk, bounds, moves_of, directions(risk, seed))
+
+
+@pytest.mark.parametrize("strength", [1e-3, 1e-1, 10.0, 1e3])
+@pytest.mark.parametrize("intercept", ["none", "penalized", "free"])
+@pytest.mark.parametrize("kind", ["ridge", "svm"])
+def test_bounds_hold_for_weak_and_strong_regularisation(make, moves_of, kind, intercept, strength):
+    problem = make(5, kind, intercept, strength=strength, n=12, labels=True, withhold=True)
+    risk, bounds = proved(problem)
+    assert_holds_for_every_choice(problem, risk, bounds, moves_of, directions(risk, 5))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_member_whose_record_is_unused_so_far_may_join_within_the_bounds(make, moves_of, seed):
+    problem = make(seed, ("ridge", "svm")[seed % 2], ("none", "penalized", "free")[seed % 3], joins=True, options=3)
+    assert problem.records.s[problem.collective.members[0].record] == 0
+    risk, bounds = proved(problem)
+    assert_holds_for_every_choice(problem, risk, bounds, moves_of, directions(risk, seed))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_bounds_hold_where_every_record_is_a_member(make, moves_of, seed):
+    kind, intercept = ("ridge", "svm")[seed % 2], ("none", "penalized", "free")[seed % 3]
+    problem = make(seed, kind, intercept, n=4, members=4, options=1, withhold=True, core=0, joins=seed < 6)
+    risk = learner_of(problem).risk(problem.learner, problem.d)
+    bounds = ParameterBounds(problem, risk, np.zeros(risk.p))
+    assert_holds_for_every_choice(problem, risk, bounds, moves_of, directions(risk, seed))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_end_has_a_reason_if_and_only_if_it_is_finite(make_varied, seed):
+    problem = make_varied(seed)
+    risk, bounds = proved(problem)
+    for interval in (bounds.along(directions(risk, seed)), bounds.of_fixed, bounds.of_options):
+        for j in range(len(interval.lower)):
+            bound = interval.bound(j)
+            assert np.isfinite(bound.lower) == (bound.lower_reason is not Reason.NONE)
+            assert np.isfinite(bound.upper) == (bound.upper_reason is not Reason.NONE)
+            assert bound.lower <= bound.upper
+
+
+@pytest.mark.parametrize("intercept", ["none", "penalized", "free"])
+@pytest.mark.parametrize("kind", ["ridge", "svm"])
+def test_a_cap_on_members_tightens_the_bounds_and_they_still_hold(make, moves_of, kind, intercept):
+    loose = make(3, kind, intercept, n=12, members=3)
+    tight = make(3, kind, intercept, n=12, members=3, budget=Budget(members=1))
+    risk, bounds = proved(tight)
+    U = directions(risk, 3)
+    assert_holds_for_every_choice(tight, risk, bounds, moves_of, U)
+    wide = proved(loose)[1].along(U)
+    narrow = bounds.along(U)
+    slack = 1e-7 * (1 + np.abs(wide.upper) + np.abs(wide.lower))
+    assert (narrow.upper <= wide.upper + slack).all() and (narrow.lower >= wide.lower - slack).all()
+    if (kind, intercept) != ("svm", "free"):
+        assert (narrow.upper - narrow.lower).sum() < 0.95 * (wide.upper - wide.lower).sum()
+
+
+@pytest.mark.parametrize("intercept", ["none", "penalized", "free"])
+def test_where_nobody_may_act_ridge_is_pinned_to_its_present_optimum(make, intercept):
+    problem = make(4, "ridge", intercept, members=3, budget=Budget(members=0))
+    risk, bounds = proved(problem)
+    (theta,) = trained(problem, ())
+    along = bounds.along(np.eye(risk.p))
+    assert along.lower == pytest.approx(theta, abs=1e-6) and along.upper == pytest.approx(theta, abs=1e-6)
+
+
+@pytest.mark.parametrize("intercept", ["none", "penalized"])
+def test_where_nobody_may_act_the_svm_is_pinned_to_its_present_optimum(make, intercept):
+    problem = make(4, "svm", intercept, members=3, budget=Budget(members=0))
+    risk, bounds = proved(problem)
+    (theta,) = trained(problem, ())
+    along = bounds.along(np.eye(risk.p))
+    assert along.lower == pytest.approx(theta, abs=1e-3) and along.upper == pytest.approx(theta, abs=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_free_intercept_of_the_svm_gets_finite_bounds(make, seed):
+    problem = make(seed, "svm", "free", d=1 + seed % 3, labels=True, withhold=True, joins=seed % 2 == 0)
+    risk, bounds = proved(problem)
+    assert bounds.along(np.eye(risk.p)).bound(risk.p - 1).is_finite
+    for interval in (bounds.of_fixed, bounds.of_options):
+        assert np.isfinite(interval.lower).all() and np.isfinite(interval.upper).all()
+
+
+@pytest.mark.parametrize("intercept", ["none", "penalized", "free"])
+@pytest.mark.parametrize("kind", ["ridge", "svm"])
+def test_a_collective_of_nobody_leaves_bounds_on_the_present_optimum(make, kind, intercept):
+    problem = make(6, kind, intercept, members=0)
+    risk, bounds = proved(problem)
+    U = directions(risk, 6)
+    assert all(inside(bounds.along(U), U @ theta) for theta in trained(problem, ()))
+    assert len(bounds.of_options.lower) == 0
+
+
+def test_staying_is_the_first_option_of_every_member(make):
+    problem = make(0, labels=True, withhold=True)
+    for member in problem.collective.members:
+        assert problem.admissible_options(member)[0].kind is OptionKind.STAY
+
+
+@pytest.mark.parametrize("kind", ["ridge", "svm"])
+def test_bounds_are_not_vacuous(make, moves_of, kind):
+    """Most of the proved width is really used when one member of twenty records acts."""
+    problem = make(8, kind, "penalized", n=20, members=1, options=3)
+    risk, bounds = proved(problem)
+    along = bounds.along(np.eye(risk.p))
+    reached = np.array([theta for _, moves in moves_of(problem) for theta in trained(problem, moves)])
+    width, used = along.upper - along.lower, np.ptp(reached, axis=0)
+    assert (width <= 40 * used.max()).all()

@@ -1,0 +1,315 @@
+"""The big-M program against re-training: the same optimum as enumeration, and the learner's own parameters."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyomo.environ as pyo
+import pytest
+
+from oar_opt.bounds import Interval, ParameterBounds
+from oar_opt.discovery import formulations, learner_of
+from oar_opt.errors import UnsupportedError
+from oar_opt.evaluate import evaluate
+from oar_opt.problem import (
+    FeatureAction,
+    GoalKind,
+    Intercept,
+    LearnerSpec,
+    Member,
+    Norm,
+    Option,
+    OptionKind,
+    Position,
+    Query,
+    RecourseProblem,
+    Records,
+    Update,
+    UpdateKind,
+    moves_from_choice,
+)
+from oar_opt.problem import Collective as Team
+from oar_opt.result import Request, StoppedBy
+from oar_opt.risk import Loss, RegularizedRisk
+
+EXACT = Request(relative_gap=1e-9)
+KINDS, INTERCEPTS = ("ridge", "svm"), ("none", "penalized", "free")
+
+
+def program():
+    return formulations()["kkt_big_m"]
+
+
+def oracle(problem, moves_of):
+    """The best objective by re-training every choice, None where no choice is an answer; ties as the program has them."""
+    best, sign = None, 1 if problem.goal.maximises else -1
+    for _, moves in moves_of(problem):
+        if learner_of(problem).undefined(problem, problem.apply(moves)):
+            continue
+        outcome = evaluate(problem, moves)
+        if not outcome.broken and (best is None or sign * outcome.objective > sign * best):
+            best = outcome.objective
+    return best
+
+
+def assert_same_optimum(problem, moves_of, request=EXACT):
+    assert program().accepts(problem) is None
+    claim, best = program().build(problem).run(request), oracle(problem, moves_of)
+    assert claim.infeasible == (best is None)
+    if best is None:
+        assert claim.moves is None and claim.stopped_by is StoppedBy.PROOF
+        return
+    assert claim.objective == pytest.approx(best, abs=1e-6)
+    assert claim.bound == pytest.approx(best, abs=1e-6)
+    outcome = evaluate(problem, claim.moves)
+    assert outcome.objective == pytest.approx(best, abs=1e-6) and not outcome.broken
+    assert claim.parameters.w == pytest.approx(outcome.parameters.w, abs=1e-6)
+    if outcome.fit.intercepts is None:
+        assert claim.parameters.b == pytest.approx(outcome.parameters.b, abs=1e-6)
+    else:
+        assert outcome.fit.intercepts[0] - 1e-6 <= claim.parameters.b <= outcome.fit.intercepts[1] + 1e-6
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_the_optimum_equals_that_of_re_training_every_choice(make_varied, moves_of, seed):
+    assert_same_optimum(make_varied(seed), moves_of)
+
+
+@pytest.mark.parametrize("seed", range(18))
+def test_the_optimum_is_right_where_every_record_is_a_member(make, moves_of, seed):
+    kind, intercept = KINDS[seed % 2], INTERCEPTS[seed % 3]
+    problem = make(seed, kind, intercept, n=4, members=4, options=1, withhold=seed < 9, core=0, joins=seed % 4 == 0)
+    assert_same_optimum(problem, moves_of)
+
+
+@pytest.mark.parametrize("strength", [1e-3, 100.0])
+@pytest.mark.parametrize("intercept", INTERCEPTS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_optimum_is_right_for_weak_and_strong_regularisation(make, moves_of, kind, intercept, strength):
+    assert_same_optimum(make(2, kind, intercept, n=7, strength=strength), moves_of)
+
+
+@pytest.mark.parametrize("goal", list(GoalKind))
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_collective_of_nobody_keeps_the_present_optimum(make, moves_of, kind, goal):
+    assert_same_optimum(make(1, kind, "penalized", goal, n=6, members=0, required=1e-3), moves_of)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_scip_finds_the_same_optimum(make_varied, moves_of, seed):
+    assert_same_optimum(make_varied(200 + 5 * seed), moves_of, Request(solver="scip", relative_gap=1e-9))
+
+
+def test_two_threads_find_the_same_optimum(make_varied, moves_of):
+    assert_same_optimum(make_varied(19), moves_of, Request(relative_gap=1e-9, threads=2))
+
+
+# -- fixed moves ------------------------------------------------------------------------------------------------------
+
+
+def fix(model, problem, choice):
+    for member, option in zip(problem.collective.members, choice, strict=True):
+        options = problem.admissible_options(member)
+        for k, other in enumerate(options):
+            model.choice[member.record, k].fix(float(other is option or other == option))
+
+
+@pytest.mark.parametrize("intercept", INTERCEPTS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_with_the_choice_fixed_the_programs_parameters_are_the_re_trained_ones(make, moves_of, seed, kind, intercept):
+    problem = make(seed, kind, intercept, n=7, members=2, options=1, withhold=True, prior=seed == 1)
+    for choice, moves in moves_of(problem):
+        built = program().build(problem)
+        fix(built.model, problem, choice)
+        claim, outcome = built.run(EXACT), evaluate(problem, moves)
+        assert claim.moves == moves
+        assert claim.parameters.w == pytest.approx(outcome.parameters.w, abs=1e-6)
+        if outcome.fit.intercepts is None:
+            assert claim.parameters.b == pytest.approx(outcome.parameters.b, abs=1e-6)
+        assert claim.objective == pytest.approx(outcome.objective, abs=1e-6)
+
+
+def test_any_other_parameters_than_the_re_trained_ones_are_infeasible(make):
+    """With all members staying and the first weight pushed off the optimum by 1e-3, no solution is left."""
+    problem = make(3, "svm", "penalized", n=7)
+    w = evaluate(problem, ()).parameters.w[0]
+    for shift in (-1e-3, 1e-3):
+        built = program().build(problem)
+        fix(built.model, problem, [problem.options(member)[0] for member in problem.collective.members])
+        built.model.w[0].fix(w + shift, skip_validation=True)
+        assert built.run(EXACT).infeasible
+
+
+# -- ties -------------------------------------------------------------------------------------------------------------
+
+
+def tied(position=Position.OPTIMISTIC, target=1.0, menu=()):
+    """Records at +-1 and +-2, C = 0.05: ``w = C (1 + 2 + 1 + 2) = 0.3`` with every pull at its bound.
+
+    So it stays while ``0.6 + |b| <= 1``, that is for every intercept from -0.4 to 0.4. The query is at 0, where f = b.
+    """
+    X = np.array([[1.0], [2.0], [-1.0], [-2.0], [0.0]])
+    records = Records(X, np.array([1.0, 1.0, -1.0, -1.0, 1.0]), np.array([1.0, 1.0, 1.0, 1.0, 0.0]))
+    return RecourseProblem(
+        "tied",
+        records,
+        LearnerSpec("svm", Intercept.FREE, C=0.05),
+        Team((Member(4, (), tuple(menu)),)),
+        (Query("q", (0.0,), target),),
+        GoalKind.MAX_MARGIN,
+        classes=("no", "yes"),
+        position=position,
+    )
+
+
+@pytest.mark.parametrize("target", [-1.0, 1.0])
+def test_a_tie_is_resolved_in_favour_of_the_collective(target):
+    problem = tied(target=target)
+    claim = program().build(problem).run(EXACT)
+    assert claim.parameters.w == pytest.approx((0.3,), abs=1e-7)
+    assert claim.parameters.b == pytest.approx(0.4 * target, abs=1e-7)
+    assert claim.objective == pytest.approx(0.4, abs=1e-7)
+    assert evaluate(problem, ()).objective == pytest.approx(0.4, abs=1e-7)
+
+
+def test_the_claim_of_a_tie_bounds_the_pessimistic_optimum_from_above():
+    problem = tied(Position.PESSIMISTIC)
+    claim = program().build(problem).run(EXACT)
+    assert claim.bound == pytest.approx(0.4, abs=1e-7)
+    assert evaluate(problem, ()).objective == pytest.approx(-0.4, abs=1e-7)
+
+
+# -- defined learners ---------------------------------------------------------------------------------------------------
+
+
+def lonely(kind="svm", intercept=Intercept.FREE, weight=0.0, strength=1.0):
+    """Only the member has the class 'no'; its one option, attractive to the query, withholds it or changes its label."""
+    X = np.array([[1.0], [2.0], [-1.0]])
+    leave = Option(OptionKind.MENU, (-1.0,), -1.0 if weight == 0 else 1.0, weight, 1.0)
+    return RecourseProblem(
+        "lonely",
+        Records(X, np.array([1.0, 1.0, -1.0]), np.ones(3)),
+        LearnerSpec(kind, intercept, C=strength if kind == "svm" else None, alpha=1.0 if kind == "ridge" else None),
+        Team((Member(2, (), (leave,)),)),
+        (Query("q", (-1.0,), 1.0),),
+        GoalKind.MAX_MARGIN,
+        classes=("no", "yes"),
+        position=Position.OPTIMISTIC,
+    )
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_a_choice_that_would_empty_a_class_is_never_taken(weight):
+    problem = lonely(weight=weight)
+    assert learner_of(problem).undefined(problem, problem.apply(problem_moves(problem)))
+    claim = program().build(problem).run(EXACT)
+    assert claim.moves == () and claim.objective == pytest.approx(evaluate(problem, ()).objective, abs=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "intercept"), [("svm", "penalized"), ("svm", "none"), ("ridge", "free")])
+def test_where_the_learner_stays_defined_the_same_choice_is_taken(kind, intercept):
+    problem = lonely(kind, Intercept(intercept), strength=0.05)
+    claim = program().build(problem).run(EXACT)
+    assert claim.moves == problem_moves(problem)
+    assert claim.objective == pytest.approx(evaluate(problem, claim.moves).objective, abs=1e-6)
+
+
+def problem_moves(problem):
+    return moves_from_choice(problem, [problem.options(member)[-1] for member in problem.collective.members])
+
+
+def test_a_collective_that_can_only_leave_the_learner_undefined_is_infeasible(moves_of):
+    """Everyone must keep the free intercept defined: here class 'no' has no weight at all and nobody can give it any."""
+    problem = lonely()
+    records = Records(problem.records.X, problem.records.y, np.array([1.0, 1.0, 0.0]))
+    problem = replace(problem, records=records)
+    assert oracle(problem, moves_of) is None
+    assert program().accepts(problem) is None
+    assert program().build(problem).run(EXACT).infeasible
+
+
+# -- where it applies ---------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_learner_is_refused(make):
+    problem = replace(make(0), learner=LearnerSpec("logistic", C=1.0))
+    assert "cannot be re-trained here" in program().accepts(problem)
+
+
+def test_the_nearest_centroid_is_refused(make):
+    problem = make(0)
+    records = Records(problem.records.X, (problem.records.y > 0).astype(float), np.ones(problem.n))
+    members = tuple(Member(member.record) for member in problem.collective.members)
+    queries = (Query("q", problem.queries[0].x, 1.0),)
+    spec = LearnerSpec("nearest_centroid")
+    problem = replace(problem, records=records, learner=spec, collective=Team(members), queries=queries)
+    assert "no" in program().accepts(problem) and "regularised" in program().accepts(problem)
+
+
+def test_a_curved_loss_is_refused(make, monkeypatch):
+    class Curved(Loss):
+        value = pull = conjugate = lambda self, y, f: f**4
+
+        def pull_range(self, y):
+            return -np.inf, np.inf
+
+    problem = make(0)
+    risk = RegularizedRisk.of(problem.learner, problem.d, Curved(), lam=1.0, factor=1.0)
+    monkeypatch.setattr(type(learner_of(problem)), "risk", lambda self, spec, d: risk)
+    assert "curved" in program().accepts(problem)
+
+
+def test_another_update_rule_is_refused(make):
+    problem = replace(make(0), update=Update(UpdateKind.GRADIENT, (("rate", 0.1),)))
+    assert "gradient" in program().accepts(problem)
+
+
+def test_movable_features_are_refused(make):
+    problem = make(0)
+    members = (Member(2, (FeatureAction(Norm.L2, 0.5),)),)
+    assert "features" in program().accepts(replace(problem, collective=Team(members)))
+
+
+def test_feature_actions_of_radius_zero_are_no_movable_features(make):
+    problem = make(0)
+    members = (Member(2, (FeatureAction(Norm.L2, 0.0),), problem.collective.members[0].menu),)
+    assert program().accepts(replace(problem, collective=Team(members))) is None
+
+
+def test_a_loss_limit_is_refused(make):
+    assert "max_loss_increase" in program().accepts(replace(make(0), max_loss_increase=1.0))
+
+
+def test_without_a_proof_of_finite_bounds_it_refuses_rather_than_assumes(make, monkeypatch):
+    monkeypatch.setattr(ParameterBounds, "along", lambda self, U: Interval.unknown(len(U)))
+    problem = make(0)
+    assert "no finite bound is proved" in program().accepts(problem)
+    with pytest.raises(UnsupportedError, match="no finite bound is proved"):
+        program().build(problem)
+
+
+# -- what the program carries along ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_big_m_has_a_finite_bound_with_a_reason(make, kind):
+    built = program().build(make(1, kind, "free", n=7))
+    assert built.bounds
+    for name, bound in built.bounds.items():
+        assert bound.is_finite and "no proof" not in bound.words, name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_start_is_accepted_and_does_not_change_the_optimum(make, moves_of, kind):
+    problem = make(1, kind, "penalized", n=7)
+    for _, moves in moves_of(problem)[:3]:
+        claim = program().build(problem).run(Request(relative_gap=1e-9, start=moves))
+        assert claim.objective == pytest.approx(oracle(problem, moves_of), abs=1e-6)
+
+
+def test_the_model_is_linear(make):
+    model = program().build(make(1, "svm", "free", n=7, queries=2, goal="max_helped")).model
+    for row in model.component_data_objects(pyo.Constraint, active=True):
+        assert row.body.polynomial_degree() in (0, 1)
