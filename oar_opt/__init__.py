@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from oar_opt.instance_file import load_instance, parse_instance, save_instance
     from oar_opt.library import load, shipped
+    from oar_opt.pipeline import Result, solve
     from oar_opt.problem import RecourseProblem
     from oar_opt.solution_file import Solution, load_solution, save_solution
-    from oar_opt.pipeline import Result, solve
     from oar_opt.verification import Verification, verify
 
 _HOMES = {

@@ -16,19 +16,21 @@ direction ``u``, numbers ``lo <= u'theta+ <= hi`` that hold for every admissible
 
 the first maximum is a sum of maxima over each member's options (of the largest such sums where the number of acting
 members is capped), the second is bounded by the triangle inequality around the choice "all stay". Where ``theta_bar``
-lies within ``e_i`` of a kink of record ``i``, a pull of the kink may be used at the price of ``e_i`` times the length of
-the jump, added to the right of the first inequality: the ball's radius becomes ``sqrt(||v_z||^2/4 + sum_i e_i jump_i)``.
+lies within ``e_i`` of a kink of record ``i``, a pull of the kink may be used at the price of ``e_i`` times the length
+of the jump, added to the right of the first inequality: the ball's radius becomes ``sqrt(||v_z||^2/4 + sum_i e_i
+jump_i)``.
 
 **Objective.** ``1/2 ||D||_M^2 <= J_z(theta_bar) - J_z(theta+)``, at most ``J_F(theta_bar) + sum_i max_k a_ik
 l(y_ik, f_ik(theta_bar)) - min J_F``, since losses are at least 0; ``min J_F`` is bounded below by Fenchel duality.
 
 **Stationarity.** ``lam R (theta+ - theta0) = -sum g_i xhat_i``; so, for ``u`` without a part along a free intercept,
-``u'(theta+ - theta0)`` is at most ``1/lam`` times the sum over records of the largest ``-g u'xhat``, where ``g`` runs over
-the pulls that the record can have over the interval already proved for its ``f``. Repeated while it helps.
+``u'(theta+ - theta0)`` is at most ``1/lam`` times the sum over records of the largest ``-g u'xhat``, where ``g`` runs
+over the pulls that the record can have over the interval already proved for its ``f``. Repeated while it helps.
 
-**Balance of a free intercept.** The pulls sum to zero. So either some record pulls strictly down (``g < 0``), which holds
-its ``f`` below the end of that part of its graph, or no record pulls at all, which holds every ``f`` inside the flat part
-of its graph. From such a record ``i``, ``f(x) = f_i + w'(x - x_i)`` is bounded by the ball around ``w``. The same upward.
+**Balance of a free intercept.** The pulls sum to zero. So either some record pulls strictly down (``g < 0``), which
+holds its ``f`` below the end of that part of its graph, or no record pulls at all, which holds every ``f`` inside the
+flat part of its graph. From such a record ``i``, ``f(x) = f_i + w'(x - x_i)`` is bounded by the ball around ``w``.
+The same upward.
 
 All numbers are computed in floating point and widened by :data:`WIDENING`, relatively and absolutely.
 """
@@ -44,7 +46,7 @@ from functools import cached_property
 import numpy as np
 from scipy.optimize import lsq_linear
 
-from oar_opt.problem import Matrix, Option, RecourseProblem, Vector
+from oar_opt.problem import Indices, Matrix, Option, RecourseProblem, Vector
 from oar_opt.risk import Jump, Piece, RegularizedRisk, segments
 
 WIDENING = 1e-9
@@ -102,9 +104,7 @@ class Interval:
         return cls(np.full(m, -math.inf), np.full(m, math.inf), [Reason.NONE] * m, [Reason.NONE] * m)
 
     def copy(self) -> Interval:
-        return Interval(
-            self.lower.copy(), self.upper.copy(), list(self.lower_reason), list(self.upper_reason)
-        )
+        return Interval(self.lower.copy(), self.upper.copy(), list(self.lower_reason), list(self.upper_reason))
 
     def improve(self, lower: Vector, upper: Vector, reason: Reason) -> None:
         """Take over every end that is better, widened against rounding."""
@@ -116,9 +116,7 @@ class Interval:
             self.upper[j], self.upper_reason[j] = upper[j], reason
 
     def bound(self, j: int) -> ProvedBound:
-        return ProvedBound(
-            float(self.lower[j]), float(self.upper[j]), self.lower_reason[j], self.upper_reason[j]
-        )
+        return ProvedBound(float(self.lower[j]), float(self.upper[j]), self.lower_reason[j], self.upper_reason[j])
 
 
 @dataclass(frozen=True)
@@ -133,11 +131,11 @@ class Occurrences:
         return len(self.y)
 
 
-def fixed_occurrences(problem: RecourseProblem, risk: RegularizedRisk) -> tuple[Occurrences, Vector]:
+def fixed_occurrences(problem: RecourseProblem, risk: RegularizedRisk) -> tuple[Occurrences, Indices]:
     """The records of no member that have positive weight, and their positions."""
     free = np.ones(problem.n, dtype=bool)
     free[[member.record for member in problem.collective.members]] = False
-    index = np.flatnonzero(free & (problem.records.s > 0))
+    index: Indices = np.flatnonzero(free & (problem.records.s > 0))
     records = problem.records
     return Occurrences(risk.extend(records.X[index]), records.y[index], risk.factor * records.s[index]), index
 
@@ -176,7 +174,7 @@ class ParameterBounds:
         self._boxes: tuple[Interval, Interval] | None = None
         self._theta_box: Interval | None = None
 
-    # -- public -------------------------------------------------------------------------------------------------------
+    # -- public ---
 
     def along(self, U: Matrix) -> Interval:
         """Bounds on ``u'theta+`` for every row of ``U (m, p)``, over all admissible choices."""
@@ -200,7 +198,7 @@ class ParameterBounds:
         _take_over(boxes[1], options)
         self._theta_box = theta
 
-    # -- the sources ----------------------------------------------------------------------------------------------------
+    # -- the sources ---
 
     def _propagate(self) -> tuple[Interval, Interval]:
         """Prove the records' own intervals, then repeat with the pulls that those leave."""
@@ -308,7 +306,8 @@ class ParameterBounds:
 
         def carried(level: Vector, xhat: Matrix) -> Matrix:
             step = points[:, None, :] - xhat[None, :, :-1]
-            return side * level[None, :] + side * (step @ w_bar) + radius * np.linalg.norm(step, axis=2)
+            reached: Matrix = side * level[None, :] + side * (step @ w_bar) + radius * np.linalg.norm(step, axis=2)
+            return reached
 
         pulling = np.full(len(points), -math.inf)
         resting_any = np.full(len(points), -math.inf)
@@ -334,18 +333,17 @@ class ParameterBounds:
         end: Vector = side * np.maximum(pulling, resting)
         return end
 
-    # -- what the sources share -----------------------------------------------------------------------------------------
+    # -- what the sources share ---
 
     @cached_property
     def _whitener(self) -> Matrix | None:
         """``L`` with ``M = L L'``, or None where ``M`` is not safely positive definite."""
         M = self.risk.lam * np.diag(self.risk.penalty)
-        M = M + self.risk.loss.curvature() * (self.fixed.xhat.T * self.fixed.a) @ self.fixed.xhat
+        M += self.risk.loss.curvature() * (self.fixed.xhat.T * self.fixed.a) @ self.fixed.xhat
         eigenvalues = np.linalg.eigvalsh(M)
         if eigenvalues[0] <= 1e-10 * max(1.0, eigenvalues[-1]):
             return None
-        factor: Matrix = np.linalg.cholesky(M)
-        return factor
+        return np.asarray(np.linalg.cholesky(M), dtype=np.float64)
 
     @cached_property
     def _reference_pulls(self) -> tuple[Vector, list[Vector], float]:
@@ -379,8 +377,8 @@ class ParameterBounds:
         g_fixed, g_options, slack = self._reference_pulls
         risk = self.risk
         v = risk.lam * risk.penalty * (self.theta_bar - np.array(risk.theta0)) + self.fixed.xhat.T @ g_fixed
-        options = [
-            np.linalg.solve(self._whitener, (o.xhat * g[:, None]).T).T
+        options: list[Matrix] = [
+            np.asarray(np.linalg.solve(self._whitener, (o.xhat * g[:, None]).T).T, dtype=np.float64)
             for o, g in zip(self.members, g_options, strict=True)
         ]
         return np.linalg.solve(self._whitener, v), options, slack
@@ -419,7 +417,12 @@ class ParameterBounds:
             ends = self.risk.loss.pull_range(y)
             low[r], high[r] = (a * ends[0], a * ends[1]) if a > 0 else (0.0, 0.0)
             pieces = self.risk.loss.pieces(y)
-            if box is not None and pieces and a > 0 and np.isfinite((box.lower[offset + r], box.upper[offset + r])).all():
+            if (
+                box is not None
+                and pieces
+                and a > 0
+                and np.isfinite((box.lower[offset + r], box.upper[offset + r])).all()
+            ):
                 graph = segments(pieces, box.lower[offset + r], box.upper[offset + r], a)
                 low[r], high[r] = max(low[r], graph[0].g_low), min(high[r], graph[-1].g_high)
         return low, high
@@ -431,7 +434,7 @@ class ParameterBounds:
         rows = len(gains[0])
         stay = np.stack([gain[:, 0] for gain in gains])
         best = np.stack([gain.max(axis=1) for gain in gains])
-        cap: Vector | int = self.cap
+        cap: Indices | int = self.cap
         if given is not None:
             every = np.arange(rows)
             own = np.stack([gains[i][r, k] for r, (i, k) in enumerate(zip(self.owner, self.place, strict=True))])
@@ -439,7 +442,7 @@ class ParameterBounds:
             cap = self.cap - (self.place > 0)
         return self._capped(stay, best, cap)
 
-    def _capped(self, stay: Matrix, best: Matrix, cap: Vector | int | None = None) -> Vector:
+    def _capped(self, stay: Matrix, best: Matrix, cap: Indices | int | None = None) -> Vector:
         """Sum of ``stay (k, m)`` plus the ``cap`` largest improvements ``best - stay`` of each column."""
         limit = np.broadcast_to(self.cap if cap is None else cap, (stay.shape[1],))
         gains = -np.sort(-(best - stay), axis=0)

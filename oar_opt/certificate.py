@@ -8,8 +8,9 @@ from enum import StrEnum
 class Grade(StrEnum):
     """Strength of the evidence for a bound; ordered from weak to strong.
 
-    ``claimed``: one solver said so. ``confirmed``: a second formulation or solver agrees. ``enumerated``: the real learner
-    was re-trained for every admissible choice. ``proved``: checked in exact or ball arithmetic without any solver.
+    ``claimed``: one solver said so. ``confirmed``: a second formulation or solver agrees. ``enumerated``: the real
+    learner was re-trained for every admissible choice. ``proved``: checked in exact or ball arithmetic without any
+    solver.
     """
 
     CLAIMED = "claimed"
@@ -38,6 +39,6 @@ class Grade(StrEnum):
         return {
             Grade.CLAIMED: "the bound rests on one solver's word (its optimum was re-trained and re-checked)",
             Grade.CONFIRMED: "a second formulation or solver, run independently, agrees with the bound",
-            Grade.ENUMERATED: "the learner was re-trained for every admissible choice of the members, and none does better",
+            Grade.ENUMERATED: "the learner was re-trained for every admissible choice, and none does better",
             Grade.PROVED: "the bound was checked in exact arithmetic, without trust in any solver",
         }[self]

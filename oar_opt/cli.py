@@ -27,7 +27,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Certified optimal collective changes: who should change what, so that a re-trained learner decides as wanted.",
+    help="Certified optimal collective changes: who changes what, so that a re-trained learner decides as wanted.",
 )
 
 Instance = Annotated[str, typer.Argument(help="A shipped instance's name ('oar instances') or the path of a file.")]
@@ -108,10 +108,10 @@ def solve(
 ) -> None:
     """Solve an instance, verify the answer and print it."""
     from oar_opt.library import load
+    from oar_opt.pipeline import solve as run
     from oar_opt.report import solution_words
     from oar_opt.result import Status
     from oar_opt.solution_file import save_solution
-    from oar_opt.pipeline import solve as run
 
     problem = load(instance)
     _check_writable(output)
@@ -229,8 +229,15 @@ def instances(as_json: AsJson = False) -> None:
     if as_json:
         _print_json(
             [
-                {"name": p.name, "title": p.title, "learner": p.learner.kind, "n": p.n, "d": p.d,
-                 "members": len(p.collective.members), "goal": p.goal}
+                {
+                    "name": p.name,
+                    "title": p.title,
+                    "learner": p.learner.kind,
+                    "n": p.n,
+                    "d": p.d,
+                    "members": len(p.collective.members),
+                    "goal": p.goal,
+                }
                 for p in problems
             ]
         )
@@ -239,9 +246,7 @@ def instances(as_json: AsJson = False) -> None:
     for column in ("instance", "learner", "n", "d", "members", "goal", "title"):
         table.add_column(column, justify="right" if column in ("n", "d", "members") else "left")
     for p in problems:
-        table.add_row(
-            p.name, p.learner.kind, str(p.n), str(p.d), str(len(p.collective.members)), str(p.goal), p.title
-        )
+        table.add_row(p.name, p.learner.kind, str(p.n), str(p.d), str(len(p.collective.members)), str(p.goal), p.title)
     _print(table)
 
 

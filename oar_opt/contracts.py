@@ -13,9 +13,23 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from oar_opt.bounds import ProvedBound
 from oar_opt.parameters import Parameters
-from oar_opt.problem import LearnerSpec, Move, RecourseProblem, Records
+from oar_opt.problem import (
+    Collective,
+    GoalKind,
+    LabelAction,
+    LearnerSpec,
+    Member,
+    Move,
+    Option,
+    OptionKind,
+    Query,
+    Records,
+    RecourseProblem,
+)
 from oar_opt.result import Claim, Request
 from oar_opt.risk import RegularizedRisk
 
@@ -47,6 +61,24 @@ class WorkedExample:
     problem: RecourseProblem
     optimum: float | None
     why: str
+
+
+def line_example(
+    spec: LearnerSpec, goal: GoalKind = GoalKind.MAX_MARGIN, required: float | None = None
+) -> RecourseProblem:
+    """One feature, no intercept: a fixed record (1, -), a member with the same that may report + or move to (2, +).
+
+    The query at 1 wants +, so its margin is the learner's ``w``. Small enough for every learner to be solved by hand.
+    """
+    return RecourseProblem(
+        name="line",
+        records=Records(np.array([[1.0], [1.0]]), np.array([-1.0, -1.0]), np.array([1.0, 1.0])),
+        learner=spec,
+        classes=("-", "+"),
+        collective=Collective((Member(1, (LabelAction((1.0,)),), (Option(OptionKind.MENU, (2.0,), 1.0, 1.0, 2.0),)),)),
+        queries=(Query("q", (1.0,), 1.0, required=required),),
+        goal=goal,
+    )
 
 
 class Learner(ABC):
@@ -142,13 +174,11 @@ class Formulation(ABC):
         """None where the formulation applies, else the reason why it does not."""
 
     @abstractmethod
-    def build(
-        self, problem: RecourseProblem, *, cutoff: float | None = None, seconds: float | None = None
-    ) -> Program:
+    def build(self, problem: RecourseProblem, *, cutoff: float | None = None, seconds: float | None = None) -> Program:
         """The program for a problem that :meth:`accepts` accepts.
 
-        ``cutoff`` is a value of the goal that a verified move reaches: the program need only hold moves at least as good.
-        ``seconds`` is what may be spent on making it tight; None leaves that to the formulation.
+        ``cutoff`` is a value of the goal that a verified move reaches: the program need only hold moves at least as
+        good. ``seconds`` is what may be spent on making it tight; None leaves that to the formulation.
         """
 
     def examples(self) -> Sequence[WorkedExample]:

@@ -25,21 +25,23 @@ Addition = TypeVar("Addition", Learner, Formulation, Heuristic)
 def learners() -> MappingProxyType[str, Learner]:
     """Every learner by its kind."""
     _check_ownership()
-    return MappingProxyType({item.kind: item for item in _discover("formulations.learners", Learner, "learners")})
+    found = _discover("formulations.learners", Learner, "learners")  # type: ignore[type-abstract]
+    return MappingProxyType({item.kind: item for item in found})
 
 
 @cache
 def formulations() -> MappingProxyType[str, Formulation]:
     """Every formulation by its name, those that ``auto`` prefers first."""
     _check_ownership()
-    found = _discover("formulations.single_level", Formulation, "formulations")
+    found = _discover("formulations.single_level", Formulation, "formulations")  # type: ignore[type-abstract]
     return MappingProxyType({item.name: item for item in sorted(found, key=lambda item: (item.rank, item.name))})
 
 
 @cache
 def heuristics() -> MappingProxyType[str, Heuristic]:
     """Every heuristic by its name."""
-    return MappingProxyType({item.name: item for item in _discover("oar_opt.heuristics", Heuristic, "heuristics")})
+    found = _discover("oar_opt.heuristics", Heuristic, "heuristics")  # type: ignore[type-abstract]
+    return MappingProxyType({item.name: item for item in found})
 
 
 def learner_of(problem: RecourseProblem) -> Learner:

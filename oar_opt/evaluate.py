@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, pairwise
 from math import inf, prod
 
 import numpy as np
@@ -24,8 +24,8 @@ from oar_opt.problem import (
     OptionKind,
     Position,
     Query,
-    RecourseProblem,
     Records,
+    RecourseProblem,
     Vector,
     moves_from_choice,
 )
@@ -152,15 +152,15 @@ def _unmet(problem: RecourseProblem, margins: Sequence[float], guards: Sequence[
     return unmet
 
 
-# -- ties -------------------------------------------------------------------------------------------------------------
+# -- ties ---
 
 
 def _take_position(problem: RecourseProblem, moves: tuple[Move, ...], fit: Fit) -> Parameters:
     """The optimum that the instance's position names, where a whole interval of intercepts is optimal.
 
     Every margin is linear in the intercept, so what the goal makes of it changes only where two margins cross or one
-    reaches a required value; those points, the ends and the midpoints between them are all that need be looked at. A tie
-    under ``unique`` is reported by :func:`evaluate`; the pessimistic point then stands for it.
+    reaches a required value; those points, the ends and the midpoints between them are all that need be looked at. A
+    tie under ``unique`` is reported by :func:`evaluate`; the pessimistic point then stands for it.
     """
     if fit.intercepts is None or not isinstance(fit.parameters, LinearParameters):
         return fit.parameters
@@ -189,10 +189,10 @@ def _turning_points(problem: RecourseProblem, w: tuple[float, ...], ends: tuple[
     for subject, (m, t) in zip(subjects, lines, strict=True):
         points.append(((subject.required or 0.0) - m) / t)
     inside = sorted({b for b in points if low <= b <= high})
-    return sorted({*inside, *(0.5 * (a + b) for a, b in zip(inside, inside[1:], strict=False))})
+    return sorted({*inside, *(0.5 * (a + b) for a, b in pairwise(inside))})
 
 
-# -- menus ------------------------------------------------------------------------------------------------------------
+# -- menus ---
 
 
 def count_choices(problem: RecourseProblem) -> int:

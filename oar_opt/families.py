@@ -1,7 +1,8 @@
 """Makes the shipped instances, each from public data or a stated seed: ``python -m oar_opt.families FOLDER``.
 
-An instance's text is a function of this file alone, so a test can make it again and compare. Invented data say so in their
-provenance. Standardised means: mean 0 and standard deviation 1 over the instance's own records, rounded to 6 decimals.
+An instance's text is a function of this file alone, so a test can make it again and compare. Invented data say so in
+their provenance. Standardised means: mean 0 and standard deviation 1 over the instance's own records, rounded to 6
+decimals.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from oar_opt.instance_file import instance_text, parse_instance
-from oar_opt.problem import Matrix, Vector
+from oar_opt.problem import Flags, Matrix, Vector
 
 Document = dict[str, Any]
 SKLEARN = {"source": "scikit-learn", "licence": "BSD-3-Clause"}
@@ -34,7 +35,7 @@ def write(folder: Path) -> None:
         (folder / f"{name}.json").write_text(instance_text(parse_instance(document)), encoding="utf-8")
 
 
-# -- building blocks ------------------------------------------------------------------------------------------------------
+# -- building blocks ---
 
 
 def _rounded(array: Any) -> Any:
@@ -54,6 +55,10 @@ def _sklearn(name: str) -> tuple[Matrix, Vector, list[str]]:
     return data.data, data.target, [str(feature) for feature in data.feature_names]
 
 
+def _table(*columns: Vector) -> Matrix:
+    return np.column_stack([np.asarray(column, dtype=np.float64) for column in columns])
+
+
 def _slug(names: list[str]) -> list[str]:
     return [name.replace(" (cm)", "").replace("/", "_per_").replace(" ", "_") for name in names]
 
@@ -65,13 +70,13 @@ def _towards(X: Matrix, i: int, goal: Vector, shares: tuple[float, ...], costs: 
     ]
 
 
-def _nearest(X: Matrix, allowed: Vector, x: Vector, k: int) -> list[int]:
+def _nearest(X: Matrix, allowed: Flags, x: Vector, k: int) -> list[int]:
     candidates = np.flatnonzero(allowed)
     order = np.argsort(((X[candidates] - x) ** 2).sum(axis=1), kind="stable")
     return sorted(int(i) for i in candidates[order[:k]])
 
 
-# -- nearest centroid on Iris -----------------------------------------------------------------------------------------------
+# -- nearest centroid on Iris ---
 
 
 def _iris(name: str, title: str, norm: str, radius: float, helpers: int, query: int, target: int) -> Document:
@@ -87,8 +92,8 @@ def _iris(name: str, title: str, norm: str, radius: float, helpers: int, query: 
         "provenance": {
             **SKLEARN,
             "notes": "our re-specification of the Iris experiment; raw centimetres; the query is scikit-learn's record "
-            f"{query}, left out of the records; members are the {helpers} records of {labels[own]} and {labels[target]} "
-            "nearest to it",
+            f"{query}, left out of the records; members are the {helpers} records of "
+            f"{labels[own]} and {labels[target]} nearest to it",
         },
         "features": [{"name": feature} for feature in _slug(names)],
         "records": {"X": X[kept].tolist(), "y": [labels[c] for c in y[kept]]},
@@ -113,7 +118,7 @@ def iris_large_collective() -> Document:
 
 
 def iris_large_radius() -> Document:
-    return _iris("iris-centroid-l2-r10-k46", "Iris: 46 helpers within one centimetre", "l2", 1.0, 46, 106, 2)
+    return _iris("iris-centroid-l2-r10-k60", "Iris: 60 helpers within one centimetre", "l2", 1.0, 60, 106, 2)
 
 
 def iris_boxes() -> Document:
@@ -129,7 +134,7 @@ def iris_boxes() -> Document:
     return document
 
 
-# -- menus on scikit-learn's data ---------------------------------------------------------------------------------------------
+# -- menus on scikit-learn's data ---
 
 
 def breast_cancer_svm() -> Document:
@@ -137,20 +142,25 @@ def breast_cancer_svm() -> Document:
     columns = [0, 1, 4, 5, 8]
     rows = np.arange(0, 120)
     Z, labels = _standardised(X[rows][:, columns]), y[rows]
-    query = Z[labels == 0].mean(axis=0) * 0.35
+    query = -0.36 * Z[labels == 0].mean(axis=0)
     members = _nearest(Z, labels == 0, query, 6)
     goal = Z[labels == 1].mean(axis=0)
     return {
         "name": "breast-cancer-svm-menus",
         "title": "Breast cancer: six re-measured records, support vector machine",
-        "provenance": {**SKLEARN, "notes": "first 120 records, columns 0, 1, 4, 5, 8, standardised; the query is a point "
-                       "between the malignant mean and the origin; menus re-measure a record part of the way to the benign mean"},
+        "provenance": {
+            **SKLEARN,
+            "notes": "first 120 records, columns 0, 1, 4, 5, 8, standardised; the query is an invented "
+            "point near the boundary; menus re-measure a record part of the way to the benign mean, or have it "
+            "read again as benign",
+        },
         "features": [{"name": name} for name in _slug([names[c] for c in columns])],
         "records": {"X": Z.tolist(), "y": ["malignant" if c == 0 else "benign" for c in labels]},
         "classes": ["malignant", "benign"],
         "learner": {"kind": "svm", "C": 0.1, "intercept": "penalized"},
         "collective": {
             "members": members,
+            "actions": [{"kind": "labels", "to": ["benign"], "cost": 3.0}],
             "menus": {str(i): _towards(Z, i, goal, (0.25, 0.5, 0.75), (1.0, 2.0, 3.0)) for i in members},
             "budget": {"total": 9.0},
         },
@@ -165,7 +175,7 @@ def breast_cancer_ridge() -> Document:
     rows = np.arange(0, 200)
     Z, labels = _standardised(X[rows][:, columns]), y[rows]
     draw = np.random.default_rng(7)
-    query = _rounded(Z[labels == 0].mean(axis=0) * 0.4)
+    query = _rounded(-0.04 * Z[labels == 0].mean(axis=0))
     members = _nearest(Z, labels == 0, np.array(query), 10)
     menus = {
         str(i): [{"x": _rounded(Z[i] + draw.normal(scale=0.6, size=len(columns))), "cost": 1.0} for _ in range(3)]
@@ -174,8 +184,11 @@ def breast_cancer_ridge() -> Document:
     return {
         "name": "breast-cancer-ridge-menus",
         "title": "Breast cancer: ten members, three alternatives each, ridge classification",
-        "provenance": {**SKLEARN, "seed": 7, "notes": "first 200 records, eight columns, standardised; alternatives drawn "
-                       "around each member's record"},
+        "provenance": {
+            **SKLEARN,
+            "seed": 7,
+            "notes": "first 200 records, eight columns, standardised; alternatives drawn around each member's record",
+        },
         "features": [{"name": name} for name in _slug([names[c] for c in columns])],
         "records": {"X": Z.tolist(), "y": ["malignant" if c == 0 else "benign" for c in labels]},
         "classes": ["malignant", "benign"],
@@ -191,13 +204,16 @@ def wine_svm() -> Document:
     columns = [0, 6, 9, 12]
     kept = y < 2
     Z, labels = _standardised(X[kept][:, columns]), y[kept]
-    query = _rounded(0.5 * (Z[labels == 0].mean(axis=0) + Z[labels == 1].mean(axis=0)) + np.array([0.3, 0.2, 0.2, 0.2]))
+    query = _rounded(0.5 * (Z[labels == 0].mean(axis=0) + Z[labels == 1].mean(axis=0)) + np.array([0.1, 0.0, 0.0, 0.0]))
     members = _nearest(Z, labels == 0, np.array(query), 7)
     goal = Z[labels == 1].mean(axis=0)
     return {
         "name": "wine-svm-cheapest",
         "title": "Wine: the cheapest change that reassigns a bottle",
-        "provenance": {**SKLEARN, "notes": "cultivars 0 and 1, columns 0, 6, 9, 12, standardised; the query lies between them"},
+        "provenance": {
+            **SKLEARN,
+            "notes": "cultivars 0 and 1, columns 0, 6, 9, 12, standardised; the query lies between them",
+        },
         "features": [{"name": name} for name in _slug([names[c] for c in columns])],
         "records": {"X": Z.tolist(), "y": [f"cultivar-{c}" for c in labels]},
         "classes": ["cultivar-0", "cultivar-1"],
@@ -217,7 +233,7 @@ def wine_ridge() -> Document:
     columns = [0, 1, 2, 6, 9, 12]
     kept = y < 2
     Z, labels = _standardised(X[kept][:, columns]), y[kept]
-    query = _rounded(0.5 * (Z[labels == 0].mean(axis=0) + Z[labels == 1].mean(axis=0)))
+    query = _rounded(0.54 * Z[labels == 0].mean(axis=0) + 0.46 * Z[labels == 1].mean(axis=0))
     members = _nearest(Z, labels == 0, np.array(query), 12)
     return {
         "name": "wine-ridge-fewest",
@@ -244,7 +260,10 @@ def iris_label_flips() -> Document:
     return {
         "name": "iris-svm-label-flips",
         "title": "Iris: at most two of twenty records report the other species",
-        "provenance": {**SKLEARN, "notes": "ten versicolor and ten virginica, standardised; every record may flip its label"},
+        "provenance": {
+            **SKLEARN,
+            "notes": "ten versicolor and ten virginica, standardised; every record may flip its label",
+        },
         "features": [{"name": name} for name in _slug(names)],
         "records": {"X": Z.tolist(), "y": ["versicolor" if c == 1 else "virginica" for c in labels]},
         "classes": ["versicolor", "virginica"],
@@ -269,8 +288,11 @@ def diabetes_regression() -> Document:
     return {
         "name": "diabetes-ridge-regression",
         "title": "Diabetes: lower a predicted progression by corrected measurements",
-        "provenance": {**SKLEARN, "notes": "first 150 records, columns 2, 3, 8, 9; features and target standardised; the "
-                       "eight highest targets may be corrected downwards"},
+        "provenance": {
+            **SKLEARN,
+            "notes": "first 150 records, columns 2, 3, 8, 9; features and target standardised; the "
+            "eight highest targets may be corrected downwards",
+        },
         "features": [{"name": names[c]} for c in columns],
         "records": {"X": Z.tolist(), "y": target.tolist()},
         "learner": {"kind": "ridge", "alpha": 2.0, "intercept": "free"},
@@ -283,14 +305,12 @@ def diabetes_regression() -> Document:
                 for i in members
             },
         },
-        "queries": [
-            {"name": "patient", "x": [0.8, 0.5, 0.6, 0.4], "sense": "<=", "threshold": 0.6, "required": 0.05}
-        ],
+        "queries": [{"name": "patient", "x": [0.8, 0.5, 0.6, 0.4], "sense": "<=", "threshold": 0.5, "required": 0.05}],
         "goal": {"kind": "min_cost"},
     }
 
 
-# -- stories with invented data -----------------------------------------------------------------------------------------------
+# -- stories with invented data ---
 
 
 def school() -> Document:
@@ -302,9 +322,9 @@ def school() -> Document:
     hours = draw.integers(0, 13, n).astype(float)
     siblings = draw.integers(0, 3, n).astype(float)
     score = 9 - commute + 0.25 * hours + 1.2 * siblings + draw.normal(0, 1.5, n)
-    X = np.round(np.column_stack([commute, hours, siblings]), 1)
+    X = np.round(_table(commute, hours, siblings), 1)
     y = ["place" if value > 0 else "waiting" for value in score]
-    x_q = [9.5, 6.0, 0.0]
+    x_q = [11.0, 4.0, 0.0]
     waiting_north = north & (np.array(y) == "waiting")
     members = _nearest(X, waiting_north, np.array(x_q), 5)
 
@@ -326,8 +346,8 @@ def school() -> Document:
             **INVENTED,
             "seed": 11,
             "protected": ["siblings"],
-            "notes": "a fictional admission model re-trained on families' records; a shared bus shortens the commute, joining "
-            "the afternoon programme adds hours, and an application can be withdrawn",
+            "notes": "a fictional admission model re-trained on families' records; a shared bus shortens the commute, "
+            "joining the afternoon programme adds hours, and an application can be withdrawn",
         },
         "features": [
             {"name": "commute_km", "lower": 0, "upper": 40, "direction": "decrease", "scale": 5.0},
@@ -353,14 +373,18 @@ def loan_strike() -> Document:
     n = 80
     income, debt, years = draw.normal(0, 1, n), draw.normal(0, 1, n), draw.normal(0, 1, n)
     score = 0.9 * income - 1.1 * debt + 0.4 * years + draw.normal(0, 0.7, n)
-    X = np.round(np.column_stack([income, debt, years]), 3)
+    X = np.round(_table(income, debt, years), 3)
     y = ["approved" if value > 0 else "refused" for value in score]
-    x_q = [0.1, 0.25, 0.0]
+    x_q = [0.0, 0.35, 0.0]
     members = _nearest(X, np.array(y) == "refused", np.array(x_q), 12)
     return {
         "name": "loan-data-strike",
         "title": "Loans: the smallest data strike that gets an applicant approved",
-        "provenance": {**INVENTED, "seed": 23, "notes": "standardised income, debt and years of employment of fictional customers"},
+        "provenance": {
+            **INVENTED,
+            "seed": 23,
+            "notes": "standardised income, debt and years of employment of fictional customers",
+        },
         "features": [{"name": "income"}, {"name": "debt"}, {"name": "employment_years"}],
         "records": {"X": X.tolist(), "y": y},
         "classes": ["refused", "approved"],
@@ -391,9 +415,9 @@ def tenant_screening() -> Document:
     """Nothing about the applicant can change; former tenants of the same landlord can have their records corrected."""
     draw = np.random.default_rng(5)
     n = 70
-    age, filed, moves = draw.normal(0, 1, n), (draw.random(n) < 0.35).astype(float), draw.normal(0, 1, n)
+    age, filed, moves = draw.normal(0, 1, n), (draw.random(n) < 0.35).astype(np.float64), draw.normal(0, 1, n)
     score = 0.5 * age - 1.6 * filed - 0.3 * moves + 0.6 + draw.normal(0, 0.6, n)
-    X = np.round(np.column_stack([age, filed, moves]), 3)
+    X = np.round(_table(age, filed, moves), 3)
     y = ["accept" if value > 0 else "reject" for value in score]
     members = [int(i) for i in np.flatnonzero((filed == 1) & (np.array(y) == "reject"))[:8]]
     return {
@@ -403,8 +427,8 @@ def tenant_screening() -> Document:
             **INVENTED,
             "seed": 5,
             "protected": ["age", "eviction_filed", "past_moves"],
-            "notes": "every feature is fixed, so the applicant has no recourse of its own; fictional former tenants can have "
-            "the landlord's outcome corrected (label) or their record erased (withhold)",
+            "notes": "every feature is fixed, so the applicant has no recourse of its own; fictional former "
+            "tenants can have the landlord's outcome corrected (label) or their record erased (withhold)",
         },
         "features": [
             {"name": "age", "direction": "fixed"},
@@ -418,7 +442,7 @@ def tenant_screening() -> Document:
             "members": members,
             "actions": [{"kind": "labels", "to": ["accept"], "cost": 1.0}, {"kind": "withhold", "cost": 0.6}],
         },
-        "queries": [{"name": "applicant", "x": [0.3, 1.0, 0.2], "target": "accept", "required": 0.02}],
+        "queries": [{"name": "applicant", "x": [1.2, 1.0, -0.5], "target": "accept", "required": 0.02}],
         "goal": {"kind": "min_cost"},
     }
 
@@ -429,13 +453,17 @@ def gig_two_queries() -> Document:
     n = 50
     rating, hours, cancelled = draw.normal(0, 1, n), draw.normal(0, 1, n), draw.normal(0, 1, n)
     score = rating + 0.4 * hours - 0.9 * cancelled + draw.normal(0, 0.5, n)
-    X = np.round(np.column_stack([rating, hours, cancelled]), 3)
+    X = np.round(_table(rating, hours, cancelled), 3)
     y = ["bonus" if value > 0 else "no-bonus" for value in score]
     members = _nearest(X, np.array(y) == "no-bonus", np.zeros(3), 5)
     return {
         "name": "gig-two-colleagues",
         "title": "Gig work: two colleagues at once, and a third who must not lose",
-        "provenance": {**INVENTED, "seed": 31, "notes": "standardised ratings, hours and cancellations of fictional couriers"},
+        "provenance": {
+            **INVENTED,
+            "seed": 31,
+            "notes": "standardised ratings, hours and cancellations of fictional couriers",
+        },
         "features": [{"name": "rating"}, {"name": "hours"}, {"name": "cancelled"}],
         "records": {"X": X.tolist(), "y": y},
         "classes": ["no-bonus", "bonus"],
@@ -444,13 +472,16 @@ def gig_two_queries() -> Document:
             "members": members,
             "actions": [{"kind": "withhold", "cost": 1.0}],
             "menus": {
-                str(i): [{"x": _rounded(X[i] + np.array([0.0, 1.0, 0.0]))}, {"x": _rounded(X[i] + np.array([0.0, 0.0, -1.0]))}]
+                str(i): [
+                    {"x": _rounded(X[i] + np.array([0.0, 1.0, 0.0]))},
+                    {"x": _rounded(X[i] + np.array([0.0, 0.0, -1.0]))},
+                ]
                 for i in members
             },
         },
         "queries": [
-            {"name": "first", "x": [-0.2, 0.1, 0.1], "target": "bonus", "required": 0.01},
-            {"name": "second", "x": [0.3, -0.6, 0.4], "target": "bonus", "required": 0.01},
+            {"name": "first", "x": [-0.1, 0.3, 0.05], "target": "bonus", "required": 0.01},
+            {"name": "second", "x": [0.3, -0.5, 0.2], "target": "bonus", "required": 0.01},
         ],
         "guards": [{"x": [0.6, 0.2, -0.2], "decision": "bonus", "required": 0.3}],
         "goal": {"kind": "max_margin"},

@@ -92,7 +92,7 @@ def instance_schema() -> dict[str, Any]:
     return json_schema(InstanceModel, SCHEMA_ID)
 
 
-# -- reading ------------------------------------------------------------------------------------------------------
+# -- reading ---
 
 
 def _checked(document: dict[str, Any]) -> InstanceModel:
@@ -174,7 +174,7 @@ def _check_protected(provenance: ProvenanceModel, features: tuple[Feature, ...])
             raise InputError(where, f"'{name}' is not fixed", "give that feature the direction 'fixed'")
 
 
-# -- writing ------------------------------------------------------------------------------------------------------
+# -- writing ---
 
 
 def _document(problem: RecourseProblem) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from oar_opt.problem import CostKind, Direction, FeatureType, GoalKind, Norm, Po
 FORMAT = "oar-instance"
 VERSION = 1
 
-# -- records ------------------------------------------------------------------------------------------------------
+# -- records ---
 
 
 class Dataset(StrEnum):
@@ -146,7 +146,7 @@ class ConstraintModel(Part):
     rhs: Number = Field(description="Right side.")
 
 
-# -- collective ---------------------------------------------------------------------------------------------------
+# -- collective ---
 
 
 class FeatureActionModel(Part):
@@ -214,7 +214,7 @@ class CollectiveModel(Part):
     )
 
 
-# -- queries and the whole ----------------------------------------------------------------------------------------
+# -- queries and the whole ---
 
 
 class QueryModel(Part):

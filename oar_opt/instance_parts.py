@@ -52,7 +52,7 @@ from oar_opt.problem import (
 
 T = TypeVar("T")
 
-# -- learner ------------------------------------------------------------------------------------------------------
+# -- learner ---
 
 
 def read_learner(model: InstanceModel) -> LearnerSpec:
@@ -88,7 +88,7 @@ def written_learner(spec: LearnerSpec) -> dict[str, Any]:
     return {"kind": spec.kind, **written}
 
 
-# -- update -------------------------------------------------------------------------------------------------------
+# -- update ---
 
 
 def read_update(model: UpdateModel, table: Table, coder: Coder) -> Update:
@@ -170,7 +170,7 @@ def written_update(update: Update) -> dict[str, Any]:
     return {"kind": update.kind.value, **written}
 
 
-# -- collective ---------------------------------------------------------------------------------------------------
+# -- collective ---
 
 
 def read_collective(model: CollectiveModel, table: Table, coder: Coder) -> Collective:
@@ -270,7 +270,7 @@ def _written_option(problem: RecourseProblem, record: int, option: Option) -> di
     }
 
 
-# -- queries ------------------------------------------------------------------------------------------------------
+# -- queries ---
 
 
 def read_query(model: QueryModel, q: int, coder: Coder, learner: str) -> Query:

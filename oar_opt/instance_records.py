@@ -26,7 +26,7 @@ from oar_opt.problem import Label, Matrix, Records, Vector
 T = TypeVar("T")
 
 
-# -- labels and their codes ---------------------------------------------------------------------------------------
+# -- labels and their codes ---
 
 
 def label_key(label: Label) -> tuple[str, Label]:
@@ -115,7 +115,7 @@ def resolved_classes(document: InstanceModel) -> tuple[Label, ...] | None:
     return None
 
 
-# -- tables -------------------------------------------------------------------------------------------------------
+# -- tables ---
 
 
 @dataclass(frozen=True)
@@ -277,7 +277,7 @@ def _unique(values: Sequence[T], where: str, name: Callable[[T], str]) -> None:
         seen.add(value)
 
 
-# -- csv ----------------------------------------------------------------------------------------------------------
+# -- csv ---
 
 
 class _CsvFile:

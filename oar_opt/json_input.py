@@ -37,7 +37,7 @@ _PLAIN_KEY = re.compile(r"[^\s.\[\]\"]+")
 _QUOTED = re.compile(r"'([^']*)'")
 
 
-# -- building blocks of models ------------------------------------------------------------------------------------
+# -- building blocks of models ---
 
 
 def fault(what: str, fix: str = "", key: str | None = None) -> PydanticCustomError:
@@ -106,7 +106,7 @@ def json_schema(model: type[BaseModel], identifier: str) -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": identifier, **body}
 
 
-# -- reading ------------------------------------------------------------------------------------------------------
+# -- reading ---
 
 
 class _BadNumber:
@@ -228,7 +228,7 @@ def _is_finite(number: float) -> bool:
         return False
 
 
-# -- checking -----------------------------------------------------------------------------------------------------
+# -- checking ---
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -15,7 +15,7 @@ PURE_CLASSIFIERS = ("nearest_centroid", "svm", "squared_hinge", "logistic", "l1_
 PURE_REGRESSIONS = ("huber", "epsilon_insensitive", "lad")
 """Kinds that see classes only where the instance names them itself, as the targets -1 and +1."""
 
-# -- learners -----------------------------------------------------------------------------------------------------
+# -- learners ---
 
 
 class PriorModel(Part):
@@ -113,7 +113,7 @@ LearnerModel = Annotated[
 ]
 
 
-# -- update rules -------------------------------------------------------------------------------------------------
+# -- update rules ---
 
 
 class RetrainModel(Part):

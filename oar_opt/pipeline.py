@@ -19,7 +19,7 @@ from oar_opt.discovery import formulations, heuristics, learner_of
 from oar_opt.errors import InputError, UnsupportedError, VerificationError
 from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate, evaluate_present
 from oar_opt.problem import Move, Position, RecourseProblem
-from oar_opt.result import Claim, Progress, Request, Status, StoppedBy, relative_gap
+from oar_opt.result import Claim, Progress, Request, Status, relative_gap
 from oar_opt.rules import budget_violations
 from oar_opt.solution_file import (
     CertificateRecord,
@@ -38,7 +38,7 @@ TIGHTENING_SHARE = 0.25
 
 @dataclass(frozen=True)
 class Result:
-    """A verified answer. ``solution`` is the document that a solution file holds; ``notes`` says what was chosen and why."""
+    """A verified answer: ``solution`` is what a solution file holds, ``notes`` says what was chosen and why."""
 
     problem: RecourseProblem
     solution: Solution
@@ -165,7 +165,7 @@ def _positive(where: str, number: float | None) -> float | None:
     return number
 
 
-# -- answers ----------------------------------------------------------------------------------------------------------------
+# -- answers ---
 
 
 def _first_answer(problem: RecourseProblem, clock: _Clock) -> Evaluation | None:
@@ -209,9 +209,7 @@ def _best_answer(
     return best, ()
 
 
-def _confirm(
-    problem: RecourseProblem, chosen: Formulation, request: Request, draft: Solution
-) -> tuple[bool, str]:
+def _confirm(problem: RecourseProblem, chosen: Formulation, request: Request, draft: Solution) -> tuple[bool, str]:
     """Solve by another exact formulation, or by another solver; disagreement is an error."""
     if draft.status not in (Status.OPTIMAL, Status.INFEASIBLE):
         return False, "not confirmed: the first run is not finished"
@@ -245,7 +243,7 @@ def _agree(problem: RecourseProblem, draft: Solution, claim: Claim, by: str) -> 
     return True, f"confirmed by {by}: bound {claim.bound:.8g}"
 
 
-# -- documents ----------------------------------------------------------------------------------------------------------------
+# -- documents ---
 
 
 def _document(
@@ -318,7 +316,7 @@ def _verified(
     return Result(problem, solution, found, notes)
 
 
-# -- time and interruption ------------------------------------------------------------------------------------------------------
+# -- time and interruption ---
 
 
 @dataclass

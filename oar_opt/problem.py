@@ -31,6 +31,8 @@ from oar_opt.errors import InputError
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Indices = NDArray[np.int64]
 Point = tuple[float, ...]
 Label = bool | int | float | str
 
@@ -379,7 +381,7 @@ class RecourseProblem:
         _check_collective(self)
         _check_queries(self)
 
-    # -- sizes and looks ------------------------------------------------------------------------------------------
+    # -- sizes and looks ---
 
     @property
     def n(self) -> int:
@@ -413,7 +415,7 @@ class RecourseProblem:
             return float(y)
         return self.classes[int(y)] if self.task is Task.MULTICLASS else self.classes[int(y > 0)]
 
-    # -- moves ----------------------------------------------------------------------------------------------------
+    # -- moves ---
 
     def options(self, member: Member) -> tuple[Option, ...]:
         """All finite options of a member: staying first, then labels, withholding and its menu, in the file's order."""
@@ -455,7 +457,7 @@ def moves_from_choice(problem: RecourseProblem, choice: Sequence[Option]) -> tup
     )
 
 
-# -- validation ---------------------------------------------------------------------------------------------------
+# -- validation ---
 
 
 def _finite(where: str, *numbers: float | None) -> None:

@@ -33,7 +33,7 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.6g}"
 
 
-# -- an instance ----------------------------------------------------------------------------------------------------------
+# -- an instance ---
 
 
 def instance_words(problem: RecourseProblem) -> RenderableType:
@@ -149,7 +149,7 @@ def _wants(problem: RecourseProblem, query: Query) -> str:
     return str(problem.label_of(query.target))
 
 
-# -- an answer --------------------------------------------------------------------------------------------------------------
+# -- an answer ---
 
 
 def solution_words(problem: RecourseProblem, solution: Solution) -> RenderableType:
@@ -254,13 +254,15 @@ def certificate_words(solution: Solution) -> str:
     elif solution.status is Status.INFEASIBLE and grade is Grade.CLAIMED:
         meaning = "the infeasibility rests on one solver's word"
     elif solution.status is Status.INFEASIBLE and grade is Grade.ENUMERATED:
-        meaning = "the learner was re-trained for every admissible choice of the members, and none gives what is required"
+        meaning = (
+            "the learner was re-trained for every admissible choice of the members, and none gives what is required"
+        )
     else:
         meaning = grade.words
     return f"Certificate: {grade}: {meaning}; {passed} of {len(checks)} checks passed."
 
 
-# -- a verification -----------------------------------------------------------------------------------------------------------
+# -- a verification ---
 
 
 def verification_words(name: str, found: Verification) -> RenderableType:

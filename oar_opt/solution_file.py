@@ -81,7 +81,9 @@ class QueryOutcome(Part):
     """What the moves do for one query subject."""
 
     name: Text = Field(description="The query's name.")
-    margin_before: Number = Field(description="Margin before anyone acts.")
+    margin_before: Number | None = Field(
+        description="Margin before anyone acts; null where the learner is undefined until somebody does."
+    )
     margin: Number = Field(description="Margin after the moves; above 0 the query is decided as wanted.")
     decision: LabelValue = Field(description="Decision after the moves: class label (regression: predicted number).")
     helped: Flag = Field(description="Whether the query gets what it wants, at its required margin.")

@@ -1,28 +1,29 @@
 """Optimality-based tightening: better intervals from a linear relaxation that knows the learner's duality.
 
-Letters of :mod:`oar_opt.risk`. The relaxation lives in ``theta``, the choices ``z_ik`` in [0, 1], copies ``W_ik = z_ik theta`` and
-pulls. It holds for every admissible choice whose goal is at least as good as ``cutoff``:
+Letters of :mod:`oar_opt.risk`. The relaxation lives in ``theta``, the choices ``z_ik`` in [0, 1], copies ``W_ik =
+z_ik theta`` and pulls. It holds for every admissible choice whose goal is at least as good as ``cutoff``:
 
 - ``sum_k z_ik = 1``, ``sum_k W_ik = theta``, ``W_ik`` in ``z_ik`` times the box of ``theta``;
-- ``(xhat_ik' W_ik, g_ik)`` in ``z_ik`` times the convex hull of the graph of the pull over the interval of ``f_ik``, and likewise
-  for the fixed records (whose ``z`` is 1);
+- ``(xhat_ik' W_ik, g_ik)`` in ``z_ik`` times the convex hull of the graph of the pull over the interval of ``f_ik``,
+  and likewise for the fixed records (whose ``z`` is 1);
 - stationarity, budgets, required margins and guards, and the goal at least as good as ``cutoff``;
 - **strong duality**. By the Fenchel-Young inequality ``a l(f) + (a l)*(g) >= f g``, with equality on the graph, and
   ``sum_i f_i g_i = -lam theta'R(theta - theta0)`` by stationarity. So at the learner's optimum
 
       sum_i [ a_i l(f_i) + (a_i l)*(g_i) ] + lam theta'R(theta - theta0) <= 0.
 
-  Where the pull is constant or a line over the whole interval, ``f g`` itself takes the place of the record's bracket. What is
-  left of squares is one convex quadratic form of ``theta``; it and the brackets enter through gradient cuts, those
-  of an option multiplied by its ``z``. Without this row the relaxation is weak: on the shipped school instance the bound at the
-  root falls from 50 to 3.7 with it, before any tightening (the optimum is 0.95).
+  Where the pull is constant or a line over the whole interval, ``f g`` itself takes the place of the record's
+  bracket. What is left of squares is one convex quadratic form of ``theta``; it and the brackets enter through
+  gradient cuts, those of an option multiplied by its ``z``. Without this row the relaxation is weak: on the shipped
+  school instance the bound at the root falls from 50 to 3.7 with it, before any tightening (the optimum is 0.95).
 
-Every interval is then the optimum of two linear programs, the interval of an option's ``f`` under ``z_ik = 1``; an option whose
-program has no solution cannot be part of a better answer and is excluded. The new intervals make the hulls smaller, so the
-whole is repeated while it helps. Values are widened by :data:`WIDENING` against the solver's tolerances (1e-9); the evidence is
-the linear programs' optima, in floating point.
+Every interval is then the optimum of two linear programs, the interval of an option's ``f`` under ``z_ik = 1``; an
+option whose program has no solution cannot be part of a better answer and is excluded. The new intervals make the
+hulls smaller, so the whole is repeated while it helps. Values are widened by :data:`WIDENING` against the solver's
+tolerances (1e-9); the evidence is the linear programs' optima, in floating point.
 
-Reference: A. M. Gleixner, T. Berthold, B. Müller, S. Weltge, "Three enhancements for optimization-based bound tightening", 2017.
+Reference: A. M. Gleixner, T. Berthold, B. Müller, S. Weltge, "Three enhancements for optimization-based bound
+tightening", 2017.
 """
 
 from __future__ import annotations
@@ -31,13 +32,14 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from oar_opt.bounds import Interval, Occurrences, ParameterBounds, Reason
 from oar_opt.problem import GoalKind, Query, RecourseProblem, Vector
-from oar_opt.risk import Line, RegularizedRisk, Segment, segments
+from oar_opt.risk import Line, Segment, segments
 
 WIDENING = 1e-7
 GRADIENT_CUTS = 12
@@ -49,7 +51,8 @@ Terms = list[tuple[int, float]]
 
 @dataclass
 class Tightening:
-    """What was proved: intervals of ``theta``, of the fixed records' and of the options' ``f``; ``excluded`` rows of the options;
+    """What was proved: intervals of ``theta``, of the fixed records' and of the options' ``f``; ``excluded`` rows of
+    the options;
     a bound on the goal (of moves at least as good as the cutoff), None where there is none."""
 
     theta: Interval
@@ -62,7 +65,7 @@ class Tightening:
 
 
 def tighten(
-    problem: RecourseProblem, bounds: ParameterBounds, cutoff: float | None, seconds: float, rounds: int = 6
+    problem: RecourseProblem, bounds: ParameterBounds, cutoff: float | None, seconds: float, rounds: int = 3
 ) -> Tightening:
     """Shrink the intervals that ``bounds`` has proved.
 
@@ -93,7 +96,7 @@ def _total_width(bounds: ParameterBounds, state: Tightening) -> float:
     return float((state.fixed.upper - state.fixed.lower).sum() + wide.sum())
 
 
-# -- one round ------------------------------------------------------------------------------------------------------------
+# -- one round ---
 
 
 @dataclass
@@ -177,7 +180,7 @@ def _take(box: Interval, j: int, low: float, high: float) -> None:
         box.upper[j], box.upper_reason[j] = high, Reason.TIGHTENING
 
 
-# -- the relaxation ---------------------------------------------------------------------------------------------------------
+# -- the relaxation ---
 
 
 class _Relaxation:
@@ -287,10 +290,8 @@ class _Relaxation:
             return
         self._add_record(f, o.xhat[k], y, a, graph, z)
 
-    def _add_record(
-        self, f: Terms, xhat: Vector, y: float, a: float, graph: Sequence[Segment], z: int | None
-    ) -> None:
-        """Pull in the hull of its graph, loss and conjugate above their tangents; all multiplied by ``z`` if there is one."""
+    def _add_record(self, f: Terms, xhat: Vector, y: float, a: float, graph: Sequence[Segment], z: int | None) -> None:
+        """Pull in the hull of its graph, loss and conjugate above their tangents; all times ``z`` if there is one."""
         program = self.program
         low, high = min(s.g_low for s in graph), max(s.g_high for s in graph)
         g = program.column(low if z is None else min(low, 0.0), high if z is None else max(high, 0.0))
@@ -384,7 +385,7 @@ def _hull(graph: Sequence[Segment], *, upper: bool) -> list[tuple[float, float]]
             chain.pop()
         chain.append(point)
     lines = []
-    for (f1, g1), (f2, g2) in zip(chain, chain[1:], strict=False):
+    for (f1, g1), (f2, g2) in pairwise(chain):
         if f2 - f1 > 1e-9:
             slope = (g2 - g1) / (f2 - f1)
             lines.append((slope, g1 - slope * f1))
@@ -396,7 +397,7 @@ def _turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]
 
 
 def _tangent_points(graph: Sequence[Segment]) -> list[tuple[float, float]]:
-    """Points of the graph at which loss and conjugate get their tangents: all ends, and five inside slanted segments."""
+    """Points of the graph for the tangents of loss and conjugate: all ends, and five inside slanted segments."""
     found = []
     for s in graph:
         found += [(s.f_low, s.g_low), (s.f_high, s.g_high)]
@@ -406,7 +407,7 @@ def _tangent_points(graph: Sequence[Segment]) -> list[tuple[float, float]]:
     return sorted(set(found))
 
 
-# -- linear programs in HiGHS -------------------------------------------------------------------------------------------------
+# -- linear programs in HiGHS ---
 
 
 class _LinearProgram:
@@ -469,7 +470,7 @@ class _LinearProgram:
         self.count = len(self.lower)
 
     def optimum(self, terms: Terms, sense: int) -> float | None:
-        """The largest (``sense`` 1) or least value of a linear form; None if there is no point, infinite where unsettled."""
+        """The largest (``sense`` 1) or least value of a linear form; None if empty, infinite where unsettled."""
         import highspy
 
         cost = np.zeros(self.count)

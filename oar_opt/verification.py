@@ -1,8 +1,8 @@
 """Checks an answer from the instance alone: rules, re-training, margins, objective, bound.
 
 Nothing here has seen a formulation's program or a solver. The learner is re-trained by its own ``fit``; where the
-admissible choices are few, all of them are re-trained, so that the bound is checked as well. What cannot be checked this
-way is said by the certificate's grade: a bound of grade ``claimed`` rests on one solver's word.
+admissible choices are few, all of them are re-trained, so that the bound is checked as well. What cannot be checked
+this way is said by the certificate's grade: a bound of grade ``claimed`` rests on one solver's word.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from oar_opt.rules import (
     matches_option,
     scaled_change,
 )
-from oar_opt.solution_file import Check, MoveRecord, Solution
 from oar_opt.solution_file import CentroidParameters as StatedCentroids
+from oar_opt.solution_file import Check, MoveRecord, Solution
 from oar_opt.solution_file import LinearParameters as StatedLinear
 
 FEW_CHOICES = 1000
@@ -58,7 +58,9 @@ class Verification:
     def failures(self) -> list[str]:
         """The failed checks in words."""
         return [
-            f"{check.name}: {self.details.get(check.name) or _numbers(check)}" for check in self.checks if not check.passed
+            f"{check.name}: {self.details.get(check.name) or _numbers(check)}"
+            for check in self.checks
+            if not check.passed
         ]
 
 
@@ -95,7 +97,7 @@ def verify(problem: RecourseProblem, solution: Solution) -> Verification:
     return Verification(tuple(book.checks), found.grade, found.evaluation, book.details)
 
 
-# -- the book of checks -------------------------------------------------------------------------------------------------
+# -- the book of checks ---
 
 
 @dataclass
@@ -114,7 +116,9 @@ class _Book:
     def measure(self, name: str, value: float, limit: float, detail: str = "") -> bool:
         """A number that may be at most ``limit``."""
         passed = bool(value <= limit)
-        self.checks.append(Check(name=name, value=float(value) if np.isfinite(value) else None, limit=limit, passed=passed))
+        self.checks.append(
+            Check(name=name, value=float(value) if np.isfinite(value) else None, limit=limit, passed=passed)
+        )
         if not passed and detail:
             self.details[name] = detail
         return passed
@@ -124,7 +128,7 @@ def _numbers(check: Check) -> str:
     return "" if check.value is None else f"{check.value:.3g} is above {check.limit:.3g}"
 
 
-# -- identity and moves ---------------------------------------------------------------------------------------------------
+# -- identity and moves ---
 
 
 def _check_identity(book: _Book, problem: RecourseProblem, solution: Solution) -> None:
@@ -171,7 +175,7 @@ def _code(problem: RecourseProblem, move: MoveRecord) -> float | None:
 
 
 def move_violation(problem: RecourseProblem, move: Move) -> str | None:
-    """Why a member may not move like this, or None: it must be one of its options or a feature change within its rules."""
+    """Why a member may not move like this, or None: only to one of its options, or by a change within its rules."""
     member = next(member for member in problem.collective.members if member.record == move.record)
     tolerance = problem.tolerances.feasibility
     if any(matches_option(option, move, tolerance) for option in problem.options(member)[1:]):
@@ -221,7 +225,7 @@ def listed_changes(problem: RecourseProblem, record: int, x: tuple[float, ...]) 
     }
 
 
-# -- the learner's answer -------------------------------------------------------------------------------------------------
+# -- the learner's answer ---
 
 
 def _check_outcome(
@@ -315,7 +319,7 @@ def _check_empty(book: _Book, solution: Solution) -> None:
     book.say("no answer", broken)
 
 
-# -- the bound --------------------------------------------------------------------------------------------------------------
+# -- the bound ---
 
 
 def _check_bound(book: _Book, problem: RecourseProblem, solution: Solution) -> None:

@@ -23,8 +23,8 @@ from oar_opt.problem import (
     Position,
     Prior,
     Query,
-    RecourseProblem,
     Records,
+    RecourseProblem,
     WithholdAction,
 )
 
@@ -76,7 +76,8 @@ def random_problem(
     def option(i: int) -> Option:
         new_y = float(draw.normal()) if regression else float(draw.choice([-1.0, 1.0]))
         x = tuple((X[i] + 0.8 * draw.normal(size=d)).tolist())
-        return Option(OptionKind.MENU, x, new_y, float(draw.choice([1.0, 2.0, 0.0])), round(float(draw.uniform(0.5, 2)), 3))
+        weight, cost = float(draw.choice([1.0, 2.0, 0.0])), round(float(draw.uniform(0.5, 2)), 3)
+        return Option(OptionKind.MENU, x, new_y, weight, cost)
 
     def actions(i: int) -> tuple[Any, ...]:
         found: list[Any] = []

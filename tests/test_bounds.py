@@ -1,4 +1,4 @@
-"""Proved bounds hold: re-trained parameters of every admissible choice lie inside, and every finite end has a reason."""
+"""Proved bounds hold: the re-trained parameters of every admissible choice lie inside; finite ends have a reason."""
 
 from __future__ import annotations
 

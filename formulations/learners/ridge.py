@@ -13,9 +13,9 @@ import math
 
 import numpy as np
 
-from oar_opt.contracts import Fit, Learner
+from oar_opt.contracts import Fit, Learner, WorkedExample, line_example
 from oar_opt.parameters import LinearParameters, Parameters
-from oar_opt.problem import Intercept, LearnerSpec, RecourseProblem, Records, Vector
+from oar_opt.problem import GoalKind, Intercept, LearnerSpec, Records, RecourseProblem, Vector
 from oar_opt.risk import Line, Loss, Piece, RegularizedRisk
 
 
@@ -49,6 +49,18 @@ class Ridge(Learner):
     def risk(self, spec: LearnerSpec, d: int) -> RegularizedRisk:
         assert spec.alpha is not None
         return RegularizedRisk.of(spec, d, SquaredLoss(), lam=2 * spec.alpha, factor=1.0)
+
+    def examples(self) -> tuple[WorkedExample, ...]:
+        spec = LearnerSpec("ridge", alpha=1.0)
+        return (
+            WorkedExample(
+                line_example(spec),
+                1 / 6,
+                "w = sum x y / (sum x^2 + alpha) is -2/3 if the member stays, 0 if it reports +, and 1/6 at (2, +)",
+            ),
+            WorkedExample(line_example(spec, GoalKind.MIN_COST, 0.1), 2.0, "only (2, +), at cost 2, exceeds 0.1"),
+            WorkedExample(line_example(spec, GoalKind.MIN_MEMBERS, 0.5), None, "no choice gives more than 1/6"),
+        )
 
     def undefined(self, problem: RecourseProblem, records: Records) -> str | None:
         if problem.learner.intercept is Intercept.FREE and records.s.sum() <= 0:

@@ -2,37 +2,38 @@
 
 Statement
 ---------
-Member ``i`` of class ``c`` moves by ``delta_i`` in its set ``D_i``; the centroid ``mu_c`` (class weight ``S_c``) shifts by
-``h_c = sum_(i in c) s_i delta_i / S_c``, which ranges over ``H_c = sum_i (s_i / S_c) D_i``. With ``a_c = x_q - mu_c``
-the margin of a query that wants class ``t`` is ``min_(c != t) ||a_c - h_c||^2 - ||a_t - h_t||^2``. Shifts of different
-classes are independent, so the optimum is
+Member ``i`` of class ``c`` moves by ``delta_i`` in its set ``D_i``; the centroid ``mu_c`` (class weight ``S_c``)
+shifts by ``h_c = sum_(i in c) s_i delta_i / S_c``, which ranges over ``H_c = sum_i (s_i / S_c) D_i``. With ``a_c =
+x_q - mu_c`` the margin of a query that wants class ``t`` is ``min_(c != t) ||a_c - h_c||^2 - ||a_t - h_t||^2``.
+Shifts of different classes are independent, so the optimum is
 
     min_(c != t) max_(h in H_c) ||a_c - h||^2  -  min_(h in H_t) ||a_t - h||^2,
 
-every part being optimal at once. Members' sets are cut from one norm and one set of direction rules, so they are multiples
-``rho`` of one unit set, and so is their sum: ``H_c = rho_c B`` with ``rho_c = sum_i s_i radius_i / S_c``. Let ``sigma`` be
-the features' scales, ``J`` the features that may move, and say that ``-e_j`` or ``e_j`` is *allowed* if the direction rule
-permits it.
+every part being optimal at once. Members' sets are cut from one norm and one set of direction rules, so they are
+multiples ``rho`` of one unit set, and so is their sum: ``H_c = rho_c B`` with ``rho_c = sum_i s_i radius_i / S_c``.
+Let ``sigma`` be the features' scales, ``J`` the features that may move, and say that ``-e_j`` or ``e_j`` is *allowed*
+if the direction rule permits it.
 
-- ``linf``, with any bounds: ``H_c`` is a box, coordinate by coordinate. Away: the end farther from ``a_j``; towards: ``a_j``
-  clipped to the box.
+- ``linf``, with any bounds: ``H_c`` is a box, coordinate by coordinate. Away: the end farther from ``a_j``; towards:
+  ``a_j`` clipped to the box.
 - ``l1``: the hull of 0 and the allowed vertices ``+- rho sigma_j e_j``. Away: a convex function is largest at a vertex:
-  ``||a||^2 + max(0, max_j (2 rho sigma_j |a_j| + rho^2 sigma_j^2))`` with the sign ``-a_j`` where it is allowed, else with
-  ``-2 rho sigma_j |a_j|``. Towards: the projection of ``a``, with entries of forbidden sign set to 0, found from the
-  condition ``sum_j max(0, |a_j| - nu / sigma_j) / sigma_j = rho`` by sorting its breakpoints.
-- ``l2``, equal scales ``sigma`` over ``J``: a ball of radius ``r = rho sigma`` cut with the allowed orthant ``K``. Towards: the
-  projection onto ``K``, shortened to length ``r``. Away: ``||a - t e||^2 = ||a||^2 - 2 t a'e + t^2`` is convex in ``t``, so ``t`` is 0 or
-  ``r``; the best unit ``e`` in ``K`` is along the projection ``p`` of ``-a`` onto ``K`` (giving ``||a||^2 + 2 r ||p|| + r^2``), or, if
-  ``p = 0``, the coordinate of least ``|a_j|``.
+  ``||a||^2 + max(0, max_j (2 rho sigma_j |a_j| + rho^2 sigma_j^2))`` with the sign ``-a_j`` where it is allowed, else
+  with ``-2 rho sigma_j |a_j|``. Towards: the projection of ``a``, with entries of forbidden sign set to 0, found from
+  the condition ``sum_j max(0, |a_j| - nu / sigma_j) / sigma_j = rho`` by sorting its breakpoints.
+- ``l2``, equal scales ``sigma`` over ``J``: a ball of radius ``r = rho sigma`` cut with the allowed orthant ``K``.
+  Towards: the projection onto ``K``, shortened to length ``r``. Away: ``||a - t e||^2 = ||a||^2 - 2 t a'e + t^2`` is
+  convex in ``t``, so ``t`` is 0 or ``r``; the best unit ``e`` in ``K`` is along the projection ``p`` of ``-a`` onto
+  ``K`` (giving ``||a||^2 + 2 r ||p|| + r^2``), or, if ``p = 0``, the coordinate of least ``|a_j|``.
 
 Back to members: each takes its share ``radius_i`` of the unit move (``linf``: of its own interval).
 
 Hypotheses
 ----------
-One query, goal ``max_margin``, no guards, no ``max_loss_increase``, no budget on members or in total. Members have one feature action
-each and nothing else, with one norm within a class. Continuous features without step, no linear constraints. For ``l1`` and ``l2``
-no bound that a member's own set could reach; for ``l2`` equal scales over ``J``. A budget for one member counts where the cost is the
-action's own norm (it caps the radius) or ``sql2`` with ``l2`` (its root does), or ``count`` (at least 1 or nobody acts).
+One query, goal ``max_margin``, no guards, no ``max_loss_increase``, no budget on members or in total. Members have
+one feature action each and nothing else, with one norm within a class. Continuous features without step, no linear
+constraints. For ``l1`` and ``l2`` no bound that a member's own set could reach; for ``l2`` equal scales over ``J``. A
+budget for one member counts where the cost is the action's own norm (it caps the radius) or ``sql2`` with ``l2`` (its
+root does), or ``count`` (at least 1 or nobody acts).
 
 Exactness
 ---------
@@ -44,9 +45,9 @@ Time ``O(n d + d log d)``; no program is built.
 
 Reference
 ---------
-The learner and the question: E. Creager, R. Zemel, "Online Algorithmic Recourse by Collective Action", 2023. Projection onto the
-l1 ball: J. Duchi, S. Shalev-Shwartz, Y. Singer, T. Chandra, "Efficient Projections onto the l1-Ball for Learning in High
-Dimensions", 2008. The derivation is given above.
+The learner and the question: E. Creager, R. Zemel, "Online Algorithmic Recourse by Collective Action", 2023.
+Projection onto the l1 ball: J. Duchi, S. Shalev-Shwartz, Y. Singer, T. Chandra, "Efficient Projections onto the
+l1-Ball for Learning in High Dimensions", 2008. The derivation is given above.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ from oar_opt.problem import (
     CostKind,
     Direction,
     FeatureType,
+    Flags,
     GoalKind,
     Matrix,
     Member,
@@ -91,7 +93,7 @@ class CentroidClosedForm(Formulation):
         return DirectProgram(lambda request: _solve(problem, request))
 
 
-# -- where the closed form holds --------------------------------------------------------------------------------------
+# -- where the closed form holds ---
 
 
 def _scope(problem: RecourseProblem) -> str | None:
@@ -176,7 +178,7 @@ def _radius(problem: RecourseProblem, member: Member) -> float:
     return min(action.radius, _cap(problem, action.norm) or 0.0)
 
 
-# -- the solution -------------------------------------------------------------------------------------------------------
+# -- the solution ---
 
 
 @dataclass(frozen=True)
@@ -189,8 +191,8 @@ class Reach:
     norm: Norm
     rho: float
     scales: Vector
-    down: Vector
-    up: Vector
+    down: Flags
+    up: Flags
     low: Vector
     high: Vector
 

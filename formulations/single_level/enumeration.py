@@ -2,9 +2,9 @@
 
 Statement
 ---------
-With menus ``K_i`` (staying included) the admissible choices are the points of ``prod_i {1..K_i}`` that obey the budgets.
-For each, the learner is re-trained by its own ``fit`` and the goal, queries, guards and loss are measured as in the
-verification; the best admissible one is the optimum, and if none is admissible the problem is infeasible.
+With menus ``K_i`` (staying included) the admissible choices are the points of ``prod_i {1..K_i}`` that obey the
+budgets. For each, the learner is re-trained by its own ``fit`` and the goal, queries, guards and loss are measured as
+in the verification; the best admissible one is the optimum, and if none is admissible the problem is infeasible.
 
 Hypotheses
 ----------

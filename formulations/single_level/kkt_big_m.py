@@ -2,17 +2,17 @@
 
 Statement
 ---------
-Members ``i in C`` choose one option ``k`` each: ``z_ik`` binary, ``sum_k z_ik = 1``, option 0 is to stay. The learner is a
-regularised risk (letters of :mod:`oar_opt.risk`) with a piecewise linear-quadratic loss. Write ``g_ik`` for the pull of
-option ``k`` if it is chosen and 0 otherwise. Then the learner's optimality is
+Members ``i in C`` choose one option ``k`` each: ``z_ik`` binary, ``sum_k z_ik = 1``, option 0 is to stay. The learner
+is a regularised risk (letters of :mod:`oar_opt.risk`) with a piecewise linear-quadratic loss. Write ``g_ik`` for the
+pull of option ``k`` if it is chosen and 0 otherwise. Then the learner's optimality is
 
     lam R (theta - theta0) + sum_(i not in C) g_i xhat_i + sum_(i in C, k) g_ik xhat_ik = 0          (stationarity)
     (f_i, g_i) on the graph of a_i dl(y_i, .)                                     for i not in C,  f_i = xhat_i' theta
     z_ik = 1  =>  (f_ik, g_ik) on the graph of a_ik dl(y_ik, .),     z_ik = 0  =>  g_ik = 0          for i in C, all k
 
 so only one product per option is needed, whatever the number of features. Each graph is the union of segments from
-``(p_j, r_j)`` to ``(p_j', r_j')``, cut to the proved interval of ``f``. With binaries ``e_j``, ``sum_j e_j = z``, and for
-slanted segments ``0 <= t_j <= e_j`` where there are several,
+``(p_j, r_j)`` to ``(p_j', r_j')``, cut to the proved interval of ``f``. With binaries ``e_j``, ``sum_j e_j = z``, and
+for slanted segments ``0 <= t_j <= e_j`` where there are several,
 
     sum_j e_j p_j + sum_slanted t_j (p_j' - p_j) + (1 - z) L <= f <= sum_flat e_j p_j' + sum_others ... + (1 - z) U
     sum_j e_j r_j + sum_slanted t_j (r_j' - r_j)             <= g <= sum_jumps e_j r_j' + sum_others ...
@@ -27,8 +27,8 @@ that are 1 only where the margin reaches ``required``. Budgets and guards are li
 both classes (or any weight at all), a row demands it.
 
 Where a move with a known value of the goal is at hand (the *cutoff*), the intervals are shrunk by
-:mod:`oar_opt.tightening` for moves at least as good; a record whose pull is constant only for those keeps a row that holds it
-there, so that every point of the program still is an optimum of the learner.
+:mod:`oar_opt.tightening` for moves at least as good; a record whose pull is constant only for those keeps a row that
+holds it there, so that every point of the program still is an optimum of the learner.
 
 Hypotheses
 ----------
@@ -38,15 +38,15 @@ hinge). Update ``retrain`` or ``proximal``. No ``max_loss_increase``. Every inte
 
 Exactness
 ---------
-Exact: the segments' rows describe, for fixed binaries, just the chosen segment, and their linear relaxation is the convex
-hull of the union for each record by itself. Where a free intercept is not unique, the program may take any optimal one:
-it is exact for the position ``optimistic`` and its bound is valid for every position.
+Exact: the segments' rows describe, for fixed binaries, just the chosen segment, and their linear relaxation is the
+convex hull of the union for each record by itself. Where a free intercept is not unique, the program may take any
+optimal one: it is exact for the position ``optimistic`` and its bound is valid for every position.
 
 Size
 ----
 With ``K = sum_i K_i`` options and ``m`` fixed records whose graph keeps several segments: ridge has ``K`` binaries and
-``p + K`` other variables; svm ``K + 3 (K + m)`` binaries at most and ``p + K + m`` others. Rows: ``p + k`` and at most 5
-for each option and each such record; no row has a product of features and choices.
+``p + K`` other variables; svm ``K + 3 (K + m)`` binaries at most and ``p + K + m`` others. Rows: ``p + k`` and at
+most 5 for each option and each such record; no row has a product of features and choices.
 
 Reference
 ---------
@@ -85,8 +85,7 @@ from oar_opt.problem import (
 from oar_opt.risk import RegularizedRisk, Segment, segments
 from oar_opt.tightening import tighten
 
-
-TIGHTENING_SECONDS = 20.0
+TIGHTENING_SECONDS = 10.0
 CUTOFF_SLACK = 1e-6
 
 
@@ -209,7 +208,7 @@ class _Build:
             bounds=self.proved,
         )
 
-    # -- variables and budgets ------------------------------------------------------------------------------------------
+    # -- variables and budgets ---
 
     def _variables(self) -> None:
         m, problem = self.model, self.problem
@@ -257,7 +256,7 @@ class _Build:
         for row in self.excluded:
             self.model.choice[pairs[row]].fix(0)
 
-    # -- the learner's optimality -----------------------------------------------------------------------------------------
+    # -- the learner's optimality ---
 
     def _learner(self) -> None:
         m, risk = self.model, self.risk
@@ -296,9 +295,8 @@ class _Build:
         # A pull that is constant only for moves as good as the cutoff: the record has to stay where that is proved.
         rows = {index: _dot(fixed.xhat[r], theta) for r, index in kept}
         ends = {index: (float(box.lower[r]), float(box.upper[r])) for r, index in kept}
-        self.model.constant_pull = pyo.Constraint(
-            list(rows), rule=lambda _, i: pyo.inequality(ends[i][0], rows[i], ends[i][1])
-        )
+        self.model.constant_low = pyo.Constraint(list(rows), rule=lambda _, i: _row(rows[i], ">=", ends[i][0]))
+        self.model.constant_high = pyo.Constraint(list(rows), rule=lambda _, i: _row(-rows[i], ">=", -ends[i][1]))
         block = self.model.fixed = pyo.Block([index for _, index, _ in open_graphs])
         for r, index, graph in open_graphs:
             pull = self._graph(block[index], _dot(fixed.xhat[r], theta), 1, graph, None)
@@ -335,9 +333,7 @@ class _Build:
 
     def _graph(self, block: Any, f: Any, z: Any, graph: tuple[Segment, ...], anyhow: ProvedBound | None) -> Any:
         """The rows of one record: ``(f, g)`` on one of the segments if ``z``, else ``g = 0`` and ``f`` anywhere."""
-        block.pull = pyo.Var(
-            bounds=(min(0.0, *(s.g_low for s in graph)), max(0.0, *(s.g_high for s in graph)))
-        )
+        block.pull = pyo.Var(bounds=(min(0.0, *(s.g_low for s in graph)), max(0.0, *(s.g_high for s in graph))))
         away_low, away_high = (anyhow.lower * (1 - z), anyhow.upper * (1 - z)) if anyhow else (0.0, 0.0)
         if len(graph) == 1:
             (s,) = graph
@@ -389,7 +385,7 @@ class _Build:
     def _all_y(self) -> list[float]:
         return [*self.problem.records.y.tolist(), *(option.y for _, options in self.menus for option in options)]
 
-    # -- goal and side conditions -----------------------------------------------------------------------------------------
+    # -- goal and side conditions ---
 
     def _goal(self) -> None:
         m, problem = self.model, self.problem
@@ -407,9 +403,7 @@ class _Build:
                 if self.cutoff is not None:
                     low = max(low, self.cutoff - CUTOFF_SLACK * (1 + abs(self.cutoff)))
                 m.margin = pyo.Var(bounds=(low, min(high for _, high in ends)))
-                m.margin_of = pyo.Constraint(
-                    queries, rule=lambda m, q: m.margin <= self._margin(problem.queries[q])
-                )
+                m.margin_of = pyo.Constraint(queries, rule=lambda m, q: m.margin <= self._margin(problem.queries[q]))
                 m.goal = pyo.Objective(expr=m.margin, sense=pyo.maximize)
             case GoalKind.MAX_HELPED:
                 m.reached = pyo.Var(queries, domain=pyo.Binary)
@@ -438,7 +432,7 @@ class _Build:
         ends = [query.target * (value - query.threshold) for value in (box.lower, box.upper)]
         return min(ends), max(ends)
 
-    # -- names, reading, starting -------------------------------------------------------------------------------------------
+    # -- names, reading, starting ---
 
     def _theta(self) -> list[Any]:
         weights = [self.model.w[j] for j in range(self.problem.d)]
@@ -457,8 +451,7 @@ class _Build:
     def _read(self) -> tuple[tuple[Move, ...], LinearParameters]:
         m = self.model
         choice = [
-            options[max(range(len(options)), key=lambda k: m.choice[record, k].value)]
-            for record, options in self.menus
+            options[max(range(len(options)), key=lambda k: m.choice[record, k].value)] for record, options in self.menus
         ]
         b = m.b.value if self.risk.intercept is not Intercept.NONE else 0.0
         w = np.array([m.w[j].value for j in range(self.problem.d)])
@@ -488,7 +481,9 @@ class _Build:
         words["b"] = "the learner's intercept"
         for record, options in self.menus:
             for k, option in enumerate(options):
-                words[f"choice[{record},{k}]"] = f"member {record} picks option {k}: {describe(problem, record, option)}"
+                words[f"choice[{record},{k}]"] = (
+                    f"member {record} picks option {k}: {describe(problem, record, option)}"
+                )
                 words[f"option[{record},{k}]"] = f"member {record}, option {k}: its pull on the learner"
         for index in self.bounds.fixed_index:
             words[f"fixed[{index}]"] = f"record {index}: its pull on the learner"

@@ -9,7 +9,8 @@ themselves; SVM with hinge loss, linear kernel, ``C = 1`` and a penalised interc
 all ``n`` labels may flip. Each query is a flower that was left out, and it wants the species that it is not. Goal: its
 largest margin.
 
-Methods, all solved by :func:`oar_opt.solvers.highs.run` with the same request (one thread, gap 1e-6, no start):
+Methods, all solved by :func:`oar_opt.solvers.highs.run` with the same request (one thread, gap 1e-6), and without the
+heuristics, cutoff and start that ``oar solve`` would give to ours:
 
 - ``kkt_big_m``: our formulation, one product per label that a record may have;
 - ``products_1e4``: the rival below with the constant 1e4 for its multipliers, the published default;
@@ -87,7 +88,7 @@ OURS, UNPROVED, PROVED = "kkt_big_m", "products_1e4", "products_proved"
 MEAN = "geometric mean"
 
 
-# -- instances --------------------------------------------------------------------------------------------------------
+# -- instances ---
 
 
 def make_problems(n: int, queries: int, seed: int = SEED) -> list[RecourseProblem]:
@@ -119,7 +120,7 @@ def _problem(name: str, records: Records, x: Vector, target: float) -> RecourseP
     )
 
 
-# -- the rival --------------------------------------------------------------------------------------------------------
+# -- the rival ---
 
 
 @dataclass(frozen=True)
@@ -139,13 +140,13 @@ def default_big_m(problem: RecourseProblem) -> BigM:
 def proved_big_m(problem: RecourseProblem) -> BigM:
     """The smaller of two constants, one from intervals and one from the norm of the parameters.
 
-    Intervals: with ``r_i = t_i sum_(j != i) Q_ij p_j``, stationarity reads ``r_i + Q_ii alpha_i - 1 - u_i + v_i = 0``. Where
-    ``u_i > 0``, ``alpha_i = v_i = 0``, so ``u_i = r_i - 1``. Where ``v_i > 0``, ``alpha_i = C`` and ``u_i = 0``, so
-    ``v_i = 1 - C Q_ii - r_i``. Record ``j`` adds to ``r_i`` between 0 and ``C t_i y_j Q_ij``, and if flipped between 0
-    and minus that; where ``i`` is flipped itself, ``t_i = -y_i`` and one flip less is left to the others.
+    Intervals: with ``r_i = t_i sum_(j != i) Q_ij p_j``, stationarity reads ``r_i + Q_ii alpha_i - 1 - u_i + v_i = 0``.
+    Where ``u_i > 0``, ``alpha_i = v_i = 0``, so ``u_i = r_i - 1``. Where ``v_i > 0``, ``alpha_i = C`` and ``u_i = 0``,
+    so ``v_i = 1 - C Q_ii - r_i``. Record ``j`` adds to ``r_i`` between 0 and ``C t_i y_j Q_ij``, and if flipped between
+    0 and minus that; where ``i`` is flipped itself, ``t_i = -y_i`` and one flip less is left to the others.
 
-    Norm: ``alpha_i > 0`` implies ``t_i f_i <= 1``, so ``||theta||^2 = sum_i alpha_i t_i f_i <= sum_i alpha_i <= C n`` and
-    ``|f_i| <= sqrt(C n Q_ii)``, where ``u_i = t_i f_i - 1`` or ``v_i = 1 - t_i f_i`` if positive.
+    Norm: ``alpha_i > 0`` implies ``t_i f_i <= 1``, so ``||theta||^2 = sum_i alpha_i t_i f_i <= sum_i alpha_i <= C n``
+    and ``|f_i| <= sqrt(C n Q_ii)``; where positive, ``u_i`` is ``t_i f_i - 1`` and ``v_i`` is ``1 - t_i f_i``.
     """
     kernel, y = kernel_matrix(problem), problem.records.y
     u = np.sqrt(C * problem.n * np.diag(kernel)) - 1
@@ -253,7 +254,7 @@ METHODS: dict[str, Callable[[RecourseProblem], Program]] = {
 }
 
 
-# -- measuring --------------------------------------------------------------------------------------------------------
+# -- measuring ---
 
 
 @dataclass(frozen=True)
@@ -346,7 +347,7 @@ def faults(run: Run, optimum: float) -> list[str]:
     return found
 
 
-# -- ratios -----------------------------------------------------------------------------------------------------------
+# -- ratios ---
 
 
 def ratio_of(rival: Run, ours: Run, optimum: float) -> Ratio:
@@ -383,7 +384,7 @@ def geometric_mean(method: str, ratios: Sequence[Ratio]) -> Ratio:
     return Ratio(MEAN, method, math.exp(sum(math.log(value) for value, _ in used) / len(used)), mark)
 
 
-# -- the script -------------------------------------------------------------------------------------------------------
+# -- the script ---
 
 COLUMNS = "{:<14} {:<16} {:>9} {:>11} {:>11} {:<11} {:>8}  {}"
 

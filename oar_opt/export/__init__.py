@@ -1,8 +1,8 @@
 """Writes a formulation's program as a file for other solvers, with a map of its names.
 
-Formats: ``lp`` (CPLEX LP) and ``mps`` (free MPS). Beside ``FILE`` comes ``FILE.map.json``: what every column and row means
-and which proof each big-M has. The file is read back at once and its size and optimum-free data compared, since other
-people's writers and readers have lost rows and constants without a word.
+Formats: ``lp`` (CPLEX LP) and ``mps`` (free MPS). Beside ``FILE`` comes ``FILE.map.json``: what every column and row
+means and which proof each big-M has. The file is read back at once and its size and optimum-free data compared, since
+other people's writers and readers have lost rows and constants without a word.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import Any
 
 from oar_opt.contracts import PyomoProgram
 from oar_opt.errors import InputError, SolverError, UnsupportedError
-from oar_opt.problem import RecourseProblem
 from oar_opt.pipeline import choose
+from oar_opt.problem import RecourseProblem
 
-FORMATS = {"lp": "CPLEX LP", "mps": "free MPS"}
+FORMATS = {"lp": "cpxlp", "mps": "mps"}
+"""Name here and name in Pyomo."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def _write(program: PyomoProgram, path: Path, form: str) -> dict[str, str]:
     if not path.parent.is_dir():
         raise InputError(str(path), "lies in a folder that does not exist", "create the folder first")
     try:
-        _, identity = program.model.write(str(path), format=form, io_options={"symbolic_solver_labels": True})
+        _, identity = program.model.write(str(path), format=FORMATS[form], io_options={"symbolic_solver_labels": True})
     except OSError as failure:
         raise InputError(str(path), f"cannot be written: {failure.strerror}") from failure
     by_symbol = program.model.solutions.symbol_map[identity].bySymbol
@@ -93,9 +94,7 @@ def _read_back(path: Path, program: PyomoProgram) -> tuple[int, int]:
     return reader.getNumRow(), reader.getNumCol()
 
 
-def _map(
-    problem: RecourseProblem, program: PyomoProgram, formulation: str, symbols: dict[str, str]
-) -> dict[str, Any]:
+def _map(problem: RecourseProblem, program: PyomoProgram, formulation: str, symbols: dict[str, str]) -> dict[str, Any]:
     def meaning(component: str) -> str:
         exact = program.meanings.get(component)
         prefix = component.rsplit(".", 1)[0]

@@ -1,10 +1,10 @@
 """Local search over menus: change one member's option at a time, re-training for each, while it helps.
 
-Starts from everyone staying. A step gives one member another option; where the cap on acting members or the total budget
-forbids that, it also sends one acting member back to stay. Members are visited in a seeded random order, every step
-that helps is taken, and the search ends when a whole pass finds none, or at the time limit. Where the goal asks for
-required margins, choices that miss them are compared by how much the worst subject misses, so that the search walks
-towards admissible choices first.
+Starts from everyone staying. A step gives one member another option; where the cap on acting members or the total
+budget forbids that, it also sends one acting member back to stay. Members are visited in a seeded random order, every
+step that helps is taken, and the search ends when a whole pass finds none, or at the time limit. Where the goal asks
+for required margins, choices that miss them are compared by how much the worst subject misses, so that the search
+walks towards admissible choices first.
 """
 
 from __future__ import annotations
@@ -91,4 +91,3 @@ def _shortfall(outcome: Evaluation) -> float:
     if problem.max_loss_increase is not None and outcome.loss_increase is not None:
         misses.append(outcome.loss_increase - problem.max_loss_increase)
     return max([0.0, *misses])
-

@@ -1,8 +1,8 @@
 """Runs a Pyomo program with a named solver and returns what the solver claims.
 
-``highs`` is called through ``highspy`` directly, for its progress, its interruption and its starts. Every other name goes
-to Pyomo: first to its current interfaces (``scip_direct``, ``gurobi_direct``, ...), then to the older ones (``cbc``,
-``glpk``, ``cplex``, ...). ``scip`` stands for ``scip_direct``.
+``highs`` is called through ``highspy`` directly, for its progress, its interruption and its starts. Every other name
+goes to Pyomo: first to its current interfaces (``scip_direct``, ``gurobi_direct``, ...), then to the older ones
+(``cbc``, ``glpk``, ``cplex``, ...). ``scip`` stands for ``scip_direct``.
 """
 
 from __future__ import annotations

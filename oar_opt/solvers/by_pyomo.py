@@ -1,7 +1,7 @@
 """Any solver that Pyomo reaches, by its Pyomo name.
 
-Pyomo's current interfaces report a bound and why they stopped in one vocabulary. Of the older ones only those answers are
-used that their results object states; where it states no bound, none is claimed.
+Pyomo's current interfaces report a bound and why they stopped in one vocabulary. Of the older ones only those answers
+are used that their results object states; where it states no bound, none is claimed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ def run(program: PyomoProgram, request: Request) -> Claim:
         return _run_current(program, request, name)
     older = OlderFactory(name)
     if not hasattr(older, "available") or not older.available(exception_flag=False):
-        raise InputError("--solver", f"'{request.solver}' is not available here", f"installed: {', '.join(installed())}")
+        raise InputError(
+            "--solver", f"'{request.solver}' is not available here", f"installed: {', '.join(installed())}"
+        )
     return _run_older(program, request, older, name)
 
 
@@ -58,7 +60,9 @@ def _run_current(program: PyomoProgram, request: Request, name: str) -> Claim:
 
     solver = SolverFactory(name)
     if not solver.available():
-        raise InputError("--solver", f"'{request.solver}' is not available here", f"installed: {', '.join(installed())}")
+        raise InputError(
+            "--solver", f"'{request.solver}' is not available here", f"installed: {', '.join(installed())}"
+        )
     options = dict(TIGHTEN.get(name, {}))
     outcome: Any = solver.solve(
         program.model,
@@ -88,9 +92,7 @@ def _run_current(program: PyomoProgram, request: Request, name: str) -> Claim:
         return Claim(stops[condition], bound=bound, **common)
     outcome.solution_loader.load_vars()
     moves, parameters = program.read()
-    return Claim(
-        stops[condition], moves, _known(outcome.incumbent_objective), bound, parameters=parameters, **common
-    )
+    return Claim(stops[condition], moves, _known(outcome.incumbent_objective), bound, parameters=parameters, **common)
 
 
 def _run_older(program: PyomoProgram, request: Request, solver: Any, name: str) -> Claim:

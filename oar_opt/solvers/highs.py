@@ -23,13 +23,13 @@ from oar_opt.result import Claim, Progress, Request, StoppedBy
 FEASIBILITY = 1e-9
 
 STOPS = {
-    highspy.HighsModelStatus.kOptimal: StoppedBy.GAP,
-    highspy.HighsModelStatus.kInfeasible: StoppedBy.PROOF,
-    highspy.HighsModelStatus.kTimeLimit: StoppedBy.TIME_LIMIT,
-    highspy.HighsModelStatus.kSolutionLimit: StoppedBy.NODE_LIMIT,
-    highspy.HighsModelStatus.kMemoryLimit: StoppedBy.MEMORY_LIMIT,
-    highspy.HighsModelStatus.kInterrupt: StoppedBy.INTERRUPT,
-    highspy.HighsModelStatus.kHighsInterrupt: StoppedBy.INTERRUPT,
+    "kOptimal": StoppedBy.GAP,
+    "kInfeasible": StoppedBy.PROOF,
+    "kTimeLimit": StoppedBy.TIME_LIMIT,
+    "kSolutionLimit": StoppedBy.NODE_LIMIT,
+    "kMemoryLimit": StoppedBy.MEMORY_LIMIT,
+    "kInterrupt": StoppedBy.INTERRUPT,
+    "kHighsInterrupt": StoppedBy.INTERRUPT,
 }
 
 
@@ -154,17 +154,15 @@ def _claim(solver: highspy.Highs, program: PyomoProgram, columns: list[Any], req
     }
     if status == highspy.HighsModelStatus.kInfeasible:
         return Claim(StoppedBy.PROOF, infeasible=True, **common)
-    if status not in STOPS:
+    if status.name not in STOPS:
         raise SolverError(f"HiGHS stopped with '{solver.modelStatusToString(status)}'")
     bound = _known(info.mip_dual_bound) if is_mip else None
     if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
-        return Claim(STOPS[status], bound=bound, **common)
+        return Claim(STOPS[status.name], bound=bound, **common)
     objective = float(info.objective_function_value)
     if not is_mip and status == highspy.HighsModelStatus.kOptimal:
         bound = objective
     for variable, value in zip(columns, solver.getSolution().col_value, strict=True):
         variable.set_value(value, skip_validation=True)
     moves, parameters = program.read()
-    return Claim(
-        STOPS[status], moves=moves, objective=objective, bound=bound, parameters=parameters, **common
-    )
+    return Claim(STOPS[status.name], moves=moves, objective=objective, bound=bound, parameters=parameters, **common)
