@@ -49,7 +49,8 @@ from scipy.optimize import lsq_linear
 from oar_opt.problem import Indices, Matrix, Option, RecourseProblem, Vector
 from oar_opt.risk import Jump, Piece, RegularizedRisk, segments
 
-WIDENING = 1e-9
+WIDENING = 1e-7
+"""Well above the solvers' tolerances: an interval that ends within those of a kink has misled presolve."""
 NEAR_KINK = 1e-5
 ROUNDS = 4
 

@@ -34,6 +34,8 @@ Instance = Annotated[str, typer.Argument(help="A shipped instance's name ('oar i
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 
 EXIT_NO_MOVE = 3
+EXIT_INTERRUPTED = 130
+"""What typer makes of a KeyboardInterrupt."""
 EXIT_NOT_VERIFIED = 4
 EXIT_NOT_CERTIFIED = 5
 
@@ -45,6 +47,11 @@ def main() -> None:
     except OarError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except SystemExit as ended:
+        if ended.code != EXIT_INTERRUPTED:
+            raise
+        print("interrupted before anything was found", file=sys.stderr)
+        sys.exit(EXIT_NO_MOVE)
     except KeyboardInterrupt:
         print("interrupted before anything was found", file=sys.stderr)
         sys.exit(EXIT_NO_MOVE)

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -139,6 +139,7 @@ class PyomoProgram(Program):
 
     ``read`` turns variable values (by Pyomo name) into moves and parameters. ``meanings`` explains every variable and
     row by name; ``bounds`` keeps each big-M with the reason that proves it. ``start`` gives variable values for moves.
+    ``goal_bound`` bounds the goal of all moves at least as good as the request's cutoff, where building proved one.
     """
 
     model: ConcreteModel
@@ -146,12 +147,26 @@ class PyomoProgram(Program):
     start: Callable[[Sequence[Move]], Mapping[str, float]]
     meanings: Mapping[str, str]
     bounds: Mapping[str, ProvedBound]
+    goal_bound: float | None = None
+
+    @property
+    def objective(self) -> Any:
+        """The model's objective."""
+        from pyomo.environ import Objective
+
+        return next(self.model.component_data_objects(Objective, active=True))
+
+    @property
+    def maximises(self) -> bool:
+        from pyomo.environ import maximize
+
+        return bool(self.objective.sense == maximize)
 
     def objective_value(self) -> float:
         """The objective at the variables' present values."""
-        from pyomo.environ import Objective, value
+        from pyomo.environ import value
 
-        return float(value(next(self.model.component_data_objects(Objective, active=True))))
+        return float(value(self.objective))
 
     def run(self, request: Request) -> Claim:
         from oar_opt.solvers import run_pyomo
@@ -174,11 +189,10 @@ class Formulation(ABC):
         """None where the formulation applies, else the reason why it does not."""
 
     @abstractmethod
-    def build(self, problem: RecourseProblem, *, cutoff: float | None = None, seconds: float | None = None) -> Program:
+    def build(self, problem: RecourseProblem, request: Request | None = None) -> Program:
         """The program for a problem that :meth:`accepts` accepts.
 
-        ``cutoff`` is a value of the goal that a verified move reaches: the program need only hold moves at least as
-        good. ``seconds`` is what may be spent on making it tight; None leaves that to the formulation.
+        Of ``request`` it heeds ``cutoff``, ``tightening`` and ``interrupted``; what running needs comes with the run.
         """
 
     def examples(self) -> Sequence[WorkedExample]:

@@ -36,7 +36,9 @@ class Evaluation:
     """The outcome of moves under the re-trained learner.
 
     ``objective`` is the goal's value (margin, cost, members or helped queries). ``broken`` lists, in words, what the
-    instance demands of the learner and these moves do not give; the moves are an answer only where it is empty.
+    instance demands of the learner and these moves do not give. ``tie`` says that the learner's optimum is not unique
+    although the instance relies on that; everything else is then what the best of its optima would give. The moves
+    are an answer only where nothing is broken and there is no such tie.
     """
 
     problem: RecourseProblem
@@ -48,6 +50,11 @@ class Evaluation:
     guard_margins: tuple[float, ...]
     loss_increase: float | None
     broken: tuple[str, ...]
+    tie: str | None = None
+
+    @property
+    def is_answer(self) -> bool:
+        return not self.broken and self.tie is None
 
     @cached_property
     def objective(self) -> float:
@@ -59,19 +66,18 @@ class Evaluation:
 
     def beats(self, other: Evaluation | None) -> bool:
         """Whether this is an answer and better than ``other`` (None: no answer yet)."""
-        if self.broken:
-            return False
-        if other is None or other.broken:
-            return True
+        return self.is_answer and (other is None or not other.is_answer or self.exceeds(other))
+
+    def exceeds(self, other: Evaluation, tolerance: float = 0.0) -> bool:
+        """Whether the goal's value is better by more than a relative tolerance."""
         sign = 1 if self.problem.goal.maximises else -1
-        return sign * self.objective > sign * other.objective
+        return sign * (self.objective - other.objective) > tolerance * max(1.0, abs(other.objective))
 
 
 def helped(problem: RecourseProblem, margins: Sequence[float]) -> tuple[bool, ...]:
     """Whether each query reaches its required margin (without one: is decided as wanted)."""
-    tolerance = problem.tolerances.feasibility
     return tuple(
-        margin > 0 if query.required is None else margin >= query.required - tolerance
+        margin > 0 if query.required is None else margin >= problem.needed_margin(query)
         for query, margin in zip(problem.queries, margins, strict=True)
     )
 
@@ -115,13 +121,9 @@ def evaluate(problem: RecourseProblem, moves: Iterable[Move]) -> Evaluation:
         over = increase - problem.max_loss_increase
         if over > problem.tolerances.feasibility:
             broken.append(f"the training loss rises by {increase:.6g}, more than {problem.max_loss_increase:.6g}")
-    if problem.position is Position.UNIQUE and fit.intercepts is not None:
-        low, high = fit.intercepts
-        broken.append(
-            f"the learner's optimum is not unique here (any intercept from {low:.6g} to {high:.6g}): "
-            "state the position 'optimistic' or 'pessimistic'"
-        )
-    return Evaluation(problem, moves, records, fit, parameters, margins, guards, increase, tuple(broken))
+    return Evaluation(
+        problem, moves, records, fit, parameters, margins, guards, increase, tuple(broken), _forbidden_tie(problem, fit)
+    )
 
 
 def evaluate_present(problem: RecourseProblem) -> Evaluation | None:
@@ -141,13 +143,13 @@ def _present(problem: RecourseProblem) -> Fit:
 
 
 def _unmet(problem: RecourseProblem, margins: Sequence[float], guards: Sequence[float]) -> list[str]:
-    tolerance, unmet = problem.tolerances.feasibility, []
+    unmet = []
     if problem.goal in (GoalKind.MIN_COST, GoalKind.MIN_MEMBERS):
         for query, margin in zip(problem.queries, margins, strict=True):
-            if query.required is not None and margin < query.required - tolerance:
+            if margin < problem.needed_margin(query):
                 unmet.append(f"query '{query.name}' has the margin {margin:.6g}, less than {query.required:.6g}")
     for guard, margin in zip(problem.guards, guards, strict=True):
-        if margin < (guard.required or 0.0) - tolerance:
+        if margin < problem.needed_margin(guard):
             unmet.append(f"guard '{guard.name}' has the margin {margin:.6g}, less than {guard.required or 0.0:.6g}")
     return unmet
 
@@ -155,12 +157,25 @@ def _unmet(problem: RecourseProblem, margins: Sequence[float], guards: Sequence[
 # -- ties ---
 
 
+def _forbidden_tie(problem: RecourseProblem, fit: Fit) -> str | None:
+    """A tie that the instance's position does not settle, in words."""
+    if fit.intercepts is None:
+        return None
+    low, high = fit.intercepts
+    what = f"the learner's optimum is not unique for these moves (any intercept from {low:.6g} to {high:.6g})"
+    if problem.position is Position.UNIQUE:
+        return f"{what}: state the position 'optimistic' or 'pessimistic'"
+    if problem.max_loss_increase is not None:
+        return f"{what}, and a tie together with max_loss_increase is not handled: drop one of the two"
+    return None
+
+
 def _take_position(problem: RecourseProblem, moves: tuple[Move, ...], fit: Fit) -> Parameters:
     """The optimum that the instance's position names, where a whole interval of intercepts is optimal.
 
     Every margin is linear in the intercept, so what the goal makes of it changes only where two margins cross or one
     reaches a required value; those points, the ends and the midpoints between them are all that need be looked at. A
-    tie under ``unique`` is reported by :func:`evaluate`; the pessimistic point then stands for it.
+    tie under ``unique`` is reported by :func:`evaluate`; the optimistic point then stands for it.
     """
     if fit.intercepts is None or not isinstance(fit.parameters, LinearParameters):
         return fit.parameters
@@ -174,7 +189,7 @@ def _take_position(problem: RecourseProblem, moves: tuple[Move, ...], fit: Fit) 
         met = not _unmet(problem, margins, guards)
         return met, sign * goal_value(problem, moves, margins) if met else min([*margins, *guards])
 
-    return (max if problem.position is Position.OPTIMISTIC else min)(candidates, key=worth)
+    return (min if problem.position is Position.PESSIMISTIC else max)(candidates, key=worth)
 
 
 def _turning_points(problem: RecourseProblem, w: tuple[float, ...], ends: tuple[float, float]) -> list[float]:
@@ -187,7 +202,7 @@ def _turning_points(problem: RecourseProblem, w: tuple[float, ...], ends: tuple[
         if t1 != t2:
             points.append((m2 - m1) / (t1 - t2))
     for subject, (m, t) in zip(subjects, lines, strict=True):
-        points.append(((subject.required or 0.0) - m) / t)
+        points.append((problem.needed_margin(subject) - m) / t)
     inside = sorted({b for b in points if low <= b <= high})
     return sorted({*inside, *(0.5 * (a + b) for a, b in pairwise(inside))})
 
@@ -229,9 +244,13 @@ def choices(problem: RecourseProblem) -> Iterator[tuple[Option, ...]]:
 
 @dataclass(frozen=True)
 class Enumeration:
-    """All admissible choices, re-trained one by one. ``best`` is None where none is an answer (or none defined)."""
+    """All admissible choices, re-trained one by one. ``best`` is None where none is an answer (or none defined).
+
+    ``tied`` is a choice with a forbidden tie that could do better than ``best``: then nothing is settled.
+    """
 
     best: Evaluation | None
+    tied: Evaluation | None
     tried: int
     undefined: int
     complete: bool
@@ -239,10 +258,17 @@ class Enumeration:
 
 def enumerate_choices(problem: RecourseProblem, stop: object = None) -> Enumeration:
     """Re-train for every admissible choice. ``stop``: a callable asked before each one; true ends it early."""
-    best, tried, undefined = None, 0, 0
+    best: Evaluation | None = None
+    tied: Evaluation | None = None
+    tried = undefined = 0
+
+    def found(complete: bool) -> Enumeration:
+        open_tie = tied if tied and (best is None or tied.exceeds(best, problem.tolerances.feasibility)) else None
+        return Enumeration(best, open_tie, tried, undefined, complete)
+
     for choice in choices(problem):
         if callable(stop) and stop():
-            return Enumeration(best, tried, undefined, False)
+            return found(False)
         tried += 1
         try:
             outcome = evaluate(problem, moves_from_choice(problem, choice))
@@ -251,7 +277,9 @@ def enumerate_choices(problem: RecourseProblem, stop: object = None) -> Enumerat
             continue
         if outcome.beats(best):
             best = outcome
-    return Enumeration(best, tried, undefined, True)
+        elif outcome.tie and not outcome.broken and (tied is None or outcome.exceeds(tied)):
+            tied = outcome
+    return found(True)
 
 
 def query_vector(query: Query) -> Vector:

@@ -18,7 +18,7 @@ from oar_opt.contracts import Exactness, Formulation, PyomoProgram
 from oar_opt.discovery import formulations, heuristics, learner_of
 from oar_opt.errors import InputError, UnsupportedError, VerificationError
 from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate, evaluate_present
-from oar_opt.problem import Move, Position, RecourseProblem
+from oar_opt.problem import Move, RecourseProblem
 from oar_opt.result import Claim, Progress, Request, Status, relative_gap
 from oar_opt.rules import budget_violations
 from oar_opt.solution_file import (
@@ -117,17 +117,16 @@ def solve(
     with _interruptible() as interrupted:
         request = replace(request, interrupted=interrupted)
         incumbent = _first_answer(problem, clock)
-        program = chosen.build(
-            problem, cutoff=incumbent.objective if incumbent else None, seconds=clock.share(TIGHTENING_SHARE)
-        )
+        if incumbent:
+            request = replace(request, start=incumbent.moves, cutoff=incumbent.objective)
+        program = chosen.build(problem, replace(request, tightening=clock.share(TIGHTENING_SHARE)))
         clock.lap("build")
-        start = incumbent.moves if incumbent else None
-        claim = program.run(replace(request, time_limit=clock.left(), start=start))
+        claim = program.run(replace(request, time_limit=clock.left()))
         clock.lap("solve")
     outcome, more = _best_answer(problem, claim, incumbent)
     draft = _document(problem, chosen, claim, outcome, clock)
     if confirm:
-        again, by = _confirm(problem, chosen, replace(request, time_limit=time_limit, start=None), draft)
+        again, by = _confirm(problem, chosen, replace(request, time_limit=time_limit, start=None, cutoff=None), draft)
         more = (*more, by)
         if again:
             certificate = CertificateRecord(grade=Grade.CONFIRMED, checks=())
@@ -202,8 +201,9 @@ def _best_answer(
     best = _better(problem, claim.moves, incumbent)
     if best is None or best.moves != claim.moves:
         outcome = evaluate(problem, claim.moves)
-        if problem.position is Position.UNIQUE and outcome.fit.intercepts is not None:
-            raise InputError("position", outcome.broken[-1])
+        better = best is None or outcome.exceeds(best, problem.tolerances.feasibility)
+        if outcome.tie and not outcome.broken and better:
+            raise InputError("position", outcome.tie)
         if outcome.broken:
             return best, (f"the solver's moves do not survive re-training: {'; '.join(outcome.broken)}",)
     return best, ()
@@ -216,8 +216,8 @@ def _confirm(problem: RecourseProblem, chosen: Formulation, request: Request, dr
     others = [f for f in formulations().values() if f is not chosen and f.exactness is Exactness.EXACT]
     for other in others:
         if other.accepts(problem) is None:
-            return _agree(problem, draft, other.build(problem).run(request), other.name)
-    program = chosen.build(problem)
+            return _agree(problem, draft, other.build(problem, request).run(request), other.name)
+    program = chosen.build(problem, request)
     if isinstance(program, PyomoProgram):
         second = "scip" if request.solver != "scip" else "highs"
         claim = program.run(replace(request, solver=second))

@@ -415,6 +415,13 @@ class RecourseProblem:
             return float(y)
         return self.classes[int(y)] if self.task is Task.MULTICLASS else self.classes[int(y > 0)]
 
+    def needed_margin(self, subject: Query) -> float:
+        """The margin from which a query or guard counts as served: its required one (0 if none) less the tolerance.
+
+        Programs and re-training use this one number, so that neither admits a move that the other refuses.
+        """
+        return (subject.required or 0.0) - self.tolerances.feasibility
+
     # -- moves ---
 
     def options(self, member: Member) -> tuple[Option, ...]:

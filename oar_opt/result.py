@@ -55,7 +55,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class Request:
-    """What the caller wants of a solve. ``time_limit`` in seconds; None is no limit."""
+    """What the caller wants of a solve. ``time_limit`` in seconds; None is no limit.
+
+    ``start`` are moves to begin with; ``cutoff`` is a value of the goal that a verified move reaches, so that a program
+    need only hold moves at least as good. ``tightening`` is how many seconds building may spend on better bounds; None
+    leaves that to the formulation.
+    """
 
     solver: str = "highs"
     time_limit: float | None = None
@@ -64,6 +69,8 @@ class Request:
     threads: int = 1
     progress: Callable[[Progress], None] | None = None
     start: tuple[Move, ...] | None = None
+    cutoff: float | None = None
+    tightening: float | None = None
     interrupted: Callable[[], bool] = lambda: False
 
 

@@ -61,10 +61,14 @@ class Segment:
         return self.g_low == self.g_high
 
 
+SHORTEST = 1e-5
+
+
 def segments(pieces: tuple[Piece, ...], low: float, high: float, weight: float) -> tuple[Segment, ...]:
     """The graph over ``low <= f <= high`` for a record of that weight, left to right; never empty.
 
-    Neighbouring pieces share their end points, so a piece that only touches the interval at one end is left out.
+    Neighbouring pieces share their end points, so a piece that only touches the interval at one end is left out. A line
+    shorter than :data:`SHORTEST` is prolonged as far as the graph goes on, since solvers cannot tell its ends apart.
     """
     found = []
     for piece in pieces:
@@ -74,6 +78,8 @@ def segments(pieces: tuple[Piece, ...], low: float, high: float, weight: float) 
             continue
         left, right = max(piece.f_low, low), min(piece.f_high, high)
         if left < right or (left == right and low == high):
+            lack = max(0.0, SHORTEST - (right - left))
+            left, right = max(piece.f_low, left - lack), min(piece.f_high, right + lack)
             ends = (weight * (piece.slope * f + piece.offset) for f in (left, right))
             found.append(Segment(left, right, *ends))
     return tuple(found)

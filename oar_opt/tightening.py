@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -41,7 +41,7 @@ from oar_opt.bounds import Interval, Occurrences, ParameterBounds, Reason
 from oar_opt.problem import GoalKind, Query, RecourseProblem, Vector
 from oar_opt.risk import Line, Segment, segments
 
-WIDENING = 1e-7
+WIDENING = 1e-6
 GRADIENT_CUTS = 12
 MIN_GAIN = 0.1
 """A further round is worth its time if the intervals shrank by this share."""
@@ -65,7 +65,12 @@ class Tightening:
 
 
 def tighten(
-    problem: RecourseProblem, bounds: ParameterBounds, cutoff: float | None, seconds: float, rounds: int = 3
+    problem: RecourseProblem,
+    bounds: ParameterBounds,
+    cutoff: float | None,
+    seconds: float,
+    interrupted: Callable[[], bool] = lambda: False,
+    rounds: int = 3,
 ) -> Tightening:
     """Shrink the intervals that ``bounds`` has proved.
 
@@ -73,18 +78,22 @@ def tighten(
     ----------
     problem, bounds : the instance and what is proved so far; every interval must be finite.
     cutoff : a value of the goal that a verified move reaches; intervals then hold for moves at least that good.
-    seconds : when to stop.
+    seconds, interrupted : when to stop; what is proved by then is returned.
     rounds : how often to go through all intervals, at most.
     """
     deadline = time.monotonic() + seconds
+
+    def over() -> bool:
+        return time.monotonic() > deadline or interrupted()
+
     state = Tightening(bounds.along(np.eye(bounds.risk.p)), bounds.of_fixed.copy(), bounds.of_options.copy())
     points = [bounds.theta_bar * share for share in (0.0, 0.5, 1.0, 1.5, 2.0)]
     for _ in range(rounds):
         before = _total_width(bounds, state)
-        run = _Round(problem, bounds, state, cutoff, points, deadline)
+        run = _Round(problem, bounds, state, cutoff, points, over)
         run.go()
         state.programs += run.programs
-        if state.empty or time.monotonic() > deadline or _total_width(bounds, state) > (1 - MIN_GAIN) * before:
+        if state.empty or over() or _total_width(bounds, state) > (1 - MIN_GAIN) * before:
             break
     return state
 
@@ -106,7 +115,7 @@ class _Round:
     state: Tightening
     cutoff: float | None
     points: list[Vector]
-    deadline: float
+    over: Callable[[], bool]
     programs: int = 0
 
     def go(self) -> None:
@@ -120,7 +129,7 @@ class _Round:
         self._shrink(self.state.theta, range(p), lambda j: [(self.relaxation.theta[j], 1.0)])
         self._shrink(self.state.fixed, self.relaxation.open_fixed, self.relaxation.fixed_value)
         for row in range(len(self.state.options.lower)):
-            if row not in self.state.excluded and time.monotonic() < self.deadline:
+            if row not in self.state.excluded and not self.over():
                 self._shrink_option(row)
 
     def _bound_goal(self) -> bool:
@@ -145,7 +154,7 @@ class _Round:
 
     def _shrink(self, box: Interval, places: Iterable[int], value: Any) -> None:
         for j in places:
-            if time.monotonic() > self.deadline:
+            if self.over():
                 return
             high = self._optimum(value(j), 1)
             low = self._optimum(value(j), -1)
@@ -346,7 +355,7 @@ class _Relaxation:
         """Guards, required margins and the cutoff; returns the goal's terms and its sense."""
         problem = self.problem
         for guard in problem.guards:
-            self._require(guard, guard.required or 0.0)
+            self._require(guard)
         margin = self.program.column(-math.inf, math.inf)
         slack = 0.0 if cutoff is None else WIDENING * (1 + abs(cutoff))
         if problem.goal in (GoalKind.MAX_MARGIN, GoalKind.MAX_HELPED):
@@ -357,7 +366,7 @@ class _Relaxation:
                 self.program.fix(margin, cutoff - slack, math.inf)
             return [(margin, 1.0)], 1
         for query in problem.queries:
-            self._require(query, query.required or 0.0)
+            self._require(query)
         spent = self.program.column(-math.inf, math.inf if cutoff is None else cutoff + slack)
         if problem.goal is GoalKind.MIN_COST:
             self.program.row(0.0, 0.0, [(spent, -1.0), *self.costs])
@@ -370,9 +379,9 @@ class _Relaxation:
         terms = [(j, query.target * value) for j, value in self._along(self.theta, x)]
         return terms, -query.target * query.threshold
 
-    def _require(self, query: Query, required: float) -> None:
+    def _require(self, query: Query) -> None:
         terms, constant = self._margin(query)
-        self.program.row(required - constant, math.inf, terms)
+        self.program.row(self.problem.needed_margin(query) - WIDENING - constant, math.inf, terms)
 
 
 def _hull(graph: Sequence[Segment], *, upper: bool) -> list[tuple[float, float]]:

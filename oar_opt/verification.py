@@ -246,6 +246,7 @@ def _check_outcome(
     book.measure("parameters", distance, book.tolerance * scale, "the stated parameters are not the re-trained ones")
     _check_margins(book, problem, solution, outcome)
     book.say("required margins, guards and loss", list(outcome.broken))
+    book.say("position", [outcome.tie] if outcome.tie else [])
     scale = max(1.0, abs(outcome.objective))
     difference = abs((solution.objective or 0.0) - outcome.objective)
     book.measure(
@@ -365,6 +366,8 @@ def _check_enumeration(book: _Book, problem: RecourseProblem, solution: Solution
 
 
 def _against_enumeration(problem: RecourseProblem, solution: Solution, found: Enumeration) -> list[str]:
+    if found.tied and found.tied.tie:
+        return [found.tied.tie]
     if found.best is None:
         return [] if solution.objective is None else ["no choice is an answer, and the solution states one"]
     best, tolerance = found.best.objective, problem.tolerances

@@ -158,6 +158,30 @@ def varied_problem(seed: int, kind: str, intercept: str, goal: str) -> RecourseP
     )
 
 
+def tiny_problem(seed: int, kind: str, intercept: str, goal: str) -> RecourseProblem:
+    """A few records, most of them members' own: one choice may change the learner altogether."""
+    draw = np.random.default_rng([seed, 9])
+    return random_problem(
+        seed,
+        kind,
+        intercept,
+        goal,
+        n=int(draw.integers(3, 8)),
+        members=int(draw.integers(1, 3)),
+        options=int(draw.integers(0, 3)),
+        core=int(draw.integers(0, 2)),
+        withhold=True,
+        labels=bool(draw.random() < 0.5),
+        joins=bool(draw.random() < 0.5),
+        strength=float(10 ** draw.uniform(-2, 1.5)),
+        d=int(draw.integers(1, 4)),
+        prior=bool(draw.random() < 0.3),
+        identical=bool(draw.random() < 0.3),
+        required=float(draw.choice([0.02, 0.1, 0.3])),
+        queries=int(draw.integers(1, 3)),
+    )
+
+
 def combination(seed: int) -> tuple[str, str, str]:
     """Learner, intercept and goal by turns, so that consecutive seeds cover all of them."""
     every = list(product(("ridge", "svm"), (str(i) for i in INTERCEPTS), (str(g) for g in GOALS)))
@@ -174,6 +198,12 @@ def make() -> Callable[..., RecourseProblem]:
 def make_varied() -> Callable[[int], RecourseProblem]:
     """A varied problem by its seed alone; 24 consecutive seeds cover every learner, intercept and goal."""
     return lambda seed: varied_problem(seed, *combination(seed))
+
+
+@pytest.fixture(scope="session")
+def make_tiny() -> Callable[[int], RecourseProblem]:
+    """A tiny problem by its seed alone; 24 consecutive seeds cover every learner, intercept and goal."""
+    return lambda seed: tiny_problem(seed, *combination(seed))
 
 
 @pytest.fixture(scope="session")

@@ -105,17 +105,44 @@ def test_two_threads_find_the_same_optimum(make_varied, moves_of):
     assert_same_optimum(make_varied(19), moves_of, Request(relative_gap=1e-9, threads=2))
 
 
-@pytest.mark.parametrize("seed", range(240, 288))
-def test_a_cutoff_that_some_choice_reaches_does_not_lose_the_optimum(make_varied, moves_of, seed):
-    problem, reached = make_varied(seed), []
+@pytest.mark.parametrize("seed", [*range(24), 1088, 2188, 2764, 3678])
+def test_the_optimum_is_right_where_one_choice_changes_the_learner_altogether(make_tiny, moves_of, seed):
+    """The last four have intervals so tight that an end and a re-trained value differ by 1e-9."""
+    problem = make_tiny(seed)
+    if program().accepts(problem) is None:
+        assert_same_optimum(problem, moves_of)
+    else:
+        assert oracle(problem, moves_of) is None
+
+
+@pytest.mark.parametrize("seed", [1863, 3471])
+def test_tightened_intervals_leave_room_for_the_solvers_tolerances(make_varied, moves_of, seed):
+    assert_same_optimum(make_varied(seed), moves_of)
+
+
+def assert_no_cutoff_loses_the_optimum(problem, moves_of):
+    reached = []
     for _, moves in moves_of(problem):
         if not learner_of(problem).undefined(problem, problem.apply(moves)):
             outcome = evaluate(problem, moves)
             reached += [] if outcome.broken else [outcome.objective]
     best = (max if problem.goal.maximises else min)(reached, default=None)
     for cutoff in {*reached[:1], best} - {None}:
-        claim = program().build(problem, cutoff=cutoff).run(EXACT)
+        request = replace(EXACT, cutoff=cutoff)
+        claim = program().build(problem, request).run(request)
         assert claim.objective == pytest.approx(best, abs=1e-6) and claim.bound == pytest.approx(best, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", [*range(240, 288), 2327])
+def test_a_cutoff_that_some_choice_reaches_does_not_lose_the_optimum(make_varied, moves_of, seed):
+    assert_no_cutoff_loses_the_optimum(make_varied(seed), moves_of)
+
+
+@pytest.mark.parametrize("seed", [*range(24, 48), 2952, 3032])
+def test_a_cutoff_does_not_lose_the_optimum_of_a_tiny_problem(make_tiny, moves_of, seed):
+    problem = make_tiny(seed)
+    if program().accepts(problem) is None:
+        assert_no_cutoff_loses_the_optimum(problem, moves_of)
 
 
 # -- fixed moves ------------------------------------------------------------------------------------------------------

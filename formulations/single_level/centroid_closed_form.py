@@ -87,9 +87,7 @@ class CentroidClosedForm(Formulation):
     def accepts(self, problem: RecourseProblem) -> str | None:
         return _scope(problem) or _actions(problem) or _bounds(problem)
 
-    def build(
-        self, problem: RecourseProblem, *, cutoff: float | None = None, seconds: float | None = None
-    ) -> DirectProgram:
+    def build(self, problem: RecourseProblem, request: Request | None = None) -> DirectProgram:
         return DirectProgram(lambda request: _solve(problem, request))
 
 

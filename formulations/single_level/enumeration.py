@@ -13,7 +13,9 @@ above :data:`LIMIT` choices.
 
 Exactness
 ---------
-Exact up to the accuracy of re-training. No model of the learner is involved, so it is the oracle for all formulations.
+Exact up to the accuracy of re-training. Under the position ``unique``, a choice whose optimum is not unique and could
+be the best one ends the enumeration with an error. No model of the learner is involved, so it is the oracle for all
+formulations.
 
 Size
 ----
@@ -31,6 +33,7 @@ import time
 
 from oar_opt.contracts import DirectProgram, Formulation
 from oar_opt.discovery import missing_learner
+from oar_opt.errors import InputError
 from oar_opt.evaluate import count_choices, enumerate_choices
 from oar_opt.problem import RecourseProblem, UpdateKind
 from oar_opt.result import Claim, Request, StoppedBy
@@ -58,9 +61,7 @@ class EnumerationOfChoices(Formulation):
             return f"there are {count:.4g} choices, more than the {LIMIT} that are enumerated"
         return None
 
-    def build(
-        self, problem: RecourseProblem, *, cutoff: float | None = None, seconds: float | None = None
-    ) -> DirectProgram:
+    def build(self, problem: RecourseProblem, request: Request | None = None) -> DirectProgram:
         return DirectProgram(lambda request: _enumerate(problem, request))
 
 
@@ -77,6 +78,8 @@ def _enumerate(problem: RecourseProblem, request: Request) -> Claim:
         return reason is not StoppedBy.PROOF
 
     found = enumerate_choices(problem, stop)
+    if found.complete and found.tied and found.tied.tie:
+        raise InputError("position", found.tied.tie)
     best = found.best
     return Claim(
         stopped_by=reason,

@@ -22,9 +22,10 @@ constant; one slanted segment alone needs no binary, and without ``z`` no variab
 through their Gram matrix).
 
 Goals: ``max_margin`` maximises a variable below every query's margin; ``min_cost`` and ``min_members`` minimise
-``sum cost_ik z_ik`` or ``sum (1 - z_i0)`` with every margin at least its ``required``; ``max_helped`` counts binaries
-that are 1 only where the margin reaches ``required``. Budgets and guards are linear. Where a free intercept needs
-both classes (or any weight at all), a row demands it.
+``sum cost_ik z_ik`` or ``sum (1 - z_i0)`` with every margin at least its ``required`` (less the instance's
+feasibility tolerance, as in the verification); ``max_helped`` counts binaries that are 1 only where the margin
+reaches ``required``. Budgets and guards are linear. Where a free intercept needs both classes (or any weight at all),
+a row demands it.
 
 Where a move with a known value of the goal is at hand (the *cutoff*), the intervals are shrunk by
 :mod:`oar_opt.tightening` for moves at least as good; a record whose pull is constant only for those keeps a row that
@@ -58,7 +59,7 @@ J. Fortuny-Amat, B. McCarl, "A Representation and Economic Interpretation of a T
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,6 +83,7 @@ from oar_opt.problem import (
     Vector,
     moves_from_choice,
 )
+from oar_opt.result import Request
 from oar_opt.risk import RegularizedRisk, Segment, segments
 from oar_opt.tightening import tighten
 
@@ -114,13 +116,12 @@ class KktBigM(Formulation):
         unproved = _Build(problem, risk).unproved()
         return f"no finite bound is proved for {unproved}" if unproved else None
 
-    def build(
-        self, problem: RecourseProblem, *, cutoff: float | None = None, seconds: float | None = None
-    ) -> PyomoProgram:
+    def build(self, problem: RecourseProblem, request: Request | None = None) -> PyomoProgram:
         risk = learner_of(problem).risk(problem.learner, problem.d)
         assert risk is not None
-        draft = _Build(problem, risk, cutoff)
-        draft.tighten(TIGHTENING_SECONDS if seconds is None else seconds)
+        request = request or Request()
+        draft = _Build(problem, risk, request.cutoff)
+        draft.tighten(TIGHTENING_SECONDS if request.tightening is None else request.tightening, request.interrupted)
         return draft.program()
 
 
@@ -142,6 +143,7 @@ class _Build:
     risk: RegularizedRisk
     cutoff: float | None = None
     excluded: set[int] = field(default_factory=set)
+    goal_bound: float | None = None
     model: Any = field(init=False)
     proved: dict[str, ProvedBound] = field(default_factory=dict)
 
@@ -161,14 +163,14 @@ class _Build:
         self.given = self.bounds.of_options
         self.subjects = self.bounds.along(np.array([self._subject(query) for query in subjects]))
 
-    def tighten(self, seconds: float) -> None:
+    def tighten(self, seconds: float, interrupted: Callable[[], bool]) -> None:
         """Shrink the intervals for moves at least as good as the cutoff, where all are finite to begin with."""
         if seconds <= 0 or not self.menus or self.unproved() or not self._is_boxed():
             return
-        found = tighten(self.problem, self.bounds, self.cutoff, seconds)
+        found = tighten(self.problem, self.bounds, self.cutoff, seconds, interrupted)
         if not found.empty:
             self.bounds.adopt(found.theta, found.fixed, found.options)
-            self.excluded = found.excluded
+            self.excluded, self.goal_bound = found.excluded, found.goal_bound
             self._read_bounds()
 
     def _is_boxed(self) -> bool:
@@ -206,6 +208,7 @@ class _Build:
             start=self._start,
             meanings=self._meanings(),
             bounds=self.proved,
+            goal_bound=self.goal_bound,
         )
 
     # -- variables and budgets ---
@@ -391,7 +394,7 @@ class _Build:
         m, problem = self.model, self.problem
         m.guard = pyo.Constraint(
             range(len(problem.guards)),
-            rule=lambda _, g: _row(self._margin(problem.guards[g]), ">=", problem.guards[g].required or 0.0),
+            rule=lambda _, g: self._served(problem.guards[g]),
         )
         queries = range(len(problem.queries))
         for q, query in enumerate(problem.queries):
@@ -410,19 +413,20 @@ class _Build:
                 m.margin_of = pyo.Constraint(queries, rule=self._reach)
                 m.goal = pyo.Objective(expr=sum(m.reached[q] for q in queries), sense=pyo.maximize)
             case _:
-                m.margin_of = pyo.Constraint(
-                    queries, rule=lambda _, q: _row(self._margin(problem.queries[q]), ">=", problem.queries[q].required)
-                )
+                m.margin_of = pyo.Constraint(queries, rule=lambda _, q: self._served(problem.queries[q]))
                 high = None if self.cutoff is None else self.cutoff + CUTOFF_SLACK * (1 + abs(self.cutoff))
                 m.spent = pyo.Var(bounds=(0, high))
                 spent = self._cost() if problem.goal is GoalKind.MIN_COST else self._acting()
                 m.spent_on = pyo.Constraint(expr=m.spent == spent)
                 m.goal = pyo.Objective(expr=m.spent, sense=pyo.minimize)
 
+    def _served(self, subject: Query) -> Any:
+        return _row(self._margin(subject), ">=", self.problem.needed_margin(subject))
+
     def _reach(self, m: Any, q: int) -> Any:
         query, (low, _) = self.problem.queries[q], self._margin_range(q)
-        required = query.required or 0.0
-        return self._margin(query) >= required * m.reached[q] + min(low, required) * (1 - m.reached[q])
+        needed = self.problem.needed_margin(query)
+        return self._margin(query) >= needed * m.reached[q] + min(low, needed) * (1 - m.reached[q])
 
     def _margin(self, query: Query) -> Any:
         return query.target * (_dot(self._subject(query), self._theta()) - query.threshold)

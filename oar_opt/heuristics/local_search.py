@@ -79,7 +79,7 @@ def _worth(problem: RecourseProblem, choice: list[Option]) -> tuple[float, float
     except UndefinedLearner:
         return (-np.inf, -np.inf)
     sign = 1.0 if problem.goal.maximises else -1.0
-    return (0.0, sign * outcome.objective) if not outcome.broken else (-1.0 - _shortfall(outcome), 0.0)
+    return (0.0, sign * outcome.objective) if outcome.is_answer else (-1.0 - _shortfall(outcome), 0.0)
 
 
 def _shortfall(outcome: Evaluation) -> float:
@@ -87,7 +87,7 @@ def _shortfall(outcome: Evaluation) -> float:
     needed = [*zip(problem.guards, outcome.guard_margins, strict=True)]
     if problem.goal.needs_required:
         needed += zip(problem.queries, outcome.margins, strict=True)
-    misses = [(subject.required or 0.0) - margin for subject, margin in needed]
+    misses = [problem.needed_margin(subject) - margin for subject, margin in needed]
     if problem.max_loss_increase is not None and outcome.loss_increase is not None:
         misses.append(outcome.loss_increase - problem.max_loss_increase)
     return max([0.0, *misses])

@@ -7,6 +7,8 @@ goes to Pyomo: first to its current interfaces (``scip_direct``, ``gurobi_direct
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from oar_opt.contracts import PyomoProgram
 from oar_opt.result import Claim, Request
 
@@ -16,7 +18,22 @@ def run_pyomo(program: PyomoProgram, request: Request) -> Claim:
     if request.solver == "highs":
         from oar_opt.solvers.highs import run
 
-        return run(program, request)
+        return _with_bound(program, request, run(program, request))
     from oar_opt.solvers.by_pyomo import run as run_by_pyomo
 
-    return run_by_pyomo(program, request)
+    return _with_bound(program, request, run_by_pyomo(program, request))
+
+
+def _with_bound(program: PyomoProgram, request: Request, claim: Claim) -> Claim:
+    """The claim with the better of the solver's bound and the one proved while building.
+
+    The latter holds for moves at least as good as the cutoff; if there are none better, the cutoff itself is the bound.
+    """
+    proved = program.goal_bound
+    if claim.infeasible or proved is None:
+        return claim
+    tighter = min if program.maximises else max
+    looser = max if program.maximises else min
+    if request.cutoff is not None:
+        proved = looser(proved, request.cutoff)
+    return replace(claim, bound=proved if claim.bound is None else tighter(claim.bound, proved))

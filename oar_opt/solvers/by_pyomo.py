@@ -6,6 +6,7 @@ are used that their results object states; where it states no bound, none is cla
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -32,12 +33,25 @@ def run(program: PyomoProgram, request: Request) -> Claim:
     name = ALIASES.get(request.solver, request.solver)
     if name in list(SolverFactory):
         return _run_current(program, request, name)
-    older = OlderFactory(name)
-    if not hasattr(older, "available") or not older.available(exception_flag=False):
+    older = _older(name)
+    if older is None:
         raise InputError(
             "--solver", f"'{request.solver}' is not available here", f"installed: {', '.join(installed())}"
         )
     return _run_older(program, request, older, name)
+
+
+def _older(name: str) -> Any | None:
+    """Pyomo's older interface of that name where it can run, else None."""
+    log = logging.getLogger("pyomo")
+    level = log.level
+    # Pyomo logs a traceback for a name it does not know; the caller gets one sentence instead.
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        solver = OlderFactory(name)
+        return solver if hasattr(solver, "available") and solver.available(exception_flag=False) else None
+    finally:
+        log.setLevel(level)
 
 
 def installed() -> list[str]:
@@ -49,7 +63,7 @@ def installed() -> list[str]:
         if SolverFactory(name).available():
             found.append(name.removesuffix("_direct"))
     for name in ("cbc", "glpk", "cplex"):
-        if OlderFactory(name).available(exception_flag=False):
+        if _older(name) is not None:
             found.append(name)
     return found
 

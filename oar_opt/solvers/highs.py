@@ -1,7 +1,8 @@
 """HiGHS through ``highspy``: mixed-integer linear programs, with progress, interruption and a start.
 
-Pyomo compiles the model to matrices; nothing is written to disk. Tolerances are tightened to 1e-9 since a big-M turns a
-violation of 1e-6 into a visible error of the parameters.
+Pyomo compiles the model to matrices; nothing is written to disk. Tolerances are tightened since a big-M turns a
+violation of 1e-6 into a visible error of the parameters. "Infeasible" is believed only if a second run with presolve
+off and looser tolerances says so too: the first has been seen to be wrong.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import math
 import os
 import sys
+import time
 from typing import Any
 
 import highspy
 import numpy as np
-from pyomo.environ import Objective, maximize
 from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
 
 from oar_opt.contracts import PyomoProgram
@@ -21,6 +22,7 @@ from oar_opt.errors import SolverError
 from oar_opt.result import Claim, Progress, Request, StoppedBy
 
 FEASIBILITY = 1e-9
+MIP_FEASIBILITY = 1e-8
 
 STOPS = {
     "kOptimal": StoppedBy.GAP,
@@ -44,7 +46,19 @@ def run(program: PyomoProgram, request: Request) -> Claim:
     # HiGHS refuses another number of threads than an earlier run in this process had, unless its scheduler starts anew.
     highspy.Highs.resetGlobalScheduler(True)
     solver.run()
+    if solver.getModelStatus().name == "kInfeasible":
+        _doubt(solver)
     return _claim(solver, program, compiled.columns, request)
+
+
+def _doubt(solver: highspy.Highs) -> None:
+    """Solve once more, with presolve off and HiGHS's own tolerances; the limits stay."""
+    solver.clearSolver()
+    solver.setOptionValue("presolve", "off")
+    for name in ("primal_feasibility_tolerance", "dual_feasibility_tolerance"):
+        solver.setOptionValue(name, 1e-7)
+    solver.setOptionValue("mip_feasibility_tolerance", 1e-6)
+    solver.run()
 
 
 def quiet_highs() -> highspy.Highs:
@@ -77,8 +91,7 @@ def _load(program: PyomoProgram, compiled: Any) -> highspy.Highs:
     lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = matrix.indptr, matrix.indices, matrix.data
     integer, continuous = highspy.HighsVarType.kInteger, highspy.HighsVarType.kContinuous
     lp.integrality_ = [continuous if v.is_continuous() else integer for v in columns]
-    goal = next(program.model.component_data_objects(Objective, active=True))
-    lp.sense_ = highspy.ObjSense.kMaximize if goal.sense == maximize else highspy.ObjSense.kMinimize
+    lp.sense_ = highspy.ObjSense.kMaximize if program.maximises else highspy.ObjSense.kMinimize
     solver = quiet_highs()
     if solver.passModel(lp) == highspy.HighsStatus.kError:
         raise SolverError("HiGHS refuses the model")
@@ -92,7 +105,7 @@ def options_of(request: Request) -> dict[str, str | int | float | bool]:
         "mip_abs_gap": request.relative_gap / 2,
         "primal_feasibility_tolerance": FEASIBILITY,
         "dual_feasibility_tolerance": FEASIBILITY,
-        "mip_feasibility_tolerance": FEASIBILITY,
+        "mip_feasibility_tolerance": MIP_FEASIBILITY,
         "threads": request.threads,
     }
     if request.time_limit is not None:
@@ -109,8 +122,11 @@ def _set_options(solver: highspy.Highs, request: Request) -> None:
 
 
 def _watch(solver: highspy.Highs, request: Request) -> None:
+    # HiGHS looks at its own clock too rarely at the root, so its time limit is also kept here.
+    deadline = math.inf if request.time_limit is None else time.monotonic() + request.time_limit
+
     def stop(event: Any) -> None:
-        if request.interrupted():
+        if request.interrupted() or time.monotonic() > deadline:
             event.interrupt()
 
     solver.cbMipInterrupt += stop
@@ -156,13 +172,16 @@ def _claim(solver: highspy.Highs, program: PyomoProgram, columns: list[Any], req
         return Claim(StoppedBy.PROOF, infeasible=True, **common)
     if status.name not in STOPS:
         raise SolverError(f"HiGHS stopped with '{solver.modelStatusToString(status)}'")
+    stopped = STOPS[status.name]
+    if stopped is StoppedBy.INTERRUPT and not request.interrupted():
+        stopped = StoppedBy.TIME_LIMIT
     bound = _known(info.mip_dual_bound) if is_mip else None
     if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
-        return Claim(STOPS[status.name], bound=bound, **common)
+        return Claim(stopped, bound=bound, **common)
     objective = float(info.objective_function_value)
     if not is_mip and status == highspy.HighsModelStatus.kOptimal:
         bound = objective
     for variable, value in zip(columns, solver.getSolution().col_value, strict=True):
         variable.set_value(value, skip_validation=True)
     moves, parameters = program.read()
-    return Claim(STOPS[status.name], moves=moves, objective=objective, bound=bound, parameters=parameters, **common)
+    return Claim(stopped, moves=moves, objective=objective, bound=bound, parameters=parameters, **common)
