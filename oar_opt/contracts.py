@@ -138,13 +138,14 @@ class PyomoProgram(Program):
     """A Pyomo model with its way back to moves.
 
     ``read`` turns variable values (by Pyomo name) into moves and parameters. ``meanings`` explains every variable and
-    row by name; ``bounds`` keeps each big-M with the reason that proves it. ``start`` gives variable values for moves.
-    ``goal_bound`` bounds the goal of all moves at least as good as the request's cutoff, where building proved one.
+    row by name; ``bounds`` keeps each big-M with the reason that proves it. ``start`` gives values of the discrete
+    variables for moves and the re-trained parameters. ``goal_bound`` bounds the goal of all moves at least as good as
+    the request's cutoff, where building proved one.
     """
 
     model: ConcreteModel
     read: Callable[[], tuple[tuple[Move, ...], Parameters]]
-    start: Callable[[Sequence[Move]], Mapping[str, float]]
+    start: Callable[[Sequence[Move], Parameters | None], Mapping[str, float]]
     meanings: Mapping[str, str]
     bounds: Mapping[str, ProvedBound]
     goal_bound: float | None = None

@@ -118,7 +118,12 @@ def solve(
         request = replace(request, interrupted=interrupted)
         incumbent = _first_answer(problem, clock)
         if incumbent:
-            request = replace(request, start=incumbent.moves, cutoff=incumbent.objective)
+            request = replace(
+                request,
+                start=incumbent.moves,
+                start_parameters=incumbent.parameters,
+                cutoff=incumbent.objective,
+            )
         program = chosen.build(problem, replace(request, tightening=clock.share(TIGHTENING_SHARE)))
         clock.lap("build")
         claim = program.run(replace(request, time_limit=clock.left()))
@@ -126,7 +131,12 @@ def solve(
     outcome, more = _best_answer(problem, claim, incumbent)
     draft = _document(problem, chosen, claim, outcome, clock)
     if confirm:
-        again, by = _confirm(problem, chosen, replace(request, time_limit=time_limit, start=None, cutoff=None), draft)
+        again, by = _confirm(
+            problem,
+            chosen,
+            replace(request, time_limit=time_limit, start=None, start_parameters=None, cutoff=None),
+            draft,
+        )
         more = (*more, by)
         if again:
             certificate = CertificateRecord(grade=Grade.CONFIRMED, checks=())

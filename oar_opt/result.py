@@ -57,9 +57,9 @@ class Progress:
 class Request:
     """What the caller wants of a solve. ``time_limit`` in seconds; None is no limit.
 
-    ``start`` are moves to begin with; ``cutoff`` is a value of the goal that a verified move reaches, so that a program
-    need only hold moves at least as good. ``tightening`` is how many seconds building may spend on better bounds; None
-    leaves that to the formulation.
+    ``start`` are moves to begin with and ``start_parameters`` what re-training gave for them; ``cutoff`` is a value
+    of the goal that a verified move reaches, so that a program need only hold moves at least as good. ``tightening``
+    is how many seconds building may spend on better bounds; None leaves that to the formulation.
     """
 
     solver: str = "highs"
@@ -69,6 +69,7 @@ class Request:
     threads: int = 1
     progress: Callable[[Progress], None] | None = None
     start: tuple[Move, ...] | None = None
+    start_parameters: Parameters | None = None
     cutoff: float | None = None
     tightening: float | None = None
     interrupted: Callable[[], bool] = lambda: False

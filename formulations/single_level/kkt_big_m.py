@@ -70,7 +70,7 @@ from oar_opt.bounds import Occurrences, ParameterBounds, ProvedBound
 from oar_opt.contracts import Formulation, PyomoProgram
 from oar_opt.discovery import learner_of, missing_learner
 from oar_opt.errors import UnsupportedError
-from oar_opt.parameters import LinearParameters
+from oar_opt.parameters import LinearParameters, Parameters
 from oar_opt.problem import (
     GoalKind,
     Intercept,
@@ -144,6 +144,7 @@ class _Build:
     cutoff: float | None = None
     excluded: set[int] = field(default_factory=set)
     goal_bound: float | None = None
+    graphs: list[tuple[Any, Vector, Any | None, tuple[Segment, ...]]] = field(default_factory=list)
     model: Any = field(init=False)
     proved: dict[str, ProvedBound] = field(default_factory=dict)
 
@@ -302,7 +303,7 @@ class _Build:
         self.model.constant_high = pyo.Constraint(list(rows), rule=lambda _, i: _row(-rows[i], ">=", -ends[i][1]))
         block = self.model.fixed = pyo.Block([index for _, index, _ in open_graphs])
         for r, index, graph in open_graphs:
-            pull = self._graph(block[index], _dot(fixed.xhat[r], theta), 1, graph, None)
+            pull = self._graph(block[index], fixed.xhat[r], None, graph, None)
             for j in range(self.risk.p):
                 gradient[j] += float(fixed.xhat[r, j]) * pull
 
@@ -332,10 +333,18 @@ class _Build:
                 block.value_high = pyo.Constraint(expr=f <= given.upper * choice + anyhow.upper * (1 - choice))
             return graph[0].g_low * choice
         self.proved[f"f[{record},{k}]"] = anyhow
-        return self._graph(self.model.option[record, k], f, choice, graph, anyhow)
+        return self._graph(self.model.option[record, k], occurrences.xhat[k], choice, graph, anyhow)
 
-    def _graph(self, block: Any, f: Any, z: Any, graph: tuple[Segment, ...], anyhow: ProvedBound | None) -> Any:
+    def _graph(
+        self,
+        block: Any,
+        xhat: Vector,
+        choice: Any | None,
+        graph: tuple[Segment, ...],
+        anyhow: ProvedBound | None,
+    ) -> Any:
         """The rows of one record: ``(f, g)`` on one of the segments if ``z``, else ``g = 0`` and ``f`` anywhere."""
+        f, z = _dot(xhat, self._theta()), 1 if choice is None else choice
         block.pull = pyo.Var(bounds=(min(0.0, *(s.g_low for s in graph)), max(0.0, *(s.g_high for s in graph))))
         away_low, away_high = (anyhow.lower * (1 - z), anyhow.upper * (1 - z)) if anyhow else (0.0, 0.0)
         if len(graph) == 1:
@@ -348,6 +357,7 @@ class _Build:
             block.value_high = pyo.Constraint(expr=f <= s.f_low * z + along + away_high)
             return block.pull
         places = range(len(graph))
+        self.graphs.append((block, xhat, choice, graph))
         block.segment = pyo.Var(places, domain=pyo.Binary)
         block.one_segment = pyo.Constraint(expr=sum(block.segment[p] for p in places) == z)
         slanted = [p for p in places if graph[p].f_high > graph[p].f_low and not graph[p].is_flat]
@@ -461,7 +471,19 @@ class _Build:
         w = np.array([m.w[j].value for j in range(self.problem.d)])
         return moves_from_choice(self.problem, choice), LinearParameters.of(w, b)
 
-    def _start(self, moves: Sequence[Move]) -> Mapping[str, float]:
+    def _start(self, moves: Sequence[Move], parameters: Parameters | None) -> Mapping[str, float]:
+        """Values of all binaries: the choices and, where the parameters are known, the segments they lie on."""
+        values = self._start_choices(moves)
+        if isinstance(parameters, LinearParameters):
+            theta = self.risk.join(np.array(parameters.w), parameters.b)
+            for block, xhat, choice, graph in self.graphs:
+                used = choice is None or values[choice.name] == 1.0
+                picked = _segment_of(float(xhat @ theta), graph) if used else None
+                for p in range(len(graph)):
+                    values[block.segment[p].name] = float(p == picked)
+        return values
+
+    def _start_choices(self, moves: Sequence[Move]) -> dict[str, float]:
         acting = {move.record: move for move in moves}
         values: dict[str, float] = {}
         for record, options in self.menus:
@@ -494,6 +516,14 @@ class _Build:
         for q, query in enumerate(problem.queries):
             words[f"margin_of[{q}]"] = f"the margin of query '{query.name}'"
         return words
+
+
+def _segment_of(f: float, graph: tuple[Segment, ...]) -> int:
+    """The segment that a decision value lies on: a jump where it is at one, else the nearest."""
+    jumps = [p for p, s in enumerate(graph) if s.f_low == s.f_high and abs(f - s.f_low) <= 1e-7 * max(1.0, abs(f))]
+    if jumps:
+        return jumps[0]
+    return min(range(len(graph)), key=lambda p: max(graph[p].f_low - f, f - graph[p].f_high, 0.0))
 
 
 def describe(problem: RecourseProblem, record: int, option: Option) -> str:

@@ -194,7 +194,7 @@ def product_program(problem: RecourseProblem, big_m: BigM) -> PyomoProgram:
     return PyomoProgram(
         model=m,
         read=lambda: _read(problem, m),
-        start=lambda moves: _start(problem, m, moves),
+        start=lambda moves, _parameters: _start(problem, m, moves),
         meanings={},
         bounds={},
     )

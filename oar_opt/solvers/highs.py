@@ -72,7 +72,8 @@ def quiet_highs() -> highspy.Highs:
         os.dup2(kept, 1)
         os.close(kept)
         os.close(sink)
-    solver.setOptionValue("output_flag", False)
+    # Not output_flag: without it HiGHS makes no progress callbacks either.
+    solver.setOptionValue("log_to_console", False)
     return solver
 
 
@@ -149,7 +150,7 @@ def _watch(solver: highspy.Highs, request: Request) -> None:
 
 
 def _set_start(solver: highspy.Highs, program: PyomoProgram, columns: list[Any], request: Request) -> None:
-    values = program.start(request.start or ())
+    values = program.start(request.start or (), request.start_parameters)
     position = {variable.name: j for j, variable in enumerate(columns)}
     known = [(position[name], value) for name, value in values.items() if name in position]
     index = np.array([j for j, _ in known], dtype=np.int32)
