@@ -61,7 +61,8 @@ class NearestCentroid(Learner):
     def fit(self, problem: RecourseProblem, records: Records) -> Fit:
         used = records.s > 0
         X, y, s = records.X[used], records.y[used], records.s[used]
-        if np.ptp(s) == 0:
+        # scikit-learn knows no weights, and refuses records that are all equal.
+        if np.ptp(s) == 0 and np.ptp(X, axis=0).any():
             from sklearn.neighbors import NearestCentroid as SklearnNearestCentroid
 
             with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):

@@ -141,13 +141,11 @@ def _bounds(problem: RecourseProblem) -> str | None:
         if action.norm is Norm.L2 and len({feature.scale for feature in movable}) > 1:
             return "features with different scales make the l2 set an ellipsoid"
         for feature, value in zip(problem.features, problem.records.X[member.record], strict=True):
-            if feature.is_fixed:
-                continue
             low = -math.inf if feature.lower is None else feature.lower
             high = math.inf if feature.upper is None else feature.upper
             if not low <= value <= high:
                 return f"member {member.record} starts outside the bounds of '{feature.name}'"
-            reach = radius * feature.scale
+            reach = 0.0 if feature.is_fixed else radius * feature.scale
             down = 0.0 if feature.direction is Direction.INCREASE else reach
             up = 0.0 if feature.direction is Direction.DECREASE else reach
             if action.norm is not Norm.LINF and (value - down < low or value + up > high):
