@@ -120,14 +120,14 @@ def test_tightened_intervals_leave_room_for_the_solvers_tolerances(make_varied, 
     assert_same_optimum(make_varied(seed), moves_of)
 
 
-def assert_no_cutoff_loses_the_optimum(problem, moves_of):
+def assert_no_cutoff_loses_the_optimum(problem, moves_of, *, every=False):
     reached = []
     for _, moves in moves_of(problem):
         if not learner_of(problem).undefined(problem, problem.apply(moves)):
             outcome = evaluate(problem, moves)
             reached += [] if outcome.broken else [outcome.objective]
     best = (max if problem.goal.maximises else min)(reached, default=None)
-    for cutoff in {*reached[:1], best} - {None}:
+    for cutoff in {*(reached if every else reached[:1]), best} - {None}:
         request = replace(EXACT, cutoff=cutoff)
         claim = program().build(problem, request).run(request)
         assert claim.objective == pytest.approx(best, abs=1e-6) and claim.bound == pytest.approx(best, abs=1e-6)
@@ -143,6 +143,11 @@ def test_a_cutoff_does_not_lose_the_optimum_of_a_tiny_problem(make_tiny, moves_o
     problem = make_tiny(seed)
     if program().accepts(problem) is None:
         assert_no_cutoff_loses_the_optimum(problem, moves_of)
+
+
+@pytest.mark.parametrize("seed", [1700, 3016, 10678])
+def test_no_cutoff_breaks_the_solver_or_the_model(make_tiny, moves_of, seed):
+    assert_no_cutoff_loses_the_optimum(make_tiny(seed), moves_of, every=True)
 
 
 # -- fixed moves ------------------------------------------------------------------------------------------------------

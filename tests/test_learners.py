@@ -227,6 +227,27 @@ def test_svm_without_any_weight_is_its_prior(intercept):
     assert fit(problem).parameters.vector() == pytest.approx([0.7, -0.3, 0.0], abs=1e-12)
 
 
+@pytest.mark.parametrize("seed", [*range(20), 100, 371, 764, 808, 862, 1099, 1691, 2022, 2137, 2404])
+def test_svm_on_few_records_that_all_lie_close_to_their_margins(seed):
+    """Small C, one or two records of the second class: many records are at margin 1 within a small distance."""
+    draw = np.random.default_rng(seed)
+    n, d = int(draw.integers(3, 9)), int(draw.integers(1, 3))
+    X, y = np.round(draw.uniform(0, 1, size=(n, d)), 2), np.ones(n)
+    y[-1] = -1.0
+    y[-2] = -1.0 if draw.random() < 0.4 else 1.0
+    s = draw.choice([1.0, 2.0, 0.5], size=n)
+    C = float(np.round(10 ** draw.uniform(-1.5, 0.5), 2))
+    intercept = ("free", "penalized", "none")[seed % 3 if seed % 5 == 0 else 0]
+    assert_is_the_svm(problem_of(X, y, s, intercept=intercept, strength=C))
+
+
+def test_svm_whose_active_set_meets_more_kinks_than_parameters():
+    """Five records on a line: ``w = -0.25 (0.73 - 0.69)``, the last two pull and the others do not."""
+    X = [[0.29], [0.1], [0.67], [0.69], [0.73]]
+    found = fit(problem_of(X, [1.0, 1, 1, 1, -1], np.array([1.0, 1, 2, 1, 1]), strength=0.25))
+    assert found.parameters.w[0] == pytest.approx(-0.01, abs=1e-9)
+
+
 def test_the_error_of_the_svm_bounds_its_distance_from_a_hand_made_optimum():
     """One record per class at +-1: for C >= 1/2 the optimum is w = 1 with both records at margin 1."""
     found = fit(problem_of([[1.0], [-1.0]], [1.0, -1.0], strength=3.0))
