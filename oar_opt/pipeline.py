@@ -131,17 +131,13 @@ def solve(
     outcome, more = _best_answer(problem, claim, incumbent)
     draft = _document(problem, chosen, claim, outcome, clock)
     if confirm:
-        again, by = _confirm(
-            problem,
-            chosen,
-            replace(request, time_limit=time_limit, start=None, start_parameters=None, cutoff=None),
-            draft,
-        )
+        with _interruptible() as interrupted:
+            afresh = replace(request, start=None, start_parameters=None, cutoff=None, interrupted=interrupted)
+            grade, by = _confirm(problem, chosen, afresh, draft)
         more = (*more, by)
-        if again:
-            certificate = CertificateRecord(grade=Grade.CONFIRMED, checks=())
-            draft = draft.model_copy(update={"certificate": certificate})
-    return _verified(problem, draft, clock, claim.exhausted, (*notes, *more))
+        draft = draft.model_copy(update={"certificate": CertificateRecord(grade=grade, checks=())})
+    enumerated = claim.exhausted or draft.certificate.grade is Grade.ENUMERATED
+    return _verified(problem, draft, clock, enumerated, (*notes, *more))
 
 
 def choose(problem: RecourseProblem, name: str = "auto") -> tuple[Formulation, tuple[str, ...]]:
@@ -219,10 +215,10 @@ def _best_answer(
     return best, ()
 
 
-def _confirm(problem: RecourseProblem, chosen: Formulation, request: Request, draft: Solution) -> tuple[bool, str]:
-    """Solve by another exact formulation, or by another solver; disagreement is an error."""
+def _confirm(problem: RecourseProblem, chosen: Formulation, request: Request, draft: Solution) -> tuple[Grade, str]:
+    """Solve by another exact formulation, or by another solver: the grade that this gives. Disagreement is an error."""
     if draft.status not in (Status.OPTIMAL, Status.INFEASIBLE):
-        return False, "not confirmed: the first run is not finished"
+        return Grade.CLAIMED, "not confirmed: the first run is not finished"
     others = [f for f in formulations().values() if f is not chosen and f.exactness is Exactness.EXACT]
     for other in others:
         if other.accepts(problem) is None:
@@ -232,25 +228,26 @@ def _confirm(problem: RecourseProblem, chosen: Formulation, request: Request, dr
         second = "scip" if request.solver != "scip" else "highs"
         claim = program.run(replace(request, solver=second))
         return _agree(problem, draft, claim, f"{chosen.name} by {claim.solver}")
-    return False, "not confirmed: no second formulation or solver applies"
+    return Grade.CLAIMED, "not confirmed: no second formulation or solver applies"
 
 
-def _agree(problem: RecourseProblem, draft: Solution, claim: Claim, by: str) -> tuple[bool, str]:
+def _agree(problem: RecourseProblem, draft: Solution, claim: Claim, by: str) -> tuple[Grade, str]:
+    agreed = Grade.ENUMERATED if claim.exhausted else Grade.CONFIRMED
     if claim.infeasible or draft.status is Status.INFEASIBLE:
         if claim.infeasible and draft.status is Status.INFEASIBLE:
-            return True, f"confirmed by {by}: infeasible"
+            return agreed, f"confirmed by {by}: infeasible"
         if claim.moves is None and not claim.infeasible:
-            return False, f"not confirmed: {by} did not finish ({claim.stopped_by.words})"
+            return Grade.CLAIMED, f"not confirmed: {by} did not finish ({claim.stopped_by.words})"
         raise VerificationError(f"{by} disagrees on whether any move is admissible")
     if claim.bound is None or draft.objective is None:
-        return False, f"not confirmed: {by} gives no bound"
+        return Grade.CLAIMED, f"not confirmed: {by} gives no bound"
     beyond = draft.objective - claim.bound if problem.goal.maximises else claim.bound - draft.objective
     limit = problem.tolerances.relative_gap * max(1.0, abs(draft.objective))
     if beyond > limit:
         raise VerificationError(f"{by} proves {claim.bound:.8g}, and the verified answer is {draft.objective:.8g}")
     if abs(beyond) > limit:
-        return False, f"not confirmed: {by} proves only {claim.bound:.8g}"
-    return True, f"confirmed by {by}: bound {claim.bound:.8g}"
+        return Grade.CLAIMED, f"not confirmed: {by} proves only {claim.bound:.8g}"
+    return agreed, f"confirmed by {by}: bound {claim.bound:.8g}"
 
 
 # -- documents ---

@@ -322,11 +322,21 @@ def test_the_choice_is_explained(make):
 
 
 @pytest.mark.parametrize("required", [0.01, 50.0])
-def test_a_second_way_that_agrees_raises_the_grade(make, required):
+def test_enumeration_that_agrees_raises_the_grade_to_enumerated(make, required):
     problem = make(2, "ridge", "penalized", "min_cost", members=10, options=1, n=14, required=required)
     single, double = solve(problem), solve(problem, confirm=True)
+    assert single.grade is Grade.CLAIMED and double.grade is Grade.ENUMERATED
+    assert any("confirmed by enumeration" in note for note in double.notes)
+    assert verify(problem, double.solution).passed
+
+
+@pytest.mark.parametrize("required", [0.01, 50.0])
+def test_a_second_solver_that_agrees_raises_the_grade_to_confirmed(make, required):
+    """65,536 choices: too many to re-train them all."""
+    problem = make(2, "ridge", "penalized", "min_members", members=16, options=1, n=20, required=required)
+    single, double = solve(problem), solve(problem, confirm=True)
     assert single.grade is Grade.CLAIMED and double.grade is Grade.CONFIRMED
-    assert any("confirmed by" in note for note in double.notes)
+    assert any("confirmed by kkt_big_m by scip" in note for note in double.notes)
     assert verify(problem, double.solution).passed
 
 
