@@ -1,0 +1,60 @@
+"""The shipped instances: their optima by independent means, as far as that takes seconds."""
+
+import pytest
+
+from oar_opt.discovery import formulations
+from oar_opt.evaluate import count_choices, enumerate_choices
+from oar_opt.library import load, shipped
+from oar_opt.pipeline import solve
+from oar_opt.result import Status
+
+FEW = 5_000
+
+
+def names(wanted):
+    return [name for name in shipped() if wanted(load(name))]
+
+
+def is_small_menu(problem):
+    return problem.is_menu_problem and count_choices(problem) <= FEW
+
+
+def test_there_are_small_menus_and_closed_forms_among_them():
+    assert len(names(is_small_menu)) >= 5
+    assert len(names(lambda problem: problem.learner.is_centroid)) >= 4
+
+
+@pytest.mark.parametrize("name", names(is_small_menu))
+def test_the_program_finds_what_enumeration_finds(name):
+    problem = load(name)
+    result = solve(problem, formulation="kkt_big_m", gap=1e-6)
+    found = enumerate_choices(problem)
+    assert found.complete and found.tied is None
+    if found.best is None:
+        assert result.status is Status.INFEASIBLE
+        return
+    assert result.status is Status.OPTIMAL
+    assert result.objective == pytest.approx(found.best.objective, abs=1e-6)
+    assert result.bound == pytest.approx(found.best.objective, abs=2e-6)
+
+
+@pytest.mark.parametrize("name", names(lambda problem: problem.learner.is_centroid))
+def test_closed_forms_are_verified_and_optimal(name):
+    problem = load(name)
+    assert formulations()["centroid_closed_form"].accepts(problem) is None
+    result = solve(problem)
+    assert result.status is Status.OPTIMAL and result.verification.passed
+
+
+def test_a_query_without_recourse_of_its_own_is_helped_by_the_collective():
+    problem = load("tenant-immutable")
+    assert all(feature.is_fixed for feature in problem.features)
+    result = solve(problem)
+    assert result.status is Status.OPTIMAL
+    (query,) = result.solution.queries
+    assert query.margin_before is not None and query.margin_before < 0 < query.margin and query.helped
+
+
+def test_an_instance_beyond_reach_is_proved_infeasible_by_enumeration():
+    result = solve(load("loan-beyond-reach"))
+    assert result.status is Status.INFEASIBLE and result.grade == "enumerated"
