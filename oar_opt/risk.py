@@ -19,6 +19,7 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -103,6 +104,10 @@ class Loss(ABC):
     @abstractmethod
     def conjugate(self, y: Vector, g: Vector) -> Vector:
         """``sup over f of g f - l(y, f)``; infinite outside its domain."""
+
+    @abstractmethod
+    def expression(self, y: Vector, f: Any) -> Any:
+        """``l(y, f)`` as a cvxpy expression of ``f``, for training by an interior-point method."""
 
     def pieces(self, y: float) -> tuple[Piece, ...] | None:
         """The graph of the subdifferential as a polyline, left to right, or None where it is curved."""

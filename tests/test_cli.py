@@ -18,7 +18,6 @@ from oar_opt.discovery import formulations
 from oar_opt.instance_file import load_instance, save_instance
 from oar_opt.library import shipped
 from oar_opt.pipeline import solve
-from oar_opt.problem import GoalKind
 from oar_opt.solution_file import load_solution
 from oar_opt.verification import verify
 
@@ -287,10 +286,10 @@ def reread(path):
 
 
 @pytest.mark.parametrize("form", ["lp", "mps"])
-@pytest.mark.parametrize("goal", list(GoalKind))
+@pytest.mark.parametrize("goal", ["max_margin", "min_cost"])
 @pytest.mark.parametrize("kind", ["ridge", "svm"])
 def test_an_exported_program_has_the_same_optimum_elsewhere(oar, instance, tmp_path, kind, goal, form):
-    path, target = instance(kind=kind, goal=str(goal), queries=2, required=0.01, seed=12), tmp_path / f"program.{form}"
+    path, target = instance(kind=kind, goal=goal, queries=2, required=0.01, seed=12), tmp_path / f"program.{form}"
     code, out, _ = oar("export", path, "--format", form, "-o", target)
     assert code == 0 and str(target) in out
     answer, reader = solve(load_instance(path), gap=1e-9), reread(target)

@@ -105,9 +105,9 @@ def test_two_threads_find_the_same_optimum(make_varied, moves_of):
     assert_same_optimum(make_varied(19), moves_of, Request(relative_gap=1e-9, threads=2))
 
 
-@pytest.mark.parametrize("seed", [*range(18), 1088, 2188, 2764, 3678, 10678])
+@pytest.mark.parametrize("seed", [*range(12), 1088, 2188, 2764, 3678, 10678])
 def test_the_optimum_is_right_where_one_choice_changes_the_learner_altogether(make_tiny, moves_of, seed):
-    """1088 to 3678 have an interval that ends within 1e-9 of a re-trained value; 10678 excludes all of a member's options."""
+    """1088 to 3678: an interval ends within 1e-9 of a re-trained value; 10678: a member has every option excluded."""
     problem = make_tiny(seed)
     if program().accepts(problem) is None:
         assert_same_optimum(problem, moves_of)
@@ -133,12 +133,12 @@ def assert_no_cutoff_loses_the_optimum(problem, moves_of, *, every=False):
         assert claim.objective == pytest.approx(best, abs=1e-6) and claim.bound == pytest.approx(best, abs=1e-6)
 
 
-@pytest.mark.parametrize("seed", [*range(240, 264), 2327])
+@pytest.mark.parametrize("seed", [*range(240, 252), 2327])
 def test_a_cutoff_that_some_choice_reaches_does_not_lose_the_optimum(make_varied, moves_of, seed):
     assert_no_cutoff_loses_the_optimum(make_varied(seed), moves_of)
 
 
-@pytest.mark.parametrize("seed", [*range(24, 36), 2952, 3032])
+@pytest.mark.parametrize("seed", [*range(24, 32), 2952, 3032])
 def test_a_cutoff_does_not_lose_the_optimum_of_a_tiny_problem(make_tiny, moves_of, seed):
     problem = make_tiny(seed)
     if program().accepts(problem) is None:

@@ -10,6 +10,7 @@ Reference: A. E. Hoerl, R. W. Kennard, "Ridge Regression: Biased Estimation for 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,11 @@ class SquaredLoss(Loss):
 
     def conjugate(self, y: Vector, g: Vector) -> Vector:
         return g * y + g**2 / 4
+
+    def expression(self, y: Vector, f: Any) -> Any:
+        import cvxpy as cp
+
+        return cp.square(y - f)
 
     def pieces(self, y: float) -> tuple[Piece, ...]:
         return (Line(-math.inf, math.inf, 2.0, -2.0 * y),)

@@ -1,0 +1,346 @@
+"""Re-training of regularised risks with polyline losses, finished exactly, with a proof of accuracy.
+
+Letters of :mod:`oar_opt.risk`. A learner brings a start (scikit-learn's, where it has the learner; an interior-point
+method otherwise). The finish guesses on which piece of its graph every record lies. For a fixed guess the optimality
+conditions are linear in ``theta`` and the pulls of the records that sit at a jump,
+
+    lam R (theta - theta0) + sum_lines a_i (slope_i f_i + offset_i) xhat_i + sum_jumps g_i xhat_i = 0,
+    xhat_i' theta = kink_i at the jumps;
+
+records whose ``f`` leaves their line, or whose ``g`` leaves their jump, go to the neighbouring piece, and again until
+none does.
+
+How far the result can be from the optimum is proved. Let ``v = lam (w - w0) + sum g_i x_i`` be what stationarity
+leaves, ``e_i`` how far in ``f`` record ``i`` is off its graph, ``D = w - w*``. Strong convexity of the penalty and
+Fenchel duality give
+
+    lam/2 ||D||^2 <= v'D + G,     G = sum_i [ a_i l(f_i) + (a_i l)*(g_i) - f_i g_i ],
+
+each bracket at least 0, so ``||D|| <= (||v|| + sqrt(||v||^2 + 2 lam G)) / lam``. That is coarse at jumps, where a
+bracket is of the order of ``e_i`` itself. There only the records ``E`` within reach of a jump can pull differently at
+the optimum, provided that all others lie on flat lines. Monotonicity gives ``lam ||D||^2 <= v'D + sum_E |g_i - g_i*|
+e_i``, and stationarity ``sum_E (g_i - g_i*) xhat_i = v - lam D`` (in the penalised coordinates; 0 for a free
+intercept). With the least singular value of the rows ``xhat_E``, where these are independent, and ``h = ||e|| /
+sigma_min``,
+
+    lam ||D||^2 <= ||v|| ||D|| + (||v|| + lam ||D||) h,     so     ||D|| <= ||v||/lam + h + sqrt(||v|| h / lam).
+
+With a free intercept, what is left of its balance, ``r = sum g_i``, adds ``r (b - b*)`` to both right sides; the ends
+of the interval of optimal intercepts move by at most the largest move of ``w'x_i``, which bounds ``b - b*`` where
+``b`` is taken from that interval. Residuals are computed in extended precision.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+
+from oar_opt.contracts import Fit
+from oar_opt.parameters import LinearParameters
+from oar_opt.problem import Flags, Indices, Intercept, Matrix, Records, RecourseProblem, Vector
+from oar_opt.risk import Jump, Piece, RegularizedRisk
+
+GOOD_ERROR = 1e-8
+ROUNDS = 100
+TIE = 1e-7
+"""An interval of optimal intercepts shorter than this is a point to the accuracy of training."""
+
+Start = Callable[["Training"], "tuple[Vector, str] | None"]
+
+
+def train(problem: RecourseProblem, risk: RegularizedRisk, records: Records, starts: Sequence[Start]) -> Fit:
+    """Train from the first start that leads to an accurate result, else from the best one.
+
+    ``starts`` give ``theta`` and the name of what trained; the interior-point method always comes last.
+    """
+    used = records.s > 0
+    task = Training(risk, risk.extend(records.X[used]), records.y[used], risk.factor * records.s[used])
+    theta, error, backend = task.best((*starts, interior_point))
+    w, b = risk.split(theta)
+    if risk.intercept is not Intercept.FREE:
+        return Fit(LinearParameters.of(w, b), error, backend)
+    low, high = task.optimal_intercepts(w)
+    b = 0.5 * (low + high)
+    tie = (low, high) if high - low > TIE * max(1.0, abs(b)) else None
+    return Fit(LinearParameters.of(w, b), error, backend, tie)
+
+
+def interior_point(task: Training) -> tuple[Vector, str]:
+    """The learner's own convex program, by Clarabel."""
+    import cvxpy as cp
+
+    risk = task.risk
+    theta = cp.Variable(risk.p)
+    shift = cp.multiply(np.sqrt(risk.penalty), theta - np.array(risk.theta0))
+    losses = risk.loss.expression(task.y, task.xhat @ theta)
+    cp.Problem(cp.Minimize(0.5 * risk.lam * cp.sum_squares(shift) + task.a @ losses)).solve(solver=cp.CLARABEL)
+    return np.asarray(theta.value, dtype=np.float64), "Clarabel"
+
+
+def by_liblinear(task: Training, loss: str) -> tuple[Vector, str]:
+    """scikit-learn's ``LinearSVC`` without its own intercept: a penalised one is a feature here."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.svm import LinearSVC
+
+    model = LinearSVC(loss=loss, C=task.risk.factor, fit_intercept=False, tol=1e-6, max_iter=20_000, random_state=0)
+    with warnings.catch_warnings():
+        # The proved error of the finish, not the iteration count, decides whether this start was good enough.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(task.xhat, task.y, sample_weight=task.a / task.risk.factor)
+    return np.asarray(model.coef_[0], dtype=np.float64), "scikit-learn LinearSVC"
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training problem: rows ``xhat (m, p)``, targets ``y (m,)``, effective weights ``a (m,)``, all positive."""
+
+    risk: RegularizedRisk
+    xhat: Matrix
+    y: Vector
+    a: Vector
+
+    @property
+    def free(self) -> bool:
+        return self.risk.intercept is Intercept.FREE
+
+    @property
+    def features(self) -> Matrix:
+        """The penalised columns, ``(m, p)`` or ``(m, p - 1)``."""
+        return self.xhat[:, :-1] if self.free else self.xhat
+
+    @property
+    def origin(self) -> Vector:
+        """The penalised part of ``theta0``."""
+        theta0 = np.array(self.risk.theta0)
+        return theta0[:-1] if self.free else theta0
+
+    @cached_property
+    def graphs(self) -> _Graphs:
+        return _Graphs.of([self.risk.loss.pieces(y) or () for y in self.y])
+
+    def best(self, starts: Sequence[Start]) -> tuple[Vector, float, str]:
+        """``theta``, its proved error and the name of the start."""
+        if not len(self.y):
+            return np.array(self.risk.theta0), 0.0, "no record has weight"
+        found: tuple[float, Vector, str] | None = None
+        for start in starts:
+            begun = start(self)
+            if begun is None:
+                continue
+            theta, g = self._finish(begun[0])
+            error = self.error(theta, g)
+            if found is None or error < found[0]:
+                found = error, theta, begun[1]
+            if error <= GOOD_ERROR:
+                break
+        assert found is not None, "at least one start always applies"
+        return found[1], found[0], found[2]
+
+    # -- the finish ---
+
+    def _finish(self, theta: Vector) -> tuple[Vector, Vector]:
+        """``theta`` and pulls after correcting the guess of pieces until nothing changes."""
+        scale = max(1.0, float(np.abs(theta).max(initial=0.0)))
+        guess = self.graphs.pieces_at(self.xhat @ theta, 1e-4 * scale)
+        for _ in range(ROUNDS):
+            theta, g = self._solve(guess)
+            corrected = self._correct(guess, self.xhat @ theta, g)
+            if (corrected == guess).all():
+                break
+            guess = corrected
+        theta, g = self._solve(guess, refinements=3)
+        return theta, self.graphs.clip(guess, g, self.a)
+
+    def _solve(self, guess: Indices, refinements: int = 0) -> tuple[Vector, Vector]:
+        graphs, rows = self.graphs, np.arange(len(guess))
+        jumps = graphs.is_jump[rows, guess]
+        slope, offset = self.a * graphs.slope[rows, guess], self.a * graphs.offset[rows, guess]
+        H = self.risk.lam * np.diag(self.risk.penalty) + (self.xhat.T * slope) @ self.xhat
+        rhs = self.risk.lam * self.risk.penalty * np.array(self.risk.theta0) - self.xhat.T @ offset
+        E, count = self.xhat[jumps], int(jumps.sum())
+        system = np.block([[H, E.T], [E, np.zeros((count, count))]])
+        kinks = graphs.f_low[rows, guess][jumps]
+        target = np.concatenate([rhs, kinks])
+        solution = np.linalg.lstsq(system, target, rcond=1e-13)[0]
+        for _ in range(refinements):
+            rest = target.astype(np.longdouble) - system.astype(np.longdouble) @ solution.astype(np.longdouble)
+            solution = solution + np.linalg.lstsq(system, rest.astype(np.float64), rcond=1e-13)[0]
+        theta: Vector = solution[: self.risk.p]
+        if self.free and not count and not slope.any():
+            # Only constant pulls: nothing holds the intercept, any optimal one will do.
+            theta = np.append(theta[:-1], float(np.mean(self.optimal_intercepts(theta[:-1]))))
+        g: Vector = slope * (self.xhat @ theta) + offset
+        g[jumps] = solution[self.risk.p :]
+        return theta, g
+
+    def _correct(self, guess: Indices, f: Vector, g: Vector) -> Indices:
+        """Every record that is off its piece goes to the neighbour on that side."""
+        graphs, rows = self.graphs, np.arange(len(guess))
+        slack = 1e-10 * max(1.0, float(np.abs(f).max(initial=0.0)))
+        right = np.where(
+            graphs.is_jump[rows, guess],
+            g > self.a * graphs.g_high[rows, guess] * (1 + 1e-12) + 1e-15,
+            f > graphs.f_high[rows, guess] + slack,
+        )
+        left = np.where(
+            graphs.is_jump[rows, guess],
+            g < self.a * graphs.g_low[rows, guess] - 1e-12 * self.a - 1e-15,
+            f < graphs.f_low[rows, guess] - slack,
+        )
+        corrected: Indices = guess + right.astype(np.int64) - left.astype(np.int64)
+        return corrected
+
+    # -- how accurate ---
+
+    def error(self, theta: Vector, g: Vector) -> float:
+        """A bound on ``||w - w*||``; see the module's docstring."""
+        lam, w, b = self.risk.lam, theta[: self.features.shape[1]], 0.0
+        precise = self.features.astype(np.longdouble)
+        v = lam * (w - self.origin.astype(np.longdouble)) + precise.T @ g.astype(np.longdouble)
+        rest, lengths = float(np.linalg.norm(v)), np.linalg.norm(self.features, axis=1)
+        unbalanced = abs(float(g.astype(np.longdouble).sum())) if self.free else 0.0
+        if self.free:
+            b = float(np.mean(self.optimal_intercepts(w)))
+        f = np.asarray(precise @ w.astype(np.longdouble) + b, dtype=np.float64)
+        conjugate = self.a * self.risk.loss.conjugate(self.y, g / self.a)
+        brackets = self.a * self.risk.loss.value(self.y, f) + conjugate - f * g
+        gap = float(np.maximum(brackets, 0.0).sum())
+        if not math.isfinite(gap):
+            return math.inf
+        longest = float(lengths.max(initial=0.0))
+        coarse = _root(lam / 2, rest + unbalanced * longest, gap)
+        reach = coarse * (lengths + (longest if self.free else 0.0)) * (1 + 1e-9) + 1e-15
+        h = self._off_graph(f, g, reach)
+        return min(coarse, _root(lam, rest + unbalanced * longest + lam * h, rest * h))
+
+    def _off_graph(self, f: Vector, g: Vector, reach: Vector) -> float:
+        """``h``; infinite where the argument does not hold."""
+        graphs = self.graphs
+        touched = (graphs.f_low <= (f + reach)[:, None]) & (graphs.f_high >= (f - reach)[:, None]) & graphs.exists
+        jumps = touched & graphs.is_jump
+        if (touched & (graphs.slope != 0)).any() or (jumps.sum(axis=1) > 1).any():
+            return math.inf
+        near = jumps.any(axis=1)
+        if not near.any():
+            return 0.0
+        singular = np.linalg.svd(self.xhat[near], compute_uv=False)
+        if near.sum() > self.risk.p or singular[-1] <= 1e-9 * singular[0]:
+            return math.inf
+        which = jumps.argmax(axis=1)[near]
+        off = f[near] - graphs.f_low[near, which]
+        low, high = graphs.g_low[near, which], graphs.g_high[near, which]
+        pull = g[near] / self.a[near]
+        miss = np.where(pull <= low, np.maximum(off, 0.0), np.where(pull >= high, np.maximum(-off, 0.0), np.abs(off)))
+        rounding = 1e-16 * (1 + float(np.abs(f).max()))
+        return (float(np.linalg.norm(miss)) + rounding) / float(singular[-1])
+
+    # -- the free intercept ---
+
+    def optimal_intercepts(self, w: Vector) -> tuple[float, float]:
+        """The interval of all ``b`` that minimise ``sum a_i l(y_i, w'x_i + b)``: where the sum of pulls passes
+        through 0.
+
+        The sum is a monotone polyline in ``b``; its pieces change at ``f_end - w'x_i``.
+        """
+        at, steeper, higher, slope, level = self.graphs.changes(self.a, self.features @ w)
+        return _zero_set(at, steeper, higher, slope, level, 1e-11 * (1 + float(self.a.sum())))
+
+
+def _root(square: float, linear: float, constant: float) -> float:
+    """The largest ``D`` with ``square D^2 <= linear D + constant``."""
+    if not math.isfinite(linear + constant):
+        return math.inf
+    return (linear + math.sqrt(linear**2 + 4 * square * constant)) / (2 * square)
+
+
+def _zero_set(
+    at: Vector, steeper: Vector, higher: Vector, slope: float, level: float, tiny: float
+) -> tuple[float, float]:
+    """Where the monotone polyline ``slope b + level``, changed at ``at`` by ``(steeper, higher)``, is 0."""
+    order = np.argsort(at, kind="stable")
+    ends = np.append(at[order], math.inf)
+    starts = np.insert(at[order], 0, -math.inf)
+    slopes = slope + np.insert(np.cumsum(steeper[order]), 0, 0.0)
+    levels = level + np.insert(np.cumsum(higher[order]), 0, 0.0)
+    sloped = slopes > tiny * 1e-3
+    with np.errstate(invalid="ignore"):
+        first = np.where(sloped, slopes * starts, 0.0) + levels
+        last = np.where(sloped, slopes * ends, 0.0) + levels
+    crossing = np.where(sloped, -levels / np.where(sloped, slopes, 1.0), starts)
+    k = int(np.argmax(last >= -tiny))
+    low = min(max(crossing[k], starts[k]), ends[k]) if first[k] < -tiny else starts[k]
+    k = int(np.argmax(last > tiny)) if (last > tiny).any() else len(ends) - 1
+    high = max(starts[k], min(crossing[k], ends[k])) if first[k] <= tiny else starts[k]
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class _Graphs:
+    """The records' graphs side by side, ``(m, K)`` each; jumps have ``f_low == f_high``, padding no ``exists``."""
+
+    f_low: Matrix
+    f_high: Matrix
+    slope: Matrix
+    offset: Matrix
+    g_low: Matrix
+    g_high: Matrix
+    is_jump: Flags
+    exists: Flags
+
+    @classmethod
+    def of(cls, graphs: Sequence[tuple[Piece, ...]]) -> _Graphs:
+        width = max((len(graph) for graph in graphs), default=0)
+        table = np.zeros((6, len(graphs), width))
+        table[0], table[1] = math.inf, -math.inf
+        is_jump, exists = np.zeros((2, len(graphs), width), dtype=bool)
+        for i, graph in enumerate(graphs):
+            for k, piece in enumerate(graph):
+                exists[i, k] = True
+                if isinstance(piece, Jump):
+                    is_jump[i, k] = True
+                    table[:, i, k] = piece.f, piece.f, 0.0, 0.0, piece.g_low, piece.g_high
+                else:
+                    table[:4, i, k] = piece.f_low, piece.f_high, piece.slope, piece.offset
+        f_low, f_high, slope, offset, g_low, g_high = table
+        return cls(f_low, f_high, slope, offset, g_low, g_high, is_jump, exists)
+
+    def pieces_at(self, f: Vector, near: float) -> Indices:
+        """The piece at every ``f``; a jump attracts what is near, else the first line that reaches so far."""
+        jumps = self.is_jump & (np.abs(np.where(self.is_jump, self.f_low, math.inf) - f[:, None]) <= near)
+        lines = ~self.is_jump & self.exists & (f[:, None] <= self.f_high)
+        chosen: Indices = np.where(jumps.any(axis=1), jumps.argmax(axis=1), lines.argmax(axis=1))
+        return chosen
+
+    def clip(self, guess: Indices, g: Vector, a: Vector) -> Vector:
+        """The pulls of records at a jump, cut to the jump."""
+        rows = np.arange(len(guess))
+        low, high = a * self.g_low[rows, guess], a * self.g_high[rows, guess]
+        clipped: Vector = np.where(self.is_jump[rows, guess], np.clip(g, low, high), g)
+        return clipped
+
+    def changes(self, a: Vector, shift: Vector) -> tuple[Vector, Vector, Vector, float, float]:
+        """The sum of all pulls at ``f_i = shift_i + b``, a polyline in ``b``: where and how it changes and starts."""
+        at, steeper, higher = [], [], []
+        lines = [np.flatnonzero(~self.is_jump[i] & self.exists[i]) for i in range(len(a))]
+        first = np.array([ks[0] for ks in lines])
+        rows = np.arange(len(a))
+        slope, offset = self.slope[rows, first], self.offset[rows, first]
+        for i, ks in enumerate(lines):
+            for left, right in pairwise(ks):
+                slope_gain = self.slope[i, right] - self.slope[i, left]
+                at.append(self.f_high[i, left] - shift[i])
+                steeper.append(a[i] * slope_gain)
+                higher.append(a[i] * (slope_gain * shift[i] + self.offset[i, right] - self.offset[i, left]))
+        return (
+            np.array(at),
+            np.array(steeper),
+            np.array(higher),
+            float(a @ slope),
+            float(a @ (slope * shift + offset)),
+        )
