@@ -40,6 +40,7 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
+from scipy.optimize import lsq_linear
 
 from oar_opt.contracts import Fit
 from oar_opt.parameters import LinearParameters
@@ -47,7 +48,8 @@ from oar_opt.problem import Flags, Indices, Intercept, Matrix, Records, Recourse
 from oar_opt.risk import Jump, Piece, RegularizedRisk
 
 GOOD_ERROR = 1e-8
-ROUNDS = 100
+ROUNDS = 60
+NEARNESS = (1e-4, 1e-6, 1e-8)
 TIE = 1e-7
 """An interval of optimal intercepts shorter than this is a point to the accuracy of training."""
 
@@ -79,7 +81,9 @@ def interior_point(task: Training) -> tuple[Vector, str]:
     theta = cp.Variable(risk.p)
     shift = cp.multiply(np.sqrt(risk.penalty), theta - np.array(risk.theta0))
     losses = risk.loss.expression(task.y, task.xhat @ theta)
-    cp.Problem(cp.Minimize(0.5 * risk.lam * cp.sum_squares(shift) + task.a @ losses)).solve(solver=cp.CLARABEL)
+    cp.Problem(cp.Minimize(0.5 * risk.lam * cp.sum_squares(shift) + task.a @ losses)).solve(
+        solver=cp.CLARABEL, tol_gap_abs=1e-12, tol_gap_rel=1e-12, tol_feas=1e-12
+    )
     return np.asarray(theta.value, dtype=np.float64), "Clarabel"
 
 
@@ -133,8 +137,7 @@ class Training:
             begun = start(self)
             if begun is None:
                 continue
-            theta, g = self._finish(begun[0])
-            error = self.error(theta, g)
+            error, theta = self._finish(begun[0])
             if found is None or error < found[0]:
                 found = error, theta, begun[1]
             if error <= GOOD_ERROR:
@@ -144,18 +147,43 @@ class Training:
 
     # -- the finish ---
 
-    def _finish(self, theta: Vector) -> tuple[Vector, Vector]:
-        """``theta`` and pulls after correcting the guess of pieces until nothing changes."""
+    def _finish(self, theta: Vector) -> tuple[float, Vector]:
+        """The least error and its ``theta``, over guesses that take what is more or less near a jump to be at it."""
         scale = max(1.0, float(np.abs(theta).max(initial=0.0)))
-        guess = self.graphs.pieces_at(self.xhat @ theta, 1e-4 * scale)
-        for _ in range(ROUNDS):
-            theta, g = self._solve(guess)
-            corrected = self._correct(guess, self.xhat @ theta, g)
-            if (corrected == guess).all():
+        f, best = self.xhat @ theta, (math.inf, theta)
+        for near in NEARNESS:
+            guess = self._settle(self.graphs.pieces_at(f, near * scale))
+            candidate, g = self._solve(guess, refinements=3)
+            g = self._admissible(guess, candidate, g)
+            best = min(best, (self.error(candidate, g), candidate), key=lambda pair: pair[0])
+            if best[0] <= GOOD_ERROR:
                 break
-            guess = corrected
-        theta, g = self._solve(guess, refinements=3)
-        return theta, self.graphs.clip(guess, g, self.a)
+        return best
+
+    def _settle(self, guess: Indices) -> Indices:
+        """Correct the guess until nothing changes: all records at once, later only the one that is farthest off."""
+        for turn in range(ROUNDS):
+            theta, g = self._solve(guess)
+            step, off = self._correct(guess, self.xhat @ theta, g)
+            if not step.any():
+                break
+            if turn >= ROUNDS // 4:
+                step = np.where(np.arange(len(step)) == int(np.argmax(off)), step, 0)
+            guess = guess + step
+        return guess
+
+    def _admissible(self, guess: Indices, theta: Vector, g: Vector) -> Vector:
+        """Pulls within the jumps. Where jumps depend on each other, others than the shortest solution may fit."""
+        clipped = self.graphs.clip(guess, g, self.a)
+        rows = np.arange(len(guess))
+        jumps = self.graphs.is_jump[rows, guess]
+        if np.allclose(clipped, g, rtol=1e-12, atol=1e-15) or not jumps.any():
+            return clipped
+        shift = theta - np.array(self.risk.theta0)
+        rest = self.risk.lam * self.risk.penalty * shift + self.xhat[~jumps].T @ g[~jumps]
+        low, high = self.a * self.graphs.g_low[rows, guess], self.a * self.graphs.g_high[rows, guess]
+        clipped[jumps] = lsq_linear(self.xhat[jumps].T, -rest, bounds=(low[jumps], high[jumps]), tol=1e-14).x
+        return clipped
 
     def _solve(self, guess: Indices, refinements: int = 0) -> tuple[Vector, Vector]:
         graphs, rows = self.graphs, np.arange(len(guess))
@@ -179,22 +207,16 @@ class Training:
         g[jumps] = solution[self.risk.p :]
         return theta, g
 
-    def _correct(self, guess: Indices, f: Vector, g: Vector) -> Indices:
-        """Every record that is off its piece goes to the neighbour on that side."""
+    def _correct(self, guess: Indices, f: Vector, g: Vector) -> tuple[Indices, Vector]:
+        """The step to the neighbouring piece of every record that is off its own, and how far it is off."""
         graphs, rows = self.graphs, np.arange(len(guess))
-        slack = 1e-10 * max(1.0, float(np.abs(f).max(initial=0.0)))
-        right = np.where(
-            graphs.is_jump[rows, guess],
-            g > self.a * graphs.g_high[rows, guess] * (1 + 1e-12) + 1e-15,
-            f > graphs.f_high[rows, guess] + slack,
-        )
-        left = np.where(
-            graphs.is_jump[rows, guess],
-            g < self.a * graphs.g_low[rows, guess] - 1e-12 * self.a - 1e-15,
-            f < graphs.f_low[rows, guess] - slack,
-        )
-        corrected: Indices = guess + right.astype(np.int64) - left.astype(np.int64)
-        return corrected
+        jumps = graphs.is_jump[rows, guess]
+        pull = g / self.a
+        above = np.where(jumps, pull - graphs.g_high[rows, guess], f - graphs.f_high[rows, guess])
+        below = np.where(jumps, graphs.g_low[rows, guess] - pull, graphs.f_low[rows, guess] - f)
+        slack = np.where(jumps, 1e-12, 1e-10 * max(1.0, float(np.abs(f).max(initial=0.0))))
+        step: Indices = (above > slack).astype(np.int64) - (below > slack).astype(np.int64)
+        return step, np.maximum(above, below)
 
     # -- how accurate ---
 
