@@ -42,6 +42,8 @@ from oar_opt.problem import GoalKind, Query, RecourseProblem, Vector
 from oar_opt.risk import Line, Segment, segments
 
 WIDENING = 1e-6
+STRICT, LOOSE = 1e-9, 1e-7
+"""Tolerances of the linear programs, and of the second opinion on one that seems to have no solution."""
 GRADIENT_CUTS = 12
 MIN_GAIN = 0.1
 """A further round is worth its time if the intervals shrank by this share."""
@@ -93,9 +95,17 @@ def tighten(
         run = _Round(problem, bounds, state, cutoff, points, over)
         run.go()
         state.programs += run.programs
+        state.empty = state.empty or _without_option(bounds, state)
         if state.empty or over() or _total_width(bounds, state) > (1 - MIN_GAIN) * before:
             break
     return state
+
+
+def _without_option(bounds: ParameterBounds, state: Tightening) -> bool:
+    """Whether some member has every option excluded: then no move is as good as the cutoff."""
+    kept = np.ones(len(state.options.lower), dtype=bool)
+    kept[list(state.excluded)] = False
+    return any(not kept[bounds.owner == i].any() for i in range(len(bounds.members)))
 
 
 def _total_width(bounds: ParameterBounds, state: Tightening) -> float:
@@ -454,7 +464,7 @@ class _LinearProgram:
     def load(self) -> None:
         import highspy
 
-        from oar_opt.solvers.highs import FEASIBILITY, quiet_highs
+        from oar_opt.solvers.highs import quiet_highs
 
         lp = highspy.HighsLp()
         lp.num_col_, lp.num_row_ = len(self.lower), len(self.rows)
@@ -467,16 +477,16 @@ class _LinearProgram:
         lp.a_matrix_.index_ = np.array([column for row in self.rows for column, _ in row[2]], dtype=np.int32)
         lp.a_matrix_.value_ = np.array([value for row in self.rows for _, value in row[2]], dtype=float)
         self.solver = quiet_highs()
-        for name, value in (
-            ("presolve", "off"),
-            ("threads", 1),
-            ("primal_feasibility_tolerance", FEASIBILITY),
-            ("dual_feasibility_tolerance", FEASIBILITY),
-        ):
-            self.solver.setOptionValue(name, value)
+        self.solver.setOptionValue("presolve", "off")
+        self.solver.setOptionValue("threads", 1)
+        self._tolerances(STRICT)
         highspy.Highs.resetGlobalScheduler(True)
         self.solver.passModel(lp)
         self.count = len(self.lower)
+
+    def _tolerances(self, tolerance: float) -> None:
+        for name in ("primal_feasibility_tolerance", "dual_feasibility_tolerance"):
+            self.solver.setOptionValue(name, tolerance)
 
     def optimum(self, terms: Terms, sense: int) -> float | None:
         """The largest (``sense`` 1) or least value of a linear form; None if empty, infinite where unsettled."""
@@ -489,6 +499,13 @@ class _LinearProgram:
         self.solver.changeObjectiveSense(highspy.ObjSense.kMaximize if sense > 0 else highspy.ObjSense.kMinimize)
         self.solver.run()
         status = self.solver.getModelStatus()
+        if status == highspy.HighsModelStatus.kInfeasible:
+            # Excluding an option for good needs more than one run's word: again, from scratch and less strictly.
+            self._tolerances(LOOSE)
+            self.solver.clearSolver()
+            self.solver.run()
+            status = self.solver.getModelStatus()
+            self._tolerances(STRICT)
         if status == highspy.HighsModelStatus.kInfeasible:
             return None
         if status != highspy.HighsModelStatus.kOptimal:

@@ -298,7 +298,7 @@ def test_the_nearest_centroid_is_refused(make):
 
 def test_a_curved_loss_is_refused(make, monkeypatch):
     class Curved(Loss):
-        value = pull = conjugate = lambda self, y, f: f**4
+        value = pull = conjugate = expression = lambda self, y, f: f**4
 
         def pull_range(self, y):
             return -np.inf, np.inf

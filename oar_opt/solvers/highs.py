@@ -1,8 +1,8 @@
 """HiGHS through ``highspy``: mixed-integer linear programs, with progress, interruption and a start.
 
 Pyomo compiles the model to matrices; nothing is written to disk. Tolerances are tightened since a big-M turns a
-violation of 1e-6 into a visible error of the parameters. "Infeasible" is believed only if a second run with presolve
-off and looser tolerances says so too: the first has been seen to be wrong.
+violation of 1e-6 into a visible error of the parameters. "Infeasible" is believed, and a breakdown accepted, only
+if a second run with presolve off and looser tolerances ends so too: the first has been seen to be wrong.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ STOPS = {
     "kHighsInterrupt": StoppedBy.INTERRUPT,
 }
 
+BREAKDOWNS = ("kSolveError", "kPresolveError", "kPostsolveError", "kUnboundedOrInfeasible", "kUnknown")
+
 
 def run(program: PyomoProgram, request: Request) -> Claim:
     """Solve a :class:`PyomoProgram` whose model is linear up to integrality."""
@@ -46,7 +48,7 @@ def run(program: PyomoProgram, request: Request) -> Claim:
     # HiGHS refuses another number of threads than an earlier run in this process had, unless its scheduler starts anew.
     highspy.Highs.resetGlobalScheduler(True)
     solver.run()
-    if solver.getModelStatus().name == "kInfeasible":
+    if solver.getModelStatus().name in ("kInfeasible", *BREAKDOWNS):
         _doubt(solver)
     return _claim(solver, program, compiled.columns, request)
 
