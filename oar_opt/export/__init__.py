@@ -48,10 +48,11 @@ def export(problem: RecourseProblem, path: Path, *, formulation: str = "auto", f
         raise UnsupportedError(f"formulation '{chosen.name}' is computed directly; there is no program to write")
     symbols = _write(program, path, form)
     rows, columns = _read_back(path, program)
+    symbols |= _row_symbols(program, rows)
     map_path = path.with_name(path.name + ".map.json")
     document = _map(problem, program, chosen.name, symbols)
     map_path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return Exported(path, map_path, chosen.name, rows, columns)
+    return Exported(path, map_path, chosen.name, len(rows), columns)
 
 
 def _exportable(problem: RecourseProblem, formulation: str) -> Any:
@@ -80,8 +81,23 @@ def _write(program: PyomoProgram, path: Path, form: str) -> dict[str, str]:
     return {symbol: component.name for symbol, component in by_symbol.items()}
 
 
-def _read_back(path: Path, program: PyomoProgram) -> tuple[int, int]:
-    """Read the file with HiGHS and compare its size with the model's."""
+def _row_symbols(program: PyomoProgram, rows: list[str]) -> dict[str, str]:
+    """Row in the file -> constraint: writers put ``c_e_``, ``c_l_`` or ``c_u_`` before its name and ``_`` behind."""
+    from pyomo.core.base.label import cpxlp_label_from_name
+    from pyomo.environ import Constraint
+
+    named = {
+        cpxlp_label_from_name(row.name): row.name
+        for row in program.model.component_data_objects(Constraint, active=True)
+    }
+    unknown = [row for row in rows if row[4:-1] not in named]
+    if unknown:
+        raise SolverError(f"row '{unknown[0]}' of the written file belongs to no constraint of the program")
+    return {row: named[row[4:-1]] for row in rows}
+
+
+def _read_back(path: Path, program: PyomoProgram) -> tuple[list[str], int]:
+    """Read the file with HiGHS and compare its size with the model's: its rows' names and the number of columns."""
     from pyomo.environ import Constraint
 
     from oar_opt.solvers.highs import quiet_highs
@@ -91,7 +107,7 @@ def _read_back(path: Path, program: PyomoProgram) -> tuple[int, int]:
     rows = sum(1 for _ in program.model.component_data_objects(Constraint, active=True))
     if reader.getNumRow() != rows:
         raise SolverError(f"{path} was read back with {reader.getNumRow()} rows, and the program has {rows}")
-    return reader.getNumRow(), reader.getNumCol()
+    return [str(reader.getRowName(i)[1]) for i in range(rows)], int(reader.getNumCol())
 
 
 def _map(problem: RecourseProblem, program: PyomoProgram, formulation: str, symbols: dict[str, str]) -> dict[str, Any]:
