@@ -356,11 +356,11 @@ class ParameterBounds:
         a = np.concatenate([self.fixed.a, *(o.a[:1] for o in self.members)])
         f = xhat @ self.theta_bar
         g = a * loss.pull(y, f)
-        distance = np.abs(f - loss.kinks(y))
+        distance = np.abs(f - loss.kinks(y, f))
         near = np.flatnonzero((distance <= NEAR_KINK) & (a > 0))
         slack = 0.0
         if near.size:
-            ends = np.array([_jump(loss.pieces(y[r]) or ()) for r in near]) * a[near, None]
+            ends = np.array([_jump(loss.pieces(y[r]) or (), float(f[r])) for r in near]) * a[near, None]
             rest = risk.lam * risk.penalty * (self.theta_bar - np.array(risk.theta0))
             rest = rest + xhat.T @ g - xhat[near].T @ g[near]
             g[near] = lsq_linear(xhat[near].T, -rest, bounds=(ends[:, 0], ends[:, 1])).x
@@ -466,9 +466,10 @@ def _stalled(before: Vector, after: Vector) -> bool:
     return bool(np.isfinite(before[finite]).all() and after[finite].sum() > 0.98 * before[finite].sum())
 
 
-def _jump(pieces: Sequence[Piece]) -> tuple[float, float]:
-    """The pulls at the kink."""
-    return next((piece.g_low, piece.g_high) for piece in pieces if isinstance(piece, Jump))
+def _jump(pieces: Sequence[Piece], f: float) -> tuple[float, float]:
+    """The pulls at the kink nearest to ``f``."""
+    nearest = min((piece for piece in pieces if isinstance(piece, Jump)), key=lambda piece: abs(piece.f - f))
+    return nearest.g_low, nearest.g_high
 
 
 def _levels(pieces: Sequence[Piece], side: int) -> tuple[float, float]:

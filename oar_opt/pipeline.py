@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from oar_opt.certificate import Grade
 from oar_opt.contracts import Exactness, Formulation, PyomoProgram
-from oar_opt.discovery import formulations, heuristics, learner_of
+from oar_opt.discovery import formulations, heuristics
 from oar_opt.errors import InputError, UnsupportedError, VerificationError
 from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate, evaluate_present
 from oar_opt.problem import Move, RecourseProblem
@@ -111,10 +111,9 @@ def solve(
         threads=threads,
         progress=progress,
     )
-    chosen, notes = choose(problem, formulation)
-    learner_of(problem)
     clock = _Clock(time_limit)
     with _interruptible() as interrupted:
+        chosen, notes = choose(problem, formulation)
         request = replace(request, interrupted=interrupted)
         incumbent = _first_answer(problem, clock)
         if incumbent:

@@ -117,8 +117,8 @@ class Loss(ABC):
         """A ``kappa`` such that ``l(y, f) - kappa/2 f^2`` is convex in ``f`` for every ``y``."""
         return 0.0
 
-    def kinks(self, y: Vector) -> Vector:
-        """Where ``dl/df`` jumps, ``(n,)``; NaN for a loss that has no kink. At most one kink per record."""
+    def kinks(self, y: Vector, f: Vector) -> Vector:
+        """Where ``dl/df`` jumps nearest to ``f``, ``(n,)``; NaN for a loss that has no kink."""
         return np.full(y.shape, math.nan)
 
 

@@ -18,8 +18,9 @@ Fenchel duality give
 
 each bracket at least 0, so ``||D|| <= (||v|| + sqrt(||v||^2 + 2 lam G)) / lam``. That is coarse at jumps, where a
 bracket is of the order of ``e_i`` itself. There only the records ``E`` within reach of a jump can pull differently at
-the optimum, provided that all others lie on flat lines. Monotonicity gives ``lam ||D||^2 <= v'D + sum_E |g_i - g_i*|
-e_i``, and stationarity ``sum_E (g_i - g_i*) xhat_i = v - lam D`` (in the penalised coordinates; 0 for a free
+the optimum, provided that all others lie on flat lines. (Where no record is within reach of a jump at all, pulls may
+be read off the graph at ``f``, and ``||D|| <= ||v|| / lam``.) Monotonicity gives ``lam ||D||^2 <= v'D + sum_E |g_i -
+g_i*| e_i``, and stationarity ``sum_E (g_i - g_i*) xhat_i = v - lam D`` (in the penalised coordinates; 0 for a free
 intercept). With the least singular value of the rows ``xhat_E``, where these are independent, and ``h = ||e|| /
 sigma_min``,
 
@@ -32,6 +33,7 @@ of the interval of optimal intercepts move by at most the largest move of ``w'x_
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -43,7 +45,7 @@ import numpy as np
 from scipy.optimize import lsq_linear
 
 from oar_opt.contracts import Fit
-from oar_opt.parameters import LinearParameters
+from oar_opt.parameters import LinearParameters, Parameters
 from oar_opt.problem import Flags, Indices, Intercept, Matrix, Records, RecourseProblem, Vector
 from oar_opt.risk import Jump, Piece, RegularizedRisk
 
@@ -59,11 +61,11 @@ Start = Callable[["Training"], "tuple[Vector, str] | None"]
 def train(problem: RecourseProblem, risk: RegularizedRisk, records: Records, starts: Sequence[Start]) -> Fit:
     """Train from the first start that leads to an accurate result, else from the best one.
 
-    ``starts`` give ``theta`` and the name of what trained; the interior-point method always comes last.
+    ``starts`` give ``theta`` and the name of what trained; the interior-point method and Newton's come last.
     """
     used = records.s > 0
     task = Training(risk, risk.extend(records.X[used]), records.y[used], risk.factor * records.s[used])
-    theta, error, backend = task.best((*starts, interior_point))
+    theta, error, backend = task.best((*starts, interior_point, from_prior))
     w, b = risk.split(theta)
     if risk.intercept is not Intercept.FREE:
         return Fit(LinearParameters.of(w, b), error, backend)
@@ -73,18 +75,49 @@ def train(problem: RecourseProblem, risk: RegularizedRisk, records: Records, sta
     return Fit(LinearParameters.of(w, b), error, backend, tie)
 
 
-def interior_point(task: Training) -> tuple[Vector, str]:
-    """The learner's own convex program, by Clarabel."""
+def risk_loss(risk: RegularizedRisk, records: Records, parameters: Parameters) -> float:
+    """The weighted loss on ``records``, without the penalty."""
+    assert isinstance(parameters, LinearParameters)
+    f = records.X @ np.array(parameters.w) + parameters.b
+    return risk.factor * float(records.s @ risk.loss.value(records.y, f))
+
+
+def without_class(problem: RecourseProblem, records: Records) -> str | None:
+    """Why a free intercept is undefined for a loss that pulls each class one way only, or None."""
+    if problem.learner.intercept is Intercept.FREE:
+        for code in (-1, 1):
+            if records.s[records.y == code].sum() <= 0:
+                return f"class '{problem.label_of(code)}' has no weight left, so the free intercept is unbounded"
+    return None
+
+
+def without_weight(problem: RecourseProblem, records: Records) -> str | None:
+    """Why a free intercept is undefined for a loss that pulls both ways, or None."""
+    if problem.learner.intercept is Intercept.FREE and records.s.sum() <= 0:
+        return "no record has positive weight, so the free intercept is undefined"
+    return None
+
+
+def from_prior(task: Training) -> tuple[Vector, str]:
+    """Newton's method from ``theta0``: the finish alone, which ends quickly where the loss has no jump."""
+    return np.array(task.risk.theta0), "Newton's method"
+
+
+def interior_point(task: Training) -> tuple[Vector, str] | None:
+    """The learner's own convex program, by Clarabel; None where that breaks down."""
     import cvxpy as cp
 
     risk = task.risk
     theta = cp.Variable(risk.p)
     shift = cp.multiply(np.sqrt(risk.penalty), theta - np.array(risk.theta0))
     losses = risk.loss.expression(task.y, task.xhat @ theta)
-    cp.Problem(cp.Minimize(0.5 * risk.lam * cp.sum_squares(shift) + task.a @ losses)).solve(
-        solver=cp.CLARABEL, tol_gap_abs=1e-12, tol_gap_rel=1e-12, tol_feas=1e-12
-    )
-    return np.asarray(theta.value, dtype=np.float64), "Clarabel"
+    program = cp.Problem(cp.Minimize(0.5 * risk.lam * cp.sum_squares(shift) + task.a @ losses))
+    for tolerance in (1e-12, 1e-8):
+        # So strict a tolerance is not always reached. Whatever start is used, the finish proves its result's accuracy.
+        with contextlib.suppress(cp.SolverError):
+            program.solve(solver=cp.CLARABEL, tol_gap_abs=tolerance, tol_gap_rel=tolerance, tol_feas=tolerance)
+            return np.asarray(theta.value, dtype=np.float64), "Clarabel"
+    return None
 
 
 def by_liblinear(task: Training, loss: str) -> tuple[Vector, str]:
@@ -223,34 +256,39 @@ class Training:
     def error(self, theta: Vector, g: Vector) -> float:
         """A bound on ``||w - w*||``; see the module's docstring."""
         lam, w, b = self.risk.lam, theta[: self.features.shape[1]], 0.0
-        precise = self.features.astype(np.longdouble)
-        v = lam * (w - self.origin.astype(np.longdouble)) + precise.T @ g.astype(np.longdouble)
-        rest, lengths = float(np.linalg.norm(v)), np.linalg.norm(self.features, axis=1)
-        unbalanced = abs(float(g.astype(np.longdouble).sum())) if self.free else 0.0
         if self.free:
             b = float(np.mean(self.optimal_intercepts(w)))
-        f = np.asarray(precise @ w.astype(np.longdouble) + b, dtype=np.float64)
+        f = np.asarray(self.features.astype(np.longdouble) @ w.astype(np.longdouble) + b, dtype=np.float64)
         conjugate = self.a * self.risk.loss.conjugate(self.y, g / self.a)
         brackets = self.a * self.risk.loss.value(self.y, f) + conjugate - f * g
         gap = float(np.maximum(brackets, 0.0).sum())
         if not math.isfinite(gap):
             return math.inf
+        lengths = np.linalg.norm(self.features, axis=1)
         longest = float(lengths.max(initial=0.0))
-        coarse = _root(lam / 2, rest + unbalanced * longest, gap)
+        rest = self._rest(w, g, longest)
+        coarse = _root(lam / 2, rest, gap)
         reach = coarse * (lengths + (longest if self.free else 0.0)) * (1 + 1e-9) + 1e-15
-        h = self._off_graph(f, g, reach)
-        return min(coarse, _root(lam, rest + unbalanced * longest + lam * h, rest * h))
+        touched = self.graphs.touched(f, reach)
+        if not (touched & self.graphs.is_jump).any():
+            on_graph = self.a * self.risk.loss.pull(self.y, f)
+            return min(coarse, self._rest(w, on_graph, longest) / lam)
+        h = self._off_graph(f, g, touched)
+        return min(coarse, _root(lam, rest + lam * h, rest * h))
 
-    def _off_graph(self, f: Vector, g: Vector, reach: Vector) -> float:
+    def _rest(self, w: Vector, g: Vector, longest: float) -> float:
+        """``||v||``, with ``r`` times the longest record where the intercept is free."""
+        precise = g.astype(np.longdouble)
+        v = self.risk.lam * (w - self.origin.astype(np.longdouble)) + self.features.astype(np.longdouble).T @ precise
+        return float(np.linalg.norm(v)) + (abs(float(precise.sum())) * max(longest, 1.0) if self.free else 0.0)
+
+    def _off_graph(self, f: Vector, g: Vector, touched: Flags) -> float:
         """``h``; infinite where the argument does not hold."""
         graphs = self.graphs
-        touched = (graphs.f_low <= (f + reach)[:, None]) & (graphs.f_high >= (f - reach)[:, None]) & graphs.exists
         jumps = touched & graphs.is_jump
         if (touched & (graphs.slope != 0)).any() or (jumps.sum(axis=1) > 1).any():
             return math.inf
         near = jumps.any(axis=1)
-        if not near.any():
-            return 0.0
         singular = np.linalg.svd(self.xhat[near], compute_uv=False)
         if near.sum() > self.risk.p or singular[-1] <= 1e-9 * singular[0]:
             return math.inf
@@ -331,6 +369,11 @@ class _Graphs:
                     table[:4, i, k] = piece.f_low, piece.f_high, piece.slope, piece.offset
         f_low, f_high, slope, offset, g_low, g_high = table
         return cls(f_low, f_high, slope, offset, g_low, g_high, is_jump, exists)
+
+    def touched(self, f: Vector, reach: Vector) -> Flags:
+        """The pieces within reach of every ``f``."""
+        within: Flags = (self.f_low <= (f + reach)[:, None]) & (self.f_high >= (f - reach)[:, None]) & self.exists
+        return within
 
     def pieces_at(self, f: Vector, near: float) -> Indices:
         """The piece at every ``f``; a jump attracts what is near, else the first line that reaches so far."""

@@ -124,6 +124,10 @@ class _Book:
         return passed
 
 
+def _within(check: Check) -> bool:
+    return check.value is not None and check.limit is not None and check.value <= check.limit
+
+
 def _numbers(check: Check) -> str:
     return "" if check.value is None else f"{check.value:.3g} is above {check.limit:.3g}"
 
@@ -283,7 +287,8 @@ def stated_parameters(problem: RecourseProblem, parameters: Parameters) -> State
 def _check_margins(book: _Book, problem: RecourseProblem, solution: Solution, outcome: Evaluation) -> None:
     stated = {query.name: query for query in solution.queries}
     names = [query.name for query in problem.queries]
-    if not book.say("queries", [] if sorted(stated) == sorted(names) else ["other queries than the instance's"]):
+    in_order = [query.name for query in solution.queries] == names
+    if not book.say("queries", [] if in_order else ["other queries, or in another order, than the instance's"]):
         return
     present = evaluate_present(problem)
     worst, worst_before, decisions = 0.0, 0.0, []
@@ -393,6 +398,8 @@ def _check_certificate(book: _Book, solution: Solution, found: Verification) -> 
         said = stated.get(check.name)
         if said is None and check.name != "all choices re-trained":
             broken.append(f"does not state the check '{check.name}'")
-        elif said is not None and said.passed != check.passed:
-            broken.append(f"states that '{check.name}' {'passed' if said.passed else 'failed'}")
+        elif said is not None and (said.passed, said.limit) != (check.passed, check.limit):
+            broken.append(f"states another limit or outcome of '{check.name}'")
+        elif said is not None and said.passed != _within(said):
+            broken.append(f"states a value of '{check.name}' that does not go with its limit")
     book.say("certificate", broken)

@@ -273,9 +273,7 @@ def test_a_budget_for_one_member_acts_as_a_radius(norm, cost, each, radius):
         for m in problem.collective.members
     )
     same = replace(problem, collective=Collective(members, CostKind(cost)))
-    budgeted = replace(
-        problem, collective=replace(problem.collective, cost=CostKind(cost), budget=Budget(each=each))
-    )
+    budgeted = replace(problem, collective=replace(problem.collective, cost=CostKind(cost), budget=Budget(each=each)))
     assert closed_form().accepts(budgeted) is None
     claims = [closed_form().build(p).run(Request()) for p in (budgeted, same)]
     assert claims[0].objective == pytest.approx(claims[1].objective, abs=1e-12)

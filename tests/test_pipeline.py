@@ -532,8 +532,13 @@ def test_a_worse_answer_that_calls_itself_optimal_is_refused(menu_answer):
         bound=present.objective,
         parameters=stated_parameters(problem, present.parameters),
         queries=tuple(
-            QueryOutcome(name=query.name, margin_before=margin, margin=margin, helped=helped,
-                         decision=present.parameters.decision(problem, query))
+            QueryOutcome(
+                name=query.name,
+                margin_before=margin,
+                margin=margin,
+                helped=helped,
+                decision=present.parameters.decision(problem, query),
+            )
             for query, margin, helped in zip(problem.queries, present.margins, present.helped, strict=True)
         ),
     )

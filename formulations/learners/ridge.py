@@ -18,6 +18,7 @@ from oar_opt.contracts import Fit, Learner, WorkedExample, line_example
 from oar_opt.parameters import LinearParameters, Parameters
 from oar_opt.problem import GoalKind, Intercept, LearnerSpec, Records, RecourseProblem, Vector
 from oar_opt.risk import Line, Loss, Piece, RegularizedRisk
+from oar_opt.training import risk_loss, without_weight
 
 
 class SquaredLoss(Loss):
@@ -69,9 +70,7 @@ class Ridge(Learner):
         )
 
     def undefined(self, problem: RecourseProblem, records: Records) -> str | None:
-        if problem.learner.intercept is Intercept.FREE and records.s.sum() <= 0:
-            return "no record has positive weight, so the free intercept is undefined"
-        return None
+        return without_weight(problem, records)
 
     def fit(self, problem: RecourseProblem, records: Records) -> Fit:
         from sklearn.linear_model import Ridge as SklearnRidge
@@ -98,6 +97,4 @@ class Ridge(Learner):
         return Fit(LinearParameters.of(w, b), error, "scikit-learn Ridge")
 
     def training_loss(self, problem: RecourseProblem, records: Records, parameters: Parameters) -> float:
-        assert isinstance(parameters, LinearParameters)
-        f = records.X @ np.array(parameters.w) + parameters.b
-        return float(records.s @ (records.y - f) ** 2)
+        return risk_loss(self.risk(problem.learner, problem.d), records, parameters)

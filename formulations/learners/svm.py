@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from oar_opt.contracts import Fit, Learner, WorkedExample, line_example
-from oar_opt.parameters import LinearParameters, Parameters
-from oar_opt.problem import Intercept, LearnerSpec, Records, RecourseProblem, Vector
+from oar_opt.parameters import Parameters
+from oar_opt.problem import LearnerSpec, Records, RecourseProblem, Vector
 from oar_opt.risk import Jump, Line, Loss, Piece, RegularizedRisk
-from oar_opt.training import Training, by_liblinear, train
+from oar_opt.training import Training, by_liblinear, risk_loss, train, without_class
 
 
 class HingeLoss(Loss):
@@ -51,7 +51,7 @@ class HingeLoss(Loss):
         low, high = self.pull_range(y)
         return Line(-math.inf, y, 0.0, low), Jump(y, low, high), Line(y, math.inf, 0.0, high)
 
-    def kinks(self, y: Vector) -> Vector:
+    def kinks(self, y: Vector, f: Vector) -> Vector:
         return np.asarray(y, dtype=float)
 
 
@@ -74,20 +74,13 @@ class SupportVectorMachine(Learner):
         )
 
     def undefined(self, problem: RecourseProblem, records: Records) -> str | None:
-        if problem.learner.intercept is not Intercept.FREE:
-            return None
-        for code in (-1, 1):
-            if records.s[records.y == code].sum() <= 0:
-                return f"class '{problem.label_of(code)}' has no weight left, so the free intercept is unbounded"
-        return None
+        return without_class(problem, records)
 
     def fit(self, problem: RecourseProblem, records: Records) -> Fit:
         return train(problem, self.risk(problem.learner, problem.d), records, (by_sklearn,))
 
     def training_loss(self, problem: RecourseProblem, records: Records, parameters: Parameters) -> float:
-        assert isinstance(parameters, LinearParameters) and problem.learner.C is not None
-        f = records.X @ np.array(parameters.w) + parameters.b
-        return problem.learner.C * float(records.s @ np.maximum(0.0, 1 - records.y * f))
+        return risk_loss(self.risk(problem.learner, problem.d), records, parameters)
 
 
 def by_sklearn(task: Training) -> tuple[Vector, str] | None:
