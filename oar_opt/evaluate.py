@@ -15,7 +15,8 @@ from math import inf, prod
 import numpy as np
 
 from oar_opt.contracts import Fit
-from oar_opt.discovery import learner_of
+from oar_opt.discovery import learner_of, missing_learner
+from oar_opt.errors import UnsupportedError
 from oar_opt.parameters import LinearParameters, Parameters
 from oar_opt.problem import (
     GoalKind,
@@ -26,6 +27,7 @@ from oar_opt.problem import (
     Query,
     Records,
     RecourseProblem,
+    UpdateKind,
     Vector,
     moves_from_choice,
 )
@@ -95,12 +97,28 @@ def goal_value(problem: RecourseProblem, moves: Sequence[Move], margins: Sequenc
             return float(sum(helped(problem, margins)))
 
 
+def not_replayed(problem: RecourseProblem) -> str | None:
+    """Why moves cannot be evaluated here, or None: the learner or the update rule is missing."""
+    if problem.update.kind not in (UpdateKind.RETRAIN, UpdateKind.PROXIMAL):
+        return f"the update '{problem.update.kind}' is not replayed here yet"
+    return missing_learner(problem)
+
+
 class UndefinedLearner(Exception):
     """These moves leave the learner without a well-defined optimum; they are forbidden."""
 
 
 def evaluate(problem: RecourseProblem, moves: Iterable[Move]) -> Evaluation:
-    """Re-train on the moved records and measure; raises :class:`UndefinedLearner` where there is nothing to train."""
+    """Re-train on the moved records and measure.
+
+    Raises
+    ------
+    UndefinedLearner : there is nothing to train.
+    UnsupportedError : the learner or the update rule cannot be replayed here.
+    """
+    reason = not_replayed(problem)
+    if reason:
+        raise UnsupportedError(reason)
     moves = tuple(sorted(moves, key=lambda move: move.record))
     learner = learner_of(problem)
     records = problem.apply(moves)
@@ -127,7 +145,9 @@ def evaluate(problem: RecourseProblem, moves: Iterable[Move]) -> Evaluation:
 
 
 def evaluate_present(problem: RecourseProblem) -> Evaluation | None:
-    """The outcome before anyone acts, or None where the learner is undefined even then."""
+    """The outcome before anyone acts, or None where the learner is undefined even then or cannot be replayed here."""
+    if not_replayed(problem):
+        return None
     try:
         return evaluate(problem, ())
     except UndefinedLearner:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from oar_opt.certificate import Grade
-from oar_opt.evaluate import count_choices, evaluate_present
+from oar_opt.evaluate import count_choices, evaluate_present, not_replayed
 from oar_opt.problem import (
     FeatureAction,
     GoalKind,
@@ -53,6 +53,9 @@ def instance_words(problem: RecourseProblem) -> RenderableType:
         lines.append(f"Guards    {len(problem.guards)} bystanders keep their decision")
     if problem.max_loss_increase is not None:
         lines.append(f"Loss      may rise by at most {number(problem.max_loss_increase)}")
+    reason = not_replayed(problem)
+    if reason:
+        lines.append(f"Margins   unknown: {reason}")
     return Group(Text("\n".join(lines)), _queries_before(problem))
 
 

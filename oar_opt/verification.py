@@ -21,9 +21,10 @@ from oar_opt.evaluate import (
     enumerate_choices,
     evaluate,
     evaluate_present,
+    not_replayed,
 )
 from oar_opt.parameters import CentroidParameters, LinearParameters, Parameters
-from oar_opt.problem import CostKind, FeatureAction, Move, RecourseProblem, UpdateKind, Vector
+from oar_opt.problem import CostKind, FeatureAction, Move, RecourseProblem, Vector
 from oar_opt.result import Status, StoppedBy, relative_gap
 from oar_opt.rules import (
     budget_violations,
@@ -356,8 +357,7 @@ def _is_settled(solution: Solution) -> bool:
 def _check_enumeration(book: _Book, problem: RecourseProblem, solution: Solution) -> bool:
     """Re-train all choices where they are few, or where the certificate says that it was done."""
     claims = solution.certificate.grade is Grade.ENUMERATED
-    updates = (UpdateKind.RETRAIN, UpdateKind.PROXIMAL)
-    if not problem.is_menu_problem or problem.update.kind not in updates:
+    if not problem.is_menu_problem or not_replayed(problem):
         if claims:
             book.say("all choices re-trained", ["there are infinitely many choices, or the update is not replayed"])
         return False

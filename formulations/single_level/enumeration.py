@@ -32,10 +32,9 @@ from __future__ import annotations
 import time
 
 from oar_opt.contracts import DirectProgram, Formulation
-from oar_opt.discovery import missing_learner
 from oar_opt.errors import InputError
-from oar_opt.evaluate import count_choices, enumerate_choices
-from oar_opt.problem import RecourseProblem, UpdateKind
+from oar_opt.evaluate import count_choices, enumerate_choices, not_replayed
+from oar_opt.problem import RecourseProblem
 from oar_opt.result import Claim, Request, StoppedBy
 
 LIMIT = 50_000
@@ -49,11 +48,9 @@ class EnumerationOfChoices(Formulation):
     rank = 30
 
     def accepts(self, problem: RecourseProblem) -> str | None:
-        missing = missing_learner(problem)
-        if missing:
-            return missing
-        if problem.update.kind not in (UpdateKind.RETRAIN, UpdateKind.PROXIMAL):
-            return f"the update '{problem.update.kind}' is not replayed here yet"
+        reason = not_replayed(problem)
+        if reason:
+            return reason
         if not problem.is_menu_problem:
             return "members may move features, so there are infinitely many choices"
         count = count_choices(problem)

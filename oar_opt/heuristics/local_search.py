@@ -15,9 +15,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from oar_opt.contracts import Heuristic
-from oar_opt.discovery import missing_learner
-from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate
-from oar_opt.problem import Move, Option, RecourseProblem, UpdateKind, moves_from_choice
+from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate, not_replayed
+from oar_opt.problem import Move, Option, RecourseProblem, moves_from_choice
 from oar_opt.rules import budget_violations
 
 
@@ -27,11 +26,9 @@ class LocalSearch(Heuristic):
     name = "local_search"
 
     def accepts(self, problem: RecourseProblem) -> str | None:
-        missing = missing_learner(problem)
-        if missing:
-            return missing
-        if problem.update.kind not in (UpdateKind.RETRAIN, UpdateKind.PROXIMAL):
-            return f"the update '{problem.update.kind}' is not replayed here yet"
+        reason = not_replayed(problem)
+        if reason:
+            return reason
         return None if problem.is_menu_problem else "members may move features, and this rule knows finite options only"
 
     def propose(self, problem: RecourseProblem, *, seed: int = 0, time_limit: float = 1.0) -> tuple[Move, ...]:
