@@ -253,7 +253,8 @@ class ParameterBounds:
             reach = np.linalg.norm(np.linalg.solve(self._whitener, U.T).T, axis=1) * radius
         else:
             penalised = self.risk.penalty > 0
-            reach = np.linalg.norm(U, axis=1) / math.sqrt(self.risk.lam) * radius
+            length = np.linalg.norm(U[:, penalised] / np.sqrt(self.risk.penalty[penalised]), axis=1)
+            reach = length / math.sqrt(self.risk.lam) * radius
             reach[np.abs(U[:, ~penalised]).max(axis=1) > 0] = math.inf
         centre = U @ self.theta_bar
         found.improve(centre - reach, centre + reach, Reason.OBJECTIVE)
@@ -269,18 +270,19 @@ class ParameterBounds:
         everything = np.concatenate([low_fixed, high_fixed, *low, *high])
         if not np.isfinite(everything).all():
             return
-        along = U @ self.fixed.xhat.T
+        unpenalised = self.risk.penalty == 0
+        towards = np.divide(U, self.risk.penalty, out=np.zeros(U.shape), where=~unpenalised)
+        along = towards @ self.fixed.xhat.T
         total_up = np.maximum(-along * low_fixed, -along * high_fixed).sum(axis=1)
         total_down = np.maximum(along * low_fixed, along * high_fixed).sum(axis=1)
         ups, downs = [], []
         for occurrences, g_low, g_high in zip(self.members, low, high, strict=True):
-            part = U @ occurrences.xhat.T
+            part = towards @ occurrences.xhat.T
             ups.append(np.maximum(-part * g_low, -part * g_high))
             downs.append(np.maximum(part * g_low, part * g_high))
         centre = U @ np.array(self.risk.theta0)
         upper = (total_up + self._best_total(ups, given)) / self.risk.lam
         lower = -(total_down + self._best_total(downs, given)) / self.risk.lam
-        unpenalised = self.risk.penalty == 0
         open_rows = np.abs(U[:, unpenalised]).sum(axis=1) > 0
         upper[open_rows], lower[open_rows] = math.inf, -math.inf
         found.improve(centre + lower, centre + upper, Reason.STATIONARITY)
@@ -293,7 +295,7 @@ class ParameterBounds:
         rows = np.flatnonzero(U[:, -1] != 0)
         if not rows.size:
             return
-        share = U[rows, -1]
+        share = U[rows, -1] / self._unit
         points = U[rows, :-1] / share[:, None]
         upper, lower = (self._balance_end(points, side, radius) for side in (1, -1))
         both = np.stack([share * upper, share * lower])
@@ -307,7 +309,8 @@ class ParameterBounds:
 
         def carried(level: Vector, xhat: Matrix) -> Matrix:
             step = points[:, None, :] - xhat[None, :, :-1]
-            reached: Matrix = side * level[None, :] + side * (step @ w_bar) + radius * np.linalg.norm(step, axis=2)
+            length = np.linalg.norm(step / np.sqrt(self.risk.penalty[:-1]), axis=2)
+            reached: Matrix = side * level[None, :] + side * (step @ w_bar) + radius * length
             return reached
 
         pulling = np.full(len(points), -math.inf)
@@ -335,6 +338,11 @@ class ParameterBounds:
         return end
 
     # -- what the sources share ---
+
+    @property
+    def _unit(self) -> float:
+        """What a free intercept's column holds in every record: 1, or the basis's unit."""
+        return 1.0 if self.risk.basis is None else float(self.risk.basis[-1, -1])
 
     @cached_property
     def _whitener(self) -> Matrix | None:
@@ -408,7 +416,11 @@ class ParameterBounds:
             return 0.0
         kept = risk.penalty > 0
         conjugates = fixed.a * risk.loss.conjugate(fixed.y, g / fixed.a) if len(fixed) else np.zeros(0)
-        dual = float(np.array(risk.theta0) @ total - total[kept] @ total[kept] / (2 * risk.lam) - conjugates.sum())
+        dual = float(
+            np.array(risk.theta0) @ total
+            - total[kept] @ (total[kept] / risk.penalty[kept]) / (2 * risk.lam)
+            - conjugates.sum()
+        )
         return max(0.0, dual) if math.isfinite(dual) else 0.0
 
     def _pull_ranges(self, o: Occurrences, box: Interval | None, offset: int) -> tuple[Vector, Vector]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -131,6 +131,7 @@ class RegularizedRisk:
     factor: float
     intercept: Intercept
     theta0: tuple[float, ...]
+    basis: Matrix | None = None
 
     @classmethod
     def of(cls, spec: LearnerSpec, d: int, loss: Loss, lam: float, factor: float) -> RegularizedRisk:
@@ -150,23 +151,53 @@ class RegularizedRisk:
         diagonal = np.ones(self.p)
         if self.intercept is Intercept.FREE:
             diagonal[-1] = 0.0
-        return diagonal
+        # The columns of a basis are orthogonal in the penalty, see `whitened`.
+        return diagonal if self.basis is None else (self.basis**2 * diagonal[:, None]).sum(axis=0)
+
+    def whitened(self, X: Matrix, unit: float) -> RegularizedRisk:
+        """The same learner in coordinates ``theta'`` with ``theta = T theta'`` in which the records look round.
+
+        ``T`` holds the principal axes of ``xhat`` over the rows of ``X`` (of the centred features for a free
+        intercept, which stays the last coordinate), each divided by the spread along it, times ``unit``. So every
+        coordinate moves a typical ``f`` by about ``unit``, ``T'RT`` stays diagonal, and numbers that are far apart in
+        size or far from 0 in the records are not so in a program.
+        """
+        xhat = self.extend(X)
+        free = self.intercept is Intercept.FREE
+        part = xhat[:, :-1] - xhat[:, :-1].mean(axis=0) if free else xhat
+        _, spread, axes = np.linalg.svd(part / math.sqrt(max(1, len(part))), full_matrices=True)
+        lengths = np.zeros(part.shape[1])
+        lengths[: len(spread)] = spread
+        top = float(lengths.max(initial=0.0)) or 1.0
+        scaled = axes.T / np.where(lengths > 1e-7 * top, lengths, top)
+        basis = np.eye(self.p)
+        if free:
+            basis[:-1, :-1] = scaled
+            basis[-1, :-1] = -xhat[:, :-1].mean(axis=0) @ scaled
+        else:
+            basis = scaled
+        basis = unit * basis
+        theta0 = np.linalg.solve(basis, np.array(self.theta0))
+        return replace(self, basis=basis, theta0=tuple(float(value) for value in theta0))
 
     def extend(self, X: Matrix) -> Matrix:
-        """``xhat``: ``X (n, d)`` with the intercept's column, ``(n, p)``."""
-        if self.intercept is Intercept.NONE:
-            return np.asarray(X, dtype=float)
-        return np.hstack([X, np.ones((len(X), 1))])
+        """``xhat``: ``X (n, d)`` with the intercept's column, ``(n, p)``, in this risk's coordinates."""
+        xhat = np.asarray(X, dtype=float)
+        if self.intercept is not Intercept.NONE:
+            xhat = np.hstack([X, np.ones((len(X), 1))])
+        return xhat if self.basis is None else xhat @ self.basis
 
     def split(self, theta: Vector) -> tuple[Vector, float]:
         """``(w, b)`` of ``theta``."""
+        theta = theta if self.basis is None else self.basis @ theta
         if self.intercept is Intercept.NONE:
             return theta, 0.0
         return theta[:-1], float(theta[-1])
 
     def join(self, w: Vector, b: float) -> Vector:
         """``theta`` of ``(w, b)``."""
-        return np.asarray(w) if self.intercept is Intercept.NONE else np.append(w, b)
+        theta = np.asarray(w) if self.intercept is Intercept.NONE else np.append(w, b)
+        return theta if self.basis is None else np.linalg.solve(self.basis, theta)
 
     def objective(self, theta: Vector, Xhat: Matrix, y: Vector, s: Vector) -> float:
         """``J(theta)``."""

@@ -36,6 +36,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from oar_opt.bounds import Interval, Occurrences, ParameterBounds, Reason
 from oar_opt.problem import GoalKind, Query, RecourseProblem, Vector
@@ -453,36 +454,43 @@ class _LinearProgram:
             self.rows.append((float(lower), float(upper), kept))
             return
         index = np.array([column for column, _ in kept], dtype=np.int32)
-        self.solver.addRow(lower, upper, len(kept), index, np.array([value for _, value in kept]))
+        values = np.array([value for _, value in kept]) * self.units[index]
+        size = 2.0 ** -np.round(np.log2(np.abs(values).max()))
+        self.solver.addRow(lower * size, upper * size, len(kept), index, values * size)
 
     def fix(self, column: int, lower: float, upper: float) -> None:
         if self.solver is None:
             self.lower[column], self.upper[column] = lower, upper
         else:
-            self.solver.changeColBounds(column, lower, upper)
+            self.solver.changeColBounds(column, lower / self.units[column], upper / self.units[column])
 
     def load(self) -> None:
         import highspy
 
         from oar_opt.solvers.highs import quiet_highs
+        from oar_opt.solvers.scaling import equilibrate
 
+        self.count = len(self.lower)
+        start = np.cumsum([0, *(len(row[2]) for row in self.rows)])
+        index = np.array([column for row in self.rows for column, _ in row[2]], dtype=np.int32)
+        value = np.array([value for row in self.rows for _, value in row[2]], dtype=float)
+        matrix = sparse.csr_array((value, index, start), shape=(len(self.rows), self.count))
+        sizes, self.units = equilibrate(matrix, np.ones(self.count, dtype=bool))
+        matrix = sparse.csr_array(matrix.multiply(sizes[:, None]).multiply(self.units[None, :]))
         lp = highspy.HighsLp()
-        lp.num_col_, lp.num_row_ = len(self.lower), len(self.rows)
-        lp.col_cost_ = np.zeros(len(self.lower))
-        lp.col_lower_, lp.col_upper_ = np.array(self.lower), np.array(self.upper)
-        lp.row_lower_ = np.array([row[0] for row in self.rows])
-        lp.row_upper_ = np.array([row[1] for row in self.rows])
+        lp.num_col_, lp.num_row_ = self.count, len(self.rows)
+        lp.col_cost_ = np.zeros(self.count)
+        lp.col_lower_, lp.col_upper_ = np.array(self.lower) / self.units, np.array(self.upper) / self.units
+        lp.row_lower_ = np.array([row[0] for row in self.rows]) * sizes
+        lp.row_upper_ = np.array([row[1] for row in self.rows]) * sizes
         lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-        lp.a_matrix_.start_ = np.cumsum([0, *(len(row[2]) for row in self.rows)])
-        lp.a_matrix_.index_ = np.array([column for row in self.rows for column, _ in row[2]], dtype=np.int32)
-        lp.a_matrix_.value_ = np.array([value for row in self.rows for _, value in row[2]], dtype=float)
+        lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = matrix.indptr, matrix.indices, matrix.data
         self.solver = quiet_highs()
         self.solver.setOptionValue("presolve", "off")
         self.solver.setOptionValue("threads", 1)
         self._tolerances(STRICT)
         highspy.Highs.resetGlobalScheduler(True)
         self.solver.passModel(lp)
-        self.count = len(self.lower)
 
     def _tolerances(self, tolerance: float) -> None:
         for name in ("primal_feasibility_tolerance", "dual_feasibility_tolerance"):
@@ -494,7 +502,7 @@ class _LinearProgram:
 
         cost = np.zeros(self.count)
         for column, value in terms:
-            cost[column] += value
+            cost[column] += value * self.units[column]
         self.solver.changeColsCost(self.count, np.arange(self.count, dtype=np.int32), cost)
         self.solver.changeObjectiveSense(highspy.ObjSense.kMaximize if sense > 0 else highspy.ObjSense.kMinimize)
         self.solver.run()
@@ -510,7 +518,7 @@ class _LinearProgram:
             return None
         if status != highspy.HighsModelStatus.kOptimal:
             return sense * math.inf
-        self.solution = np.array(self.solver.getSolution().col_value)
+        self.solution = self.units * np.array(self.solver.getSolution().col_value)
         return float(self.solver.getInfo().objective_function_value)
 
     def point(self) -> Vector:

@@ -8,6 +8,7 @@ import numpy as np
 import pyomo.environ as pyo
 import pytest
 
+from formulations.single_level.kkt_big_m import whitened
 from oar_opt.bounds import Interval, ParameterBounds
 from oar_opt.discovery import formulations, learner_of
 from oar_opt.errors import UnsupportedError
@@ -180,10 +181,12 @@ def test_any_other_parameters_than_the_re_trained_ones_are_infeasible(make):
     """With all members staying and the first weight pushed off the optimum by 1e-3, no solution is left."""
     problem = make(3, "svm", "penalized", n=7)
     w = evaluate(problem, ()).parameters.w[0]
+    first = whitened(problem, learner_of(problem).risk(problem.learner, problem.d)).basis[0]
     for shift in (-1e-3, 1e-3):
         built = program().build(problem)
         fix(built.model, problem, [problem.options(member)[0] for member in problem.collective.members])
-        built.model.w[0].fix(w + shift, skip_validation=True)
+        off = pyo.Constraint(expr=sum(first[j] * built.model.theta[j] for j in built.model.theta) == w + shift)
+        built.model.off = off
         assert built.run(EXACT).infeasible
 
 

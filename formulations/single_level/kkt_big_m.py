@@ -27,6 +27,10 @@ feasibility tolerance, as in the verification); ``max_helped`` counts binaries t
 reaches ``required``. Budgets and guards are linear. Where a free intercept needs both classes (or any weight at all),
 a row demands it.
 
+``theta`` stands in coordinates that whiten the records (:meth:`oar_opt.risk.RegularizedRisk.whitened`), since
+features of very different size or far from 0 have misled solvers; everything above holds in them as it stands, with
+``R`` the penalty's diagonal there.
+
 Where a move with a known value of the goal is at hand (the *cutoff*), the intervals are shrunk by
 :mod:`oar_opt.tightening` for moves at least as good; a record whose pull is constant only for those keeps a row that
 holds it there, so that every point of the program still is an optimum of the learner.
@@ -125,6 +129,14 @@ class KktBigM(Formulation):
         return draft.program()
 
 
+def whitened(problem: RecourseProblem, risk: RegularizedRisk) -> RegularizedRisk:
+    """The learner in coordinates that suit the records, options and targets of this problem."""
+    options = [option.x for member in problem.collective.members for option in problem.admissible_options(member)[1:]]
+    X = np.vstack([problem.records.X, np.array(options)]) if options else problem.records.X
+    targets = np.abs(problem.records.y).max()
+    return risk.whitened(X, max(1.0, float(targets)))
+
+
 def reference_point(problem: RecourseProblem, risk: RegularizedRisk) -> Vector:
     """The learner's present optimum where it has one, else the prior; the bounds are valid around any point."""
     learner = learner_of(problem)
@@ -150,6 +162,7 @@ class _Build:
 
     def __post_init__(self) -> None:
         problem = self.problem
+        self.risk = whitened(problem, self.risk)
         self.model = pyo.ConcreteModel(name=problem.name)
         self.bounds = ParameterBounds(problem, self.risk, reference_point(problem, self.risk))
         self.menus: list[tuple[int, tuple[Option, ...]]] = [
@@ -215,19 +228,16 @@ class _Build:
     # -- variables and budgets ---
 
     def _variables(self) -> None:
-        m, problem = self.model, self.problem
+        m = self.model
         coordinates = self.bounds.along(np.eye(self.risk.p))
-        names = [f"w[{j}]" for j in range(problem.d)] + ["b"]
         for j in range(self.risk.p):
-            self.proved[names[j]] = coordinates.bound(j)
+            self.proved[f"theta[{j}]"] = coordinates.bound(j)
 
         def box(j: int) -> tuple[float | None, float | None]:
             low, high = coordinates.lower[j], coordinates.upper[j]
             return (low if math.isfinite(low) else None, high if math.isfinite(high) else None)
 
-        m.w = pyo.Var(range(problem.d), bounds=lambda _, j: box(j))
-        if self.risk.intercept is not Intercept.NONE:
-            m.b = pyo.Var(bounds=box(problem.d))
+        m.theta = pyo.Var(range(self.risk.p), bounds=lambda _, j: box(j))
         pairs = [(record, k) for record, options in self.menus for k in range(len(options))]
         m.choice = pyo.Var(pairs, domain=pyo.Binary)
         m.one_option = pyo.Constraint(
@@ -449,8 +459,7 @@ class _Build:
     # -- names, reading, starting ---
 
     def _theta(self) -> list[Any]:
-        weights = [self.model.w[j] for j in range(self.problem.d)]
-        return weights if self.risk.intercept is Intercept.NONE else [*weights, self.model.b]
+        return [self.model.theta[j] for j in range(self.risk.p)]
 
     def _subject(self, query: Query) -> Vector:
         row: Vector = self.risk.extend(np.array([query.x]))[0]
@@ -467,8 +476,7 @@ class _Build:
         choice = [
             options[max(range(len(options)), key=lambda k: m.choice[record, k].value)] for record, options in self.menus
         ]
-        b = m.b.value if self.risk.intercept is not Intercept.NONE else 0.0
-        w = np.array([m.w[j].value for j in range(self.problem.d)])
+        w, b = self.risk.split(np.array([m.theta[j].value for j in range(self.risk.p)]))
         return moves_from_choice(self.problem, choice), LinearParameters.of(w, b)
 
     def _start(self, moves: Sequence[Move], parameters: Parameters | None) -> Mapping[str, float]:
@@ -502,9 +510,12 @@ class _Build:
 
     def _meanings(self) -> dict[str, str]:
         problem, words = self.problem, {}
-        for j, feature in enumerate(problem.features):
-            words[f"w[{j}]"] = f"the learner's weight of feature '{feature.name}'"
-        words["b"] = "the learner's intercept"
+        names = [f"weight of '{feature.name}'" for feature in problem.features]
+        names += [] if self.risk.intercept is Intercept.NONE else ["intercept"]
+        for j in range(self.risk.p):
+            column = np.ones(1) if self.risk.basis is None else self.risk.basis[:, j]
+            parts = ", ".join(f"{value:.17g} to the {name}" for value, name in zip(column, names, strict=True))
+            words[f"theta[{j}]"] = f"whitened coordinate of the learner's parameters: each unit adds {parts}"
         for record, options in self.menus:
             for k, option in enumerate(options):
                 words[f"choice[{record},{k}]"] = (

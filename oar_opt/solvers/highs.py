@@ -1,8 +1,9 @@
 """HiGHS through ``highspy``: mixed-integer linear programs, with progress, interruption and a start.
 
-Pyomo compiles the model to matrices; nothing is written to disk. Tolerances are tightened since a big-M turns a
-violation of 1e-6 into a visible error of the parameters. "Infeasible" is believed, and a breakdown accepted, only
-if a second run with presolve off and looser tolerances ends so too: the first has been seen to be wrong.
+Pyomo compiles the model to matrices, which are equilibrated; nothing is written to disk. Tolerances are tightened
+since a big-M turns a violation of 1e-6 into a visible error of the parameters. "Infeasible" is believed, and a
+breakdown accepted, only if a second run with presolve off and looser tolerances ends so too: the first has been seen
+to be wrong.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from typing import Any
 import highspy
 import numpy as np
 from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
+from scipy import sparse
 
 from oar_opt.contracts import PyomoProgram
 from oar_opt.errors import SolverError
+from oar_opt.problem import Vector
 from oar_opt.result import Claim, Progress, Request, StoppedBy
+from oar_opt.solvers.scaling import equilibrate
 
 FEASIBILITY = 1e-9
 MIP_FEASIBILITY = 1e-8
@@ -40,7 +44,8 @@ BREAKDOWNS = ("kSolveError", "kPresolveError", "kPostsolveError", "kUnboundedOrI
 def run(program: PyomoProgram, request: Request) -> Claim:
     """Solve a :class:`PyomoProgram` whose model is linear up to integrality."""
     compiled = LinearStandardFormCompiler().write(program.model, mixed_form=True, set_sense=None)
-    solver = _load(program, compiled)
+    rows, columns = equilibrate(compiled.A, np.array([v.is_continuous() for v in compiled.columns]))
+    solver = _load(program, compiled, rows, columns)
     _set_options(solver, request)
     _watch(solver, request)
     if request.start is not None:
@@ -50,7 +55,7 @@ def run(program: PyomoProgram, request: Request) -> Claim:
     solver.run()
     if solver.getModelStatus().name in ("kInfeasible", *BREAKDOWNS):
         _doubt(solver)
-    return _claim(solver, program, compiled.columns, request)
+    return _claim(solver, program, compiled.columns, columns, request)
 
 
 def _doubt(solver: highspy.Highs) -> None:
@@ -79,17 +84,17 @@ def quiet_highs() -> highspy.Highs:
     return solver
 
 
-def _load(program: PyomoProgram, compiled: Any) -> highspy.Highs:
-    columns, matrix = compiled.columns, compiled.A.tocsc()
+def _load(program: PyomoProgram, compiled: Any, r: Vector, c: Vector) -> highspy.Highs:
+    """The program with rows scaled by ``r`` and columns measured in units of ``c``."""
+    columns, matrix = compiled.columns, sparse.csc_array(compiled.A.multiply(r[:, None]).multiply(c[None, :]))
     lp = highspy.HighsLp()
     lp.num_col_, lp.num_row_ = len(columns), len(compiled.rhs)
     cost = np.asarray(compiled.c.todense(), dtype=float).ravel()
-    lp.col_cost_, lp.offset_ = cost, float(compiled.c_offset[0])
-    lp.col_lower_ = np.array([-math.inf if v.lb is None else v.lb for v in columns], dtype=float)
-    lp.col_upper_ = np.array([math.inf if v.ub is None else v.ub for v in columns], dtype=float)
-    kinds = [row.bound_type for row in compiled.rows]
-    lp.row_lower_ = np.array([-math.inf if kind == 1 else rhs for kind, rhs in zip(kinds, compiled.rhs, strict=True)])
-    lp.row_upper_ = np.array([math.inf if kind == -1 else rhs for kind, rhs in zip(kinds, compiled.rhs, strict=True)])
+    lp.col_cost_, lp.offset_ = cost * c, float(compiled.c_offset[0])
+    lp.col_lower_ = np.array([-math.inf if v.lb is None else v.lb for v in columns], dtype=float) / c
+    lp.col_upper_ = np.array([math.inf if v.ub is None else v.ub for v in columns], dtype=float) / c
+    kinds, rhs = np.array([row.bound_type for row in compiled.rows]), r * np.asarray(compiled.rhs, dtype=float)
+    lp.row_lower_, lp.row_upper_ = np.where(kinds == 1, -math.inf, rhs), np.where(kinds == -1, math.inf, rhs)
     lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
     lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = matrix.indptr, matrix.indices, matrix.data
     integer, continuous = highspy.HighsVarType.kInteger, highspy.HighsVarType.kContinuous
@@ -163,7 +168,7 @@ def _known(value: float) -> float | None:
     return float(value) if abs(value) < 1e29 and math.isfinite(value) else None
 
 
-def _claim(solver: highspy.Highs, program: PyomoProgram, columns: list[Any], request: Request) -> Claim:
+def _claim(solver: highspy.Highs, program: PyomoProgram, columns: list[Any], units: Vector, request: Request) -> Claim:
     status, info = solver.getModelStatus(), solver.getInfo()
     is_mip = any(not v.is_continuous() for v in columns)
     common: dict[str, Any] = {
@@ -184,7 +189,7 @@ def _claim(solver: highspy.Highs, program: PyomoProgram, columns: list[Any], req
     objective = float(info.objective_function_value)
     if not is_mip and status == highspy.HighsModelStatus.kOptimal:
         bound = objective
-    for variable, value in zip(columns, solver.getSolution().col_value, strict=True):
-        variable.set_value(value, skip_validation=True)
+    for variable, value in zip(columns, units * np.array(solver.getSolution().col_value), strict=True):
+        variable.set_value(float(value), skip_validation=True)
     moves, parameters = program.read()
     return Claim(stopped, moves=moves, objective=objective, bound=bound, parameters=parameters, **common)
