@@ -255,7 +255,7 @@ class ParameterBounds:
             penalised = self.risk.penalty > 0
             length = np.linalg.norm(U[:, penalised] / np.sqrt(self.risk.penalty[penalised]), axis=1)
             reach = length / math.sqrt(self.risk.lam) * radius
-            reach[np.abs(U[:, ~penalised]).max(axis=1) > 0] = math.inf
+            reach[np.abs(U[:, ~penalised]).sum(axis=1) > 0] = math.inf
         centre = U @ self.theta_bar
         found.improve(centre - reach, centre + reach, Reason.OBJECTIVE)
 
@@ -434,7 +434,9 @@ class ParameterBounds:
                 box is not None
                 and pieces
                 and a > 0
-                and np.isfinite((box.lower[offset + r], box.upper[offset + r])).all()
+                and math.isfinite(box.lower[offset + r])
+                and math.isfinite(box.upper[offset + r])
+                and box.lower[offset + r] <= box.upper[offset + r]
             ):
                 graph = segments(pieces, box.lower[offset + r], box.upper[offset + r], a)
                 low[r], high[r] = max(low[r], graph[0].g_low), min(high[r], graph[-1].g_high)

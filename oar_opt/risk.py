@@ -154,13 +154,14 @@ class RegularizedRisk:
         # The columns of a basis are orthogonal in the penalty, see `whitened`.
         return diagonal if self.basis is None else (self.basis**2 * diagonal[:, None]).sum(axis=0)
 
-    def whitened(self, X: Matrix, unit: float) -> RegularizedRisk:
+    def whitened(self, X: Matrix, unit: float, weight: float) -> RegularizedRisk:
         """The same learner in coordinates ``theta'`` with ``theta = T theta'`` in which the records look round.
 
-        ``T`` holds the principal axes of ``xhat`` over the rows of ``X`` (of the centred features for a free
-        intercept, which stays the last coordinate), each divided by the spread along it, times ``unit``. So every
-        coordinate moves a typical ``f`` by about ``unit``, ``T'RT`` stays diagonal, and numbers that are far apart in
-        size or far from 0 in the records are not so in a program.
+        ``T`` holds the principal axes of ``xhat`` over the rows of ``X`` (of the centred features for a free intercept,
+        which stays the last coordinate), each divided by the spread along it, times ``unit``. So every coordinate moves
+        a typical ``f`` by about ``unit``, ``T'RT`` stays diagonal, and numbers that are far apart in size or far from 0
+        in the records are not so in a program. The objective is divided by ``factor weight``, so that a record of that
+        weight counts 1; the optimum is the same.
         """
         xhat = self.extend(X)
         free = self.intercept is Intercept.FREE
@@ -178,7 +179,14 @@ class RegularizedRisk:
             basis = scaled
         basis = unit * basis
         theta0 = np.linalg.solve(basis, np.array(self.theta0))
-        return replace(self, basis=basis, theta0=tuple(float(value) for value in theta0))
+        share = self.factor * weight
+        return replace(
+            self,
+            lam=self.lam / share,
+            factor=self.factor / share,
+            basis=basis,
+            theta0=tuple(float(value) for value in theta0),
+        )
 
     def extend(self, X: Matrix) -> Matrix:
         """``xhat``: ``X (n, d)`` with the intercept's column, ``(n, p)``, in this risk's coordinates."""

@@ -130,11 +130,13 @@ class KktBigM(Formulation):
 
 
 def whitened(problem: RecourseProblem, risk: RegularizedRisk) -> RegularizedRisk:
-    """The learner in coordinates that suit the records, options and targets of this problem."""
-    options = [option.x for member in problem.collective.members for option in problem.admissible_options(member)[1:]]
-    X = np.vstack([problem.records.X, np.array(options)]) if options else problem.records.X
-    targets = np.abs(problem.records.y).max()
-    return risk.whitened(X, max(1.0, float(targets)))
+    """The learner in coordinates that suit the records, options, targets and weights of this problem."""
+    menus = [problem.admissible_options(member) for member in problem.collective.members]
+    options = [option for options in menus for option in options]
+    X = np.vstack([problem.records.X, *(np.array([option.x]) for option in options)])
+    y = np.append(problem.records.y, [option.y for option in options])
+    s = np.append(problem.records.s, [option.s for option in options])
+    return risk.whitened(X, max(1.0, float(np.abs(y).max())), float(s.max()) or 1.0)
 
 
 def reference_point(problem: RecourseProblem, risk: RegularizedRisk) -> Vector:
@@ -192,7 +194,10 @@ class _Build:
         return bool(np.isfinite(box.lower).all() and np.isfinite(box.upper).all())
 
     def unproved(self) -> str | None:
-        """The first quantity without a finite interval."""
+        """The first quantity without a finite interval, or with one that rounding has emptied."""
+        boxes = (self.bounds.of_fixed, self.given, self.anyhow, self.subjects)
+        if any((box.lower > box.upper).any() for box in boxes):
+            return "the decision values: the numbers of this instance are too far apart in size for floating point"
         for r, index in enumerate(self.bounds.fixed_index):
             if not self.bounds.of_fixed.bound(r).is_finite and not self._is_line(float(self.bounds.fixed.y[r])):
                 return f"the decision value of record {index}"

@@ -10,18 +10,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 from oar_opt.contracts import PyomoProgram
-from oar_opt.result import Claim, Request
+from oar_opt.result import Claim, Request, StoppedBy
 
 
 def run_pyomo(program: PyomoProgram, request: Request) -> Claim:
     """Solve with ``request.solver``."""
+    from pyomo.common.errors import InfeasibleConstraintException
+
     if request.solver == "highs":
         from oar_opt.solvers.highs import run
-
+    else:
+        from oar_opt.solvers.by_pyomo import run
+    try:
         return _with_bound(program, request, run(program, request))
-    from oar_opt.solvers.by_pyomo import run as run_by_pyomo
-
-    return _with_bound(program, request, run_by_pyomo(program, request))
+    except InfeasibleConstraintException:
+        # A row without variables that does not hold, for example a required margin of a query that nothing moves.
+        return Claim(StoppedBy.PROOF, infeasible=True, solver="Pyomo's compiler")
 
 
 def _with_bound(program: PyomoProgram, request: Request, claim: Claim) -> Claim:
