@@ -194,6 +194,8 @@ class _Round:
 def _take(box: Interval, j: int, low: float, high: float) -> None:
     """Take over better ends, widened; an end is never moved past the other."""
     low, high = low - WIDENING * (1 + abs(low)), high + WIDENING * (1 + abs(high))
+    if max(low, box.lower[j]) > min(high, box.upper[j]):
+        return
     if low > box.lower[j]:
         box.lower[j], box.lower_reason[j] = low, Reason.TIGHTENING
     if high < box.upper[j]:

@@ -39,7 +39,8 @@ Hypotheses
 ----------
 Menus, labels and withholding only (nobody has room to move features). Loss with a polyline graph (ridge: squared; svm:
 hinge). Update ``retrain`` or ``proximal``. No ``max_loss_increase``. Every interval finite: it is proved by
-:mod:`oar_opt.bounds`, and the formulation refuses where no proof is found.
+:mod:`oar_opt.bounds`, and the formulation refuses where no proof is found, or where the interval is more than
+:data:`WIDEST` times as wide as the targets are large: a solver's integrality tolerance would then hide a whole margin.
 
 Exactness
 ---------
@@ -93,6 +94,8 @@ from oar_opt.tightening import tighten
 
 TIGHTENING_SECONDS = 10.0
 CUTOFF_SLACK = 1e-6
+WIDEST = 1e4
+"""Largest interval of a decision value in units of the targets; times a solver's integrality tolerance, 1e-4."""
 
 
 class KktBigM(Formulation):
@@ -129,14 +132,19 @@ class KktBigM(Formulation):
         return draft.program()
 
 
+def unit_of(problem: RecourseProblem) -> float:
+    """The size of a typical decision value: that of the targets."""
+    targets = [option.y for member in problem.collective.members for option in problem.admissible_options(member)]
+    return max(1.0, float(np.abs(problem.records.y).max()), *(abs(y) for y in targets))
+
+
 def whitened(problem: RecourseProblem, risk: RegularizedRisk) -> RegularizedRisk:
     """The learner in coordinates that suit the records, options, targets and weights of this problem."""
     menus = [problem.admissible_options(member) for member in problem.collective.members]
     options = [option for options in menus for option in options]
     X = np.vstack([problem.records.X, *(np.array([option.x]) for option in options)])
-    y = np.append(problem.records.y, [option.y for option in options])
     s = np.append(problem.records.s, [option.s for option in options])
-    return risk.whitened(X, max(1.0, float(np.abs(y).max())), float(s.max()) or 1.0)
+    return risk.whitened(X, unit_of(problem), float(s.max()) or 1.0)
 
 
 def reference_point(problem: RecourseProblem, risk: RegularizedRisk) -> Vector:
@@ -164,7 +172,7 @@ class _Build:
 
     def __post_init__(self) -> None:
         problem = self.problem
-        self.risk = whitened(problem, self.risk)
+        self.risk, self.unit = whitened(problem, self.risk), unit_of(problem)
         self.model = pyo.ConcreteModel(name=problem.name)
         self.bounds = ParameterBounds(problem, self.risk, reference_point(problem, self.risk))
         self.menus: list[tuple[int, tuple[Option, ...]]] = [
@@ -198,6 +206,12 @@ class _Build:
         boxes = (self.bounds.of_fixed, self.given, self.anyhow, self.subjects)
         if any((box.lower > box.upper).any() for box in boxes):
             return "the decision values: the numbers of this instance are too far apart in size for floating point"
+        widest = max(float((box.upper - box.lower).max(initial=0.0)) for box in boxes)
+        if math.isfinite(widest) and widest > WIDEST * self.unit:
+            return (
+                f"decision values in an interval narrow enough for a solver's tolerances (it is {widest:.3g} wide): "
+                "regularise more, or bring the features to one scale"
+            )
         for r, index in enumerate(self.bounds.fixed_index):
             if not self.bounds.of_fixed.bound(r).is_finite and not self._is_line(float(self.bounds.fixed.y[r])):
                 return f"the decision value of record {index}"
