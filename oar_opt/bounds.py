@@ -16,9 +16,9 @@ direction ``u``, numbers ``lo <= u'theta+ <= hi`` that hold for every admissible
 
 the first maximum is a sum of maxima over each member's options (of the largest such sums where the number of acting
 members is capped), the second is bounded by the triangle inequality around the choice "all stay". Where ``theta_bar``
-lies within ``e_i`` of a kink of record ``i``, a pull of the kink may be used at the price of ``e_i`` times the length
-of the jump, added to the right of the first inequality: the ball's radius becomes ``sqrt(||v_z||^2/4 + sum_i e_i
-jump_i)``.
+lies within ``e_i`` of a kink of record ``i``, a pull of the kink may be used at the price of ``e_i`` times the width
+``r_i`` of all its pulls, added to the right of the first inequality: the ball's radius becomes
+``sqrt(||v_z||^2/4 + sum_i e_i r_i)``.
 
 **Objective.** ``1/2 ||D||_M^2 <= J_z(theta_bar) - J_z(theta+)``, at most ``J_F(theta_bar) + sum_i max_k a_ik
 l(y_ik, f_ik(theta_bar)) - min J_F``, since losses are at least 0; ``min J_F`` is bounded below by Fenchel duality.
@@ -373,7 +373,8 @@ class ParameterBounds:
             rest = rest + xhat.T @ g - xhat[near].T @ g[near]
             g[near] = lsq_linear(xhat[near].T, -rest, bounds=(ends[:, 0], ends[:, 1])).x
             g[near] = np.clip(g[near], ends[:, 0], ends[:, 1])
-            slack = float(((ends[:, 1] - ends[:, 0]) * distance[near]).sum())
+            widths = np.array([high - low for low, high in (loss.pull_range(float(value)) for value in y[near])])
+            slack = float((a[near] * widths * distance[near]).sum())
         stay = g[len(self.fixed) :]
         options = [o.a * loss.pull(o.y, o.xhat @ self.theta_bar) for o in self.members]
         for pulls, own in zip(options, stay, strict=True):

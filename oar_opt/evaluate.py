@@ -58,6 +58,13 @@ class Evaluation:
     def is_answer(self) -> bool:
         return not self.broken and self.tie is None
 
+    @property
+    def inaccuracy(self) -> float:
+        """How far a margin can be off by the accuracy of re-training, relative to its size."""
+        subjects = (*self.problem.queries, *self.problem.guards)
+        reach = max(1.0, *(float(np.linalg.norm([*subject.x, 1.0])) for subject in subjects))
+        return self.fit.error * reach / max(1.0, *(abs(margin) for margin in self.margins))
+
     @cached_property
     def objective(self) -> float:
         return goal_value(self.problem, self.moves, self.margins)
@@ -79,7 +86,7 @@ class Evaluation:
 def helped(problem: RecourseProblem, margins: Sequence[float]) -> tuple[bool, ...]:
     """Whether each query reaches its required margin (without one: is decided as wanted)."""
     return tuple(
-        margin > 0 if query.required is None else margin >= problem.needed_margin(query)
+        bool(margin > 0) if query.required is None else not _short(problem, query, margin)
         for query, margin in zip(problem.queries, margins, strict=True)
     )
 
@@ -162,14 +169,20 @@ def _present(problem: RecourseProblem) -> Fit:
     return learner.fit(problem, problem.records)
 
 
+def _short(problem: RecourseProblem, subject: Query, margin: float) -> bool:
+    """Whether a margin misses what is needed by more than its own rounding."""
+    needed = problem.needed_margin(subject)
+    return bool(margin < needed - 1e-12 * max(1.0, abs(needed)))
+
+
 def _unmet(problem: RecourseProblem, margins: Sequence[float], guards: Sequence[float]) -> list[str]:
     unmet = []
     if problem.goal in (GoalKind.MIN_COST, GoalKind.MIN_MEMBERS):
         for query, margin in zip(problem.queries, margins, strict=True):
-            if margin < problem.needed_margin(query):
+            if _short(problem, query, margin):
                 unmet.append(f"query '{query.name}' has the margin {margin:.6g}, less than {query.required:.6g}")
     for guard, margin in zip(problem.guards, guards, strict=True):
-        if margin < problem.needed_margin(guard):
+        if _short(problem, guard, margin):
             unmet.append(f"guard '{guard.name}' has the margin {margin:.6g}, less than {guard.required or 0.0:.6g}")
     return unmet
 
@@ -266,7 +279,8 @@ def choices(problem: RecourseProblem) -> Iterator[tuple[Option, ...]]:
 class Enumeration:
     """All admissible choices, re-trained one by one. ``best`` is None where none is an answer (or none defined).
 
-    ``tied`` is a choice with a forbidden tie that could do better than ``best``: then nothing is settled.
+    ``tied`` is a choice with a forbidden tie that could do better than ``best``: then nothing is settled. It is not
+    ``complete`` either where some choice could not be re-trained accurately enough to tell.
     """
 
     best: Evaluation | None
@@ -280,11 +294,11 @@ def enumerate_choices(problem: RecourseProblem, stop: object = None) -> Enumerat
     """Re-train for every admissible choice. ``stop``: a callable asked before each one; true ends it early."""
     best: Evaluation | None = None
     tied: Evaluation | None = None
-    tried = undefined = 0
+    tried = undefined = vague = 0
 
     def found(complete: bool) -> Enumeration:
         open_tie = tied if tied and (best is None or tied.exceeds(best, problem.tolerances.feasibility)) else None
-        return Enumeration(best, open_tie, tried, undefined, complete)
+        return Enumeration(best, open_tie, tried, undefined, complete and not vague)
 
     for choice in choices(problem):
         if callable(stop) and stop():
@@ -295,6 +309,7 @@ def enumerate_choices(problem: RecourseProblem, stop: object = None) -> Enumerat
         except UndefinedLearner:
             undefined += 1
             continue
+        vague += outcome.inaccuracy > problem.tolerances.feasibility
         if outcome.beats(best):
             best = outcome
         elif outcome.tie and not outcome.broken and (tied is None or outcome.exceeds(tied)):

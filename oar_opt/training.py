@@ -40,6 +40,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from scipy.optimize import lsq_linear
@@ -51,6 +52,8 @@ from oar_opt.risk import Jump, Piece, RegularizedRisk
 
 GOOD_ERROR = 1e-8
 ROUNDS = 60
+LIBSVM_STEPS = 200_000
+"""libsvm has no other end on badly scaled records; the finish needs no exact start."""
 NEARNESS = (1e-4, 1e-6, 1e-8)
 TIE = 1e-7
 """An interval of optimal intercepts shorter than this is a point to the accuracy of training."""
@@ -115,21 +118,29 @@ def interior_point(task: Training) -> tuple[Vector, str] | None:
     for tolerance in (1e-12, 1e-8):
         # So strict a tolerance is not always reached. Whatever start is used, the finish proves its result's accuracy.
         with contextlib.suppress(cp.SolverError):
-            program.solve(solver=cp.CLARABEL, tol_gap_abs=tolerance, tol_gap_rel=tolerance, tol_feas=tolerance)
-            return np.asarray(theta.value, dtype=np.float64), "Clarabel"
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                program.solve(solver=cp.CLARABEL, tol_gap_abs=tolerance, tol_gap_rel=tolerance, tol_feas=tolerance)
+            if theta.value is not None and np.isfinite(theta.value).all():
+                return np.asarray(theta.value, dtype=np.float64), "Clarabel"
     return None
+
+
+def fit_quietly(model: Any, X: Matrix, y: Vector, s: Vector) -> None:
+    """Fit a scikit-learn model; the proved error of the finish, not its iteration count, tells if it was enough."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, y, sample_weight=s)
 
 
 def by_liblinear(task: Training, loss: str) -> tuple[Vector, str]:
     """scikit-learn's ``LinearSVC`` without its own intercept: a penalised one is a feature here."""
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVC
 
     model = LinearSVC(loss=loss, C=task.risk.factor, fit_intercept=False, tol=1e-6, max_iter=20_000, random_state=0)
-    with warnings.catch_warnings():
-        # The proved error of the finish, not the iteration count, decides whether this start was good enough.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(task.xhat, task.y, sample_weight=task.a / task.risk.factor)
+    fit_quietly(model, task.xhat, task.y, task.a / task.risk.factor)
     return np.asarray(model.coef_[0], dtype=np.float64), "scikit-learn LinearSVC"
 
 
@@ -309,7 +320,7 @@ class Training:
         The sum is a monotone polyline in ``b``; its pieces change at ``f_end - w'x_i``.
         """
         at, steeper, higher, slope, level = self.graphs.changes(self.a, self.features @ w)
-        return _zero_set(at, steeper, higher, slope, level, 1e-11 * (1 + float(self.a.sum())))
+        return _zero_set(at, steeper, higher, slope, level, 1e-11 * float(self.a.sum()))
 
 
 def _root(square: float, linear: float, constant: float) -> float:

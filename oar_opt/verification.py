@@ -242,8 +242,7 @@ def _check_outcome(
         book.say("learner defined", [str(undefined)])
         return None
     book.say("learner defined", [])
-    reach = max(1.0, *(float(np.linalg.norm([*query.x, 1.0])) for query in problem.queries))
-    book.measure("re-training accuracy", outcome.fit.error * reach, book.tolerance)
+    book.measure("re-training accuracy", outcome.inaccuracy, book.tolerance)
     stated = _stated_vector(problem, solution)
     own = outcome.parameters.vector()
     scale = max(1.0, float(np.abs(own).max(initial=0.0)))
@@ -366,7 +365,13 @@ def _check_enumeration(book: _Book, problem: RecourseProblem, solution: Solution
         if claims:
             book.say("all choices re-trained", [f"{count:.4g} choices are more than this verification re-trains"])
         return False
-    book.say("all choices re-trained", _against_enumeration(problem, solution, enumerate_choices(problem)))
+    found = enumerate_choices(problem)
+    if not found.complete and not found.tied and not claims:
+        return False
+    broken = _against_enumeration(problem, solution, found)
+    if not found.complete and not found.tied:
+        broken = ["some choices cannot be re-trained accurately enough to tell"]
+    book.say("all choices re-trained", broken)
     return True
 
 

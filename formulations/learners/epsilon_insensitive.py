@@ -14,7 +14,6 @@ Reference: V. Vapnik, "The Nature of Statistical Learning Theory", 1995.
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +23,7 @@ from oar_opt.contracts import Fit, Learner, WorkedExample, line_example
 from oar_opt.parameters import Parameters
 from oar_opt.problem import LearnerSpec, Records, RecourseProblem, Vector
 from oar_opt.risk import Jump, Line, Loss, Piece, RegularizedRisk
-from oar_opt.training import Training, risk_loss, train, without_weight
+from oar_opt.training import LIBSVM_STEPS, Training, fit_quietly, risk_loss, train, without_weight
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,6 @@ class EpsilonInsensitive(Learner):
 
 def by_sklearn(task: Training) -> tuple[Vector, str] | None:
     """scikit-learn's regression, where it has the learner: no prior."""
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import SVR, LinearSVR
 
     loss = task.risk.loss
@@ -100,14 +98,11 @@ def by_sklearn(task: Training) -> tuple[Vector, str] | None:
         return None
     s = task.a / task.risk.factor
     if task.free:
-        svr = SVR(kernel="linear", C=task.risk.factor, epsilon=loss.epsilon, tol=1e-6)
-        svr.fit(task.features, task.y, sample_weight=s)
+        svr = SVR(kernel="linear", C=task.risk.factor, epsilon=loss.epsilon, tol=1e-6, max_iter=LIBSVM_STEPS)
+        fit_quietly(svr, task.features, task.y, s)
         return np.append(svr.coef_[0], svr.intercept_[0]), "scikit-learn SVR"
     model = LinearSVR(
         epsilon=loss.epsilon, C=task.risk.factor, fit_intercept=False, tol=1e-6, max_iter=20_000, random_state=0
     )
-    with warnings.catch_warnings():
-        # The proved error of the finish, not the iteration count, decides whether this start was good enough.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(task.xhat, task.y, sample_weight=s)
+    fit_quietly(model, task.xhat, task.y, s)
     return np.asarray(model.coef_, dtype=np.float64), "scikit-learn LinearSVR"

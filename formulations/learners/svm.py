@@ -23,7 +23,7 @@ from oar_opt.contracts import Fit, Learner, WorkedExample, line_example
 from oar_opt.parameters import Parameters
 from oar_opt.problem import LearnerSpec, Records, RecourseProblem, Vector
 from oar_opt.risk import Jump, Line, Loss, Piece, RegularizedRisk
-from oar_opt.training import Training, by_liblinear, risk_loss, train, without_class
+from oar_opt.training import LIBSVM_STEPS, Training, by_liblinear, fit_quietly, risk_loss, train, without_class
 
 
 class HingeLoss(Loss):
@@ -91,6 +91,6 @@ def by_sklearn(task: Training) -> tuple[Vector, str] | None:
         return None
     if not task.free:
         return by_liblinear(task, "hinge")
-    svc = SVC(kernel="linear", C=task.risk.factor, tol=1e-6)
-    svc.fit(task.features, task.y, sample_weight=task.a / task.risk.factor)
+    svc = SVC(kernel="linear", C=task.risk.factor, tol=1e-6, max_iter=LIBSVM_STEPS)
+    fit_quietly(svc, task.features, task.y, task.a / task.risk.factor)
     return np.append(svc.coef_[0], svc.intercept_[0]), "scikit-learn SVC"

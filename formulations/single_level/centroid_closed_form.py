@@ -246,6 +246,8 @@ class Reach:
 
 def _project_l1(a: Vector, scales: Vector, rho: float) -> Vector:
     """The point of ``{h : sum |h_j| / scales_j <= rho}`` nearest to ``a``."""
+    if rho <= 0:
+        return np.zeros(len(a))
     size = np.abs(a)
     if float((size / scales).sum()) <= rho:
         return a

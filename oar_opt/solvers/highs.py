@@ -81,6 +81,8 @@ def quiet_highs() -> highspy.Highs:
         os.close(sink)
     # Not output_flag: without it HiGHS makes no progress callbacks either.
     solver.setOptionValue("log_to_console", False)
+    # HiGHS drops smaller coefficients without a word, and a dropped term makes a row say something else.
+    solver.setOptionValue("small_matrix_value", 1e-12)
     return solver
 
 
