@@ -19,13 +19,13 @@ from oar_opt.problem import Flags, Vector
 SWEEPS = 10
 
 
-def equilibrate(matrix: Any, continuous: Flags) -> tuple[Vector, Vector]:
+def equilibrate(matrix: Any, continuous: Flags, sweeps: int = SWEEPS) -> tuple[Vector, Vector]:
     """Row scales ``(m,)`` and column scales ``(n,)``: solve ``diag(r) A diag(c) x' = diag(r) b`` with ``x = c x'``."""
     size = abs(sparse.csr_array(matrix))
     rows, columns = np.ones(size.shape[0]), np.ones(size.shape[1])
     if not size.nnz:
         return rows, columns
-    for _ in range(SWEEPS):
+    for _ in range(sweeps):
         rows = rows / np.sqrt(_largest(size.multiply(rows[:, None]).multiply(columns[None, :]), axis=1))
         step = np.sqrt(_largest(size.multiply(rows[:, None]).multiply(columns[None, :]), axis=0))
         columns = np.where(continuous, columns / step, 1.0)
