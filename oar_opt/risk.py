@@ -2,23 +2,35 @@
 
 The learner minimises, over ``theta`` (``w``, followed by ``b`` where there is an intercept),
 
-    J(theta) = lam/2 (theta - theta0)' R (theta - theta0) + sum_i a_i l(y_i, f_i),     f_i = xhat_i' theta,
+    J(theta) = lam P(theta) + sum_i a_i l(y_i, f_i),     f_i = xhat_i' theta,
 
-with ``R`` diagonal (1, but 0 for a free intercept), ``a_i = factor * s_i`` and ``xhat`` the features with a 1 appended
-where there is an intercept. The program is convex, so ``theta`` is optimal if and only if
+with ``a_i = factor * s_i`` and ``xhat`` the features with a 1 appended where there is an intercept. The penalty has one
+of two norms, in both of which every coordinate has its factor ``rho_j >= 0`` (1, but 0 for a free intercept), and ``R``
+is the diagonal matrix of those factors:
 
-    lam R (theta - theta0) + sum_i g_i xhat_i = 0,     g_i in a_i dl/df(y_i, f_i);
+    L2:   P(theta) = 1/2 (theta - theta0)' R (theta - theta0)
+    L1:   P(theta) = sum_j rho_j |theta_j - theta0_j|
 
-``g_i`` is the record's *pull*. A loss is therefore known by its value and the graph of its subdifferential, a monotone
-curve in the plane of ``(f, g)``; for a piecewise linear-quadratic loss that curve is a polyline.
+The program is convex and its functions are finite everywhere, so ``theta`` is optimal if and only if
+
+    lam r + sum_i g_i xhat_i = 0,     r in dP(theta),     g_i in a_i dl/df(y_i, f_i)     for every record i,
+
+where ``g_i`` is the record's *pull* and ``r`` the penalty's: ``r_j = rho_j (theta_j - theta0_j)`` for L2, and for L1
+anything in ``rho_j [-1, 1]`` with ``r_j = rho_j sign(theta_j - theta0_j)`` unless ``theta_j = theta0_j``. A loss is
+therefore known by its value and the graph of its subdifferential, a monotone curve in the plane of ``(f, g)``; for a
+piecewise linear-quadratic loss that curve is a polyline. Under L2 ``theta`` is unique where all ``rho_j > 0``; under L1
+with a piecewise linear loss the learner is a linear program, and a whole polyhedron may be optimal.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -86,6 +98,45 @@ def segments(pieces: tuple[Piece, ...], low: float, high: float, weight: float) 
     return tuple(found)
 
 
+def polyline_hull(graph: Sequence[Segment], *, upper: bool) -> list[tuple[float, float]]:
+    """``(slope, offset)`` of the lines that bound the segments' convex hull from above (or below)."""
+    points = sorted({(s.f_low, s.g_low) for s in graph} | {(s.f_high, s.g_high) for s in graph})
+    side = 1 if upper else -1
+    chain: list[tuple[float, float]] = []
+    for point in points:
+        while len(chain) >= 2 and side * _turn(chain[-2], chain[-1], point) >= 0:
+            chain.pop()
+        chain.append(point)
+    lines = []
+    for (f1, g1), (f2, g2) in pairwise(chain):
+        if f2 - f1 > 1e-9:
+            slope = (g2 - g1) / (f2 - f1)
+            lines.append((slope, g1 - slope * f1))
+    return lines
+
+
+def _turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> float:
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+
+def polyline_tangent_points(graph: Sequence[Segment]) -> list[tuple[float, float]]:
+    """Points of the graph for the tangents of loss and conjugate: all ends, and five inside slanted segments."""
+    found = []
+    for s in graph:
+        found += [(s.f_low, s.g_low), (s.f_high, s.g_high)]
+        if not s.is_flat and s.f_high > s.f_low:
+            for share in (1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6):
+                found.append((s.f_low + share * (s.f_high - s.f_low), s.g_low + share * (s.g_high - s.g_low)))
+    return sorted(set(found))
+
+
+class PenaltyNorm(StrEnum):
+    """How the distance to ``theta0`` is measured; see the module's docstring."""
+
+    L2 = "squared l2 norm"
+    L1 = "l1 norm"
+
+
 class Loss(ABC):
     """A convex loss ``l(y, f)`` of one record. Vectorised over records: ``y`` and ``f`` of shape ``(n,)``."""
 
@@ -117,6 +168,37 @@ class Loss(ABC):
         """A ``kappa`` such that ``l(y, f) - kappa/2 f^2`` is convex in ``f`` for every ``y``."""
         return 0.0
 
+    def pulls_over(self, y: float, low: float, high: float) -> tuple[float, float]:
+        """The least and the largest pull of unit weight over ``low <= f <= high``, both finite."""
+        pieces = self.pieces(y)
+        if pieces is None:
+            # Without jumps, and monotone.
+            ends = self.pull(np.full(2, y), np.array([low, high]))
+            return float(ends[0]), float(ends[1])
+        graph = segments(pieces, low, high, 1.0)
+        return graph[0].g_low, graph[-1].g_high
+
+    def hull(self, y: float, low: float, high: float, *, upper: bool) -> list[tuple[float, float]]:
+        """Lines ``(slope, offset)`` that bound the graph of the pull, unit weight, over ``low <= f <= high``.
+
+        Every point ``(f, g)`` of the graph there has ``g <= slope f + offset`` for each line (``>=`` where not
+        ``upper``). Together with :meth:`pulls_over` they are the exact convex hull for a polyline, and a polygon
+        around it for a curve. Both ends are finite.
+        """
+        pieces = self.pieces(y)
+        assert pieces is not None, "a loss with a curved graph brings its own lines"
+        return polyline_hull(segments(pieces, low, high, 1.0), upper=upper)
+
+    def tangent_points(self, y: float, low: float, high: float) -> list[tuple[float, float]]:
+        """Points ``(f, g)`` of the graph, unit weight, where tangents of the loss and its conjugate are worth adding.
+
+        At each, ``l(y, f') >= l(y, f) + g (f' - f)`` for every ``f'``, and ``l*(y, g') >= f g' - l(y, f)`` for every
+        ``g'``. Sorted; both ends of the interval, finite, are among them.
+        """
+        pieces = self.pieces(y)
+        assert pieces is not None, "a loss with a curved graph brings its own points"
+        return polyline_tangent_points(segments(pieces, low, high, 1.0))
+
     def kinks(self, y: Vector, f: Vector) -> Vector:
         """Where ``dl/df`` jumps nearest to ``f``, ``(n,)``; NaN for a loss that has no kink."""
         return np.full(y.shape, math.nan)
@@ -132,13 +214,17 @@ class RegularizedRisk:
     intercept: Intercept
     theta0: tuple[float, ...]
     basis: Matrix | None = None
+    norm: PenaltyNorm = PenaltyNorm.L2
 
     @classmethod
-    def of(cls, spec: LearnerSpec, d: int, loss: Loss, lam: float, factor: float) -> RegularizedRisk:
+    def of(
+        cls, spec: LearnerSpec, d: int, loss: Loss, lam: float, factor: float, norm: PenaltyNorm = PenaltyNorm.L2
+    ) -> RegularizedRisk:
         """With the intercept and the prior that the instance states."""
         w0 = spec.prior.w0 if spec.prior else (0.0,) * d
         b0 = spec.prior.b0 if spec.prior and spec.intercept is Intercept.PENALIZED else 0.0
-        return cls(loss, lam, factor, spec.intercept, w0 if spec.intercept is Intercept.NONE else (*w0, b0))
+        theta0 = w0 if spec.intercept is Intercept.NONE else (*w0, b0)
+        return cls(loss, lam, factor, spec.intercept, theta0, norm=norm)
 
     @property
     def p(self) -> int:
@@ -147,12 +233,19 @@ class RegularizedRisk:
 
     @cached_property
     def penalty(self) -> Vector:
-        """The diagonal of ``R``, ``(p,)``."""
+        """The factors ``rho``, the diagonal of ``R``, ``(p,)``."""
         diagonal = np.ones(self.p)
         if self.intercept is Intercept.FREE:
             diagonal[-1] = 0.0
+        if self.basis is None:
+            return diagonal
+        if self.norm is PenaltyNorm.L1:
+            # Only a free intercept's row, which has no penalty, has entries off the diagonal, see `whitened`.
+            scales: Vector = np.abs(np.diag(self.basis)) * diagonal
+            return scales
         # The columns of a basis are orthogonal in the penalty, see `whitened`.
-        return diagonal if self.basis is None else (self.basis**2 * diagonal[:, None]).sum(axis=0)
+        squares: Vector = (self.basis**2 * diagonal[:, None]).sum(axis=0)
+        return squares
 
     def whitened(self, X: Matrix, unit: float, weight: float) -> RegularizedRisk:
         """The same learner in coordinates ``theta'`` with ``theta = T theta'`` in which the records look round.
@@ -160,17 +253,14 @@ class RegularizedRisk:
         ``T`` holds the principal axes of ``xhat`` over the rows of ``X`` (of the centred features for a free intercept,
         which stays the last coordinate), each divided by the spread along it, times ``unit``. So every coordinate moves
         a typical ``f`` by about ``unit``, ``T'RT`` stays diagonal, and numbers that are far apart in size or far from 0
-        in the records are not so in a program. The objective is divided by ``factor weight``, so that a record of that
-        weight counts 1; the optimum is the same.
+        in the records are not so in a program. The l1 norm does not survive a rotation: there the axes are the
+        features themselves, and ``rho_j |theta_j - theta0_j| = rho_j |T_jj| |theta'_j - theta0'_j|``. The objective is
+        divided by ``factor weight``, so that a record of that weight counts 1; the optimum is the same.
         """
         xhat = self.extend(X)
         free = self.intercept is Intercept.FREE
         part = xhat[:, :-1] - xhat[:, :-1].mean(axis=0) if free else xhat
-        _, spread, axes = np.linalg.svd(part / math.sqrt(max(1, len(part))), full_matrices=True)
-        lengths = np.zeros(part.shape[1])
-        lengths[: len(spread)] = spread
-        top = float(lengths.max(initial=0.0)) or 1.0
-        scaled = axes.T / np.where(lengths > 1e-7 * top, lengths, top)
+        scaled = self._axes(part)
         basis = np.eye(self.p)
         if free:
             basis[:-1, :-1] = scaled
@@ -187,6 +277,19 @@ class RegularizedRisk:
             basis=basis,
             theta0=tuple(float(value) for value in theta0),
         )
+
+    def _axes(self, part: Matrix) -> Matrix:
+        """Directions, in columns, along which the rows of ``part`` have the root mean square 1, where it is not 0."""
+        count = part.shape[1]
+        if self.norm is PenaltyNorm.L1:
+            lengths, axes = np.sqrt((part**2).mean(axis=0)), np.eye(count)
+        else:
+            _, spread, rows = np.linalg.svd(part / math.sqrt(max(1, len(part))), full_matrices=True)
+            axes, lengths = rows.T, np.zeros(count)
+            lengths[: len(spread)] = spread
+        top = float(lengths.max(initial=0.0)) or 1.0
+        scaled: Matrix = axes / np.where(lengths > 1e-7 * top, lengths, top)
+        return scaled
 
     def extend(self, X: Matrix) -> Matrix:
         """``xhat``: ``X (n, d)`` with the intercept's column, ``(n, p)``, in this risk's coordinates."""
@@ -209,6 +312,12 @@ class RegularizedRisk:
 
     def objective(self, theta: Vector, Xhat: Matrix, y: Vector, s: Vector) -> float:
         """``J(theta)``."""
-        shift = theta - np.array(self.theta0)
         fit = float(np.sum(self.factor * s * self.loss.value(y, Xhat @ theta)))
-        return 0.5 * self.lam * float(shift @ (self.penalty * shift)) + fit
+        return self.lam * self.penalty_value(theta) + fit
+
+    def penalty_value(self, theta: Vector) -> float:
+        """``P(theta)``."""
+        shift = theta - np.array(self.theta0)
+        if self.norm is PenaltyNorm.L1:
+            return float(self.penalty @ np.abs(shift))
+        return 0.5 * float(shift @ (self.penalty * shift))

@@ -32,7 +32,6 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -40,7 +39,7 @@ from scipy import sparse
 
 from oar_opt.bounds import Interval, Occurrences, ParameterBounds, Reason
 from oar_opt.problem import GoalKind, Query, RecourseProblem, Vector
-from oar_opt.risk import Line, Segment, segments
+from oar_opt.risk import Line, Segment, polyline_hull, polyline_tangent_points, segments
 
 WIDENING = 1e-6
 STRICT, LOOSE = 1e-9, 1e-7
@@ -330,13 +329,13 @@ class _Relaxation:
 
         row(0.0, math.inf, [(g, 1.0)], -low)
         row(-math.inf, 0.0, [(g, 1.0)], -high)
-        for slope, offset in _hull(graph, upper=True):
+        for slope, offset in polyline_hull(graph, upper=True):
             row(-math.inf, 0.0, [(g, 1.0), *((j, -slope * v) for j, v in f)], -offset)
-        for slope, offset in _hull(graph, upper=False):
+        for slope, offset in polyline_hull(graph, upper=False):
             row(0.0, math.inf, [(g, 1.0), *((j, -slope * v) for j, v in f)], -offset)
         loss, conjugate = program.column(-math.inf, math.inf), program.column(-math.inf, math.inf)
         self.duality += [(loss, 1.0), (conjugate, 1.0)]
-        for f0, g0 in _tangent_points(graph):
+        for f0, g0 in polyline_tangent_points(graph):
             value = a * float(self.risk.loss.value(np.array([y]), np.array([f0]))[0])
             row(0.0, math.inf, [(loss, 1.0), *((j, -g0 * v) for j, v in f)], g0 * f0 - value)
             # (a l)*(g0) = f0 g0 - a l(f0) on the graph, with f0 in its subdifferential
@@ -395,38 +394,6 @@ class _Relaxation:
     def _require(self, query: Query) -> None:
         terms, constant = self._margin(query)
         self.program.row(self.problem.needed_margin(query) - WIDENING - constant, math.inf, terms)
-
-
-def _hull(graph: Sequence[Segment], *, upper: bool) -> list[tuple[float, float]]:
-    """``(slope, offset)`` of the lines that bound the graph's convex hull from above (or below)."""
-    points = sorted({(s.f_low, s.g_low) for s in graph} | {(s.f_high, s.g_high) for s in graph})
-    side = 1 if upper else -1
-    chain: list[tuple[float, float]] = []
-    for point in points:
-        while len(chain) >= 2 and side * _turn(chain[-2], chain[-1], point) >= 0:
-            chain.pop()
-        chain.append(point)
-    lines = []
-    for (f1, g1), (f2, g2) in pairwise(chain):
-        if f2 - f1 > 1e-9:
-            slope = (g2 - g1) / (f2 - f1)
-            lines.append((slope, g1 - slope * f1))
-    return lines
-
-
-def _turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> float:
-    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
-
-
-def _tangent_points(graph: Sequence[Segment]) -> list[tuple[float, float]]:
-    """Points of the graph for the tangents of loss and conjugate: all ends, and five inside slanted segments."""
-    found = []
-    for s in graph:
-        found += [(s.f_low, s.g_low), (s.f_high, s.g_high)]
-        if not s.is_flat and s.f_high > s.f_low:
-            for share in (1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6):
-                found.append((s.f_low + share * (s.f_high - s.f_low), s.g_low + share * (s.g_high - s.g_low)))
-    return sorted(set(found))
 
 
 # -- linear programs in HiGHS ---
