@@ -290,11 +290,17 @@ class Enumeration:
     complete: bool
 
 
-def enumerate_choices(problem: RecourseProblem, stop: object = None) -> Enumeration:
-    """Re-train for every admissible choice. ``stop``: a callable asked before each one; true ends it early."""
+def enumerate_choices(
+    problem: RecourseProblem, stop: object = None, excluded: Iterable[Sequence[Move]] = ()
+) -> Enumeration:
+    """Re-train for every admissible choice but those that mean ``excluded`` moves.
+
+    ``stop``: a callable asked before each one; true ends it early.
+    """
     best: Evaluation | None = None
     tied: Evaluation | None = None
     tried = undefined = vague = 0
+    unwanted = {frozenset(moves) for moves in excluded}
 
     def found(complete: bool) -> Enumeration:
         open_tie = tied if tied and (best is None or tied.exceeds(best, problem.tolerances.feasibility)) else None
@@ -303,9 +309,12 @@ def enumerate_choices(problem: RecourseProblem, stop: object = None) -> Enumerat
     for choice in choices(problem):
         if callable(stop) and stop():
             return found(False)
+        moves = moves_from_choice(problem, choice)
+        if frozenset(moves) in unwanted:
+            continue
         tried += 1
         try:
-            outcome = evaluate(problem, moves_from_choice(problem, choice))
+            outcome = evaluate(problem, moves)
         except UndefinedLearner:
             undefined += 1
             continue

@@ -59,7 +59,8 @@ class Request:
 
     ``start`` are moves to begin with and ``start_parameters`` what re-training gave for them; ``cutoff`` is a value
     of the goal that a verified move reaches, so that a program need only hold moves at least as good. ``tightening``
-    is how many seconds building may spend on better bounds; None leaves that to the formulation.
+    is how many seconds building may spend on better bounds; None leaves that to the formulation. ``excluded`` are moves
+    that must not come back (a cutoff that only they reach is then the caller's mistake).
     """
 
     solver: str = "highs"
@@ -73,6 +74,7 @@ class Request:
     cutoff: float | None = None
     tightening: float | None = None
     interrupted: Callable[[], bool] = lambda: False
+    excluded: tuple[tuple[Move, ...], ...] = ()
 
 
 @dataclass(frozen=True)

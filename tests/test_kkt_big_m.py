@@ -8,7 +8,6 @@ import numpy as np
 import pyomo.environ as pyo
 import pytest
 
-from formulations.single_level.kkt_big_m import whitened
 from oar_opt.bounds import Interval, ParameterBounds
 from oar_opt.discovery import formulations, learner_of
 from oar_opt.errors import UnsupportedError
@@ -32,7 +31,8 @@ from oar_opt.problem import (
     moves_from_choice,
 )
 from oar_opt.result import Request, StoppedBy
-from oar_opt.risk import Loss, RegularizedRisk
+from oar_opt.risk import Loss, PenaltyNorm, RegularizedRisk
+from oar_opt.risk_program import whitened
 
 EXACT = Request(relative_gap=1e-9)
 KINDS, INTERCEPTS = ("ridge", "svm"), ("none", "penalized", "free")
@@ -285,7 +285,7 @@ def test_where_no_choice_leaves_the_learner_defined_it_refuses_or_proves_infeasi
 
 
 def test_an_unknown_learner_is_refused(make):
-    problem = replace(make(0), learner=LearnerSpec("logistic", C=1.0))
+    problem = replace(make(0), learner=LearnerSpec("perceptron", C=1.0))
     assert "cannot be re-trained here" in program().accepts(problem)
 
 
@@ -310,6 +310,13 @@ def test_a_curved_loss_is_refused(make, monkeypatch):
     risk = RegularizedRisk.of(problem.learner, problem.d, Curved(), lam=1.0, factor=1.0)
     monkeypatch.setattr(type(learner_of(problem)), "risk", lambda self, spec, d: risk)
     assert "curved" in program().accepts(problem)
+
+
+def test_an_l1_penalty_is_refused(make, monkeypatch):
+    problem = make(0)
+    risk = replace(learner_of(problem).risk(problem.learner, problem.d), norm=PenaltyNorm.L1)
+    monkeypatch.setattr(type(learner_of(problem)), "risk", lambda self, spec, d: risk)
+    assert "l1 norm" in program().accepts(problem)
 
 
 def test_another_update_rule_is_refused(make):

@@ -74,7 +74,7 @@ def _enumerate(problem: RecourseProblem, request: Request) -> Claim:
             reason = StoppedBy.TIME_LIMIT
         return reason is not StoppedBy.PROOF
 
-    found = enumerate_choices(problem, stop)
+    found = enumerate_choices(problem, stop, request.excluded)
     if found.complete and found.tied and found.tied.tie:
         raise InputError("position", found.tied.tie)
     best = found.best
