@@ -1,0 +1,177 @@
+"""What a file of runs says: one table, shifted geometric means, and everything that does not fit together.
+
+A run that is not closed (optimal or infeasible) counts as its limit, whatever ended it, and so does a closed one whose
+answer does not survive re-training. The mean over the instances that all methods support is ``(prod (t + s))^(1/m) -
+s`` with the shift ``s`` = 1 second, which keeps instances of a few milliseconds from deciding it (T. Achterberg,
+"Constraint Integer Programming", 2007).
+
+Contradictions are sought among all pairs of runs of one instance, closed or not: a verified objective better than
+another run's bound, and an answer where another run says that there is none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+from oar_opt.bench.runs import UNSUPPORTED, Run
+from oar_opt.result import Status
+
+SHIFT = 1.0
+TOLERANCE = 1e-4
+"""Of a contradiction, relative to 1 or the value."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs by instance and method, the latest of each; instances and methods in the order of their first line."""
+
+    runs: Mapping[tuple[str, str], Run]
+    instances: tuple[str, ...]
+    methods: tuple[str, ...]
+
+    @classmethod
+    def of(cls, runs: Iterable[Run]) -> Comparison:
+        """Lines of an instance that has changed since are left out: only the digest of its last line counts."""
+        listed = list(runs)
+        latest = {run.instance: run.digest for run in listed}
+        kept = {(run.instance, run.method): run for run in listed if run.digest == latest[run.instance]}
+        instances = tuple(dict.fromkeys(instance for instance, _ in kept))
+        return cls(kept, instances, tuple(dict.fromkeys(method for _, method in kept)))
+
+    def shared(self, methods: Sequence[str]) -> list[str]:
+        """Instances that all these methods were run on and support."""
+        found = []
+        for instance in self.instances:
+            lines = [self.runs.get((instance, method)) for method in methods]
+            if all(run is not None and run.status != UNSUPPORTED for run in lines):
+                found.append(instance)
+        return found
+
+    def closed(self, method: str) -> set[str]:
+        return {i for i in self.instances if (i, method) in self.runs and self.runs[i, method].is_closed}
+
+    def mean(self, method: str, instances: Sequence[str]) -> float:
+        return shifted_mean([counted_seconds(self.runs[instance, method]) for instance in instances])
+
+
+def counted_seconds(run: Run) -> float:
+    return min(run.seconds, run.limit) if run.is_closed else run.limit
+
+
+def shifted_mean(seconds: Sequence[float], shift: float = SHIFT) -> float:
+    """``(prod (t + s))^(1/m) - s``."""
+    return math.exp(sum(math.log(t + shift) for t in seconds) / len(seconds)) - shift
+
+
+# -- contradictions ---
+
+
+def contradictions(comparison: Comparison) -> list[str]:
+    """Pairs of runs that cannot both be right, in words."""
+    found = []
+    for instance in comparison.instances:
+        runs = [run for (name, _), run in comparison.runs.items() if name == instance]
+        for one, other in permutations(runs, 2):
+            words = _refutes(one, other)
+            found += [f"{instance}: {words}"] if words else []
+        found += [f"{instance}: {words}" for run in runs if (words := _refutes_itself(run))]
+    return found
+
+
+def _refutes(one: Run, other: Run) -> str | None:
+    """How the verified answer of ``one`` refutes what ``other`` claims."""
+    if one.objective is None:
+        return None
+    if other.status == Status.INFEASIBLE:
+        return f"{one.method} has the answer {one.objective:.8g}, and {other.method} says that there is none"
+    if other.bound is not None and _beyond(one, one.objective, other.bound):
+        return f"{one.method} reaches {one.objective:.8g}, beyond the bound {other.bound:.8g} of {other.method}"
+    return None
+
+
+def _refutes_itself(run: Run) -> str | None:
+    if run.objective is not None and run.bound is not None and _beyond(run, run.objective, run.bound):
+        return f"{run.method} reaches {run.objective:.8g}, beyond its own bound {run.bound:.8g}"
+    return None
+
+
+def _beyond(run: Run, objective: float, bound: float) -> bool:
+    excess = objective - bound if run.maximises else bound - objective
+    return excess > TOLERANCE * max(1.0, abs(objective))
+
+
+# -- text ---
+
+
+def report(comparison: Comparison) -> str:
+    """The whole report as text."""
+    return "\n".join(
+        [*_table(comparison), "", *_means(comparison), "", *_differences(comparison), "", *_unfit(comparison)]
+    )
+
+
+def _table(comparison: Comparison) -> list[str]:
+    width = max(len(name) for name in (*comparison.instances, "instance"))
+    label = max(len(name) for name in (*comparison.methods, "method"))
+    row = f"{{:<{width}}} {{:<{label}}} {{:<20}} {{:>9}} {{:<11}} {{:>12}} {{:>12}} {{:>8}}  {{}}"
+    lines = [row.format("instance", "method", "formulation", "seconds", "status", "objective", "bound", "gap", "")]
+    for instance in comparison.instances:
+        for method in comparison.methods:
+            run = comparison.runs.get((instance, method))
+            if run is None:
+                continue
+            verdict = "" if run.verified or run.objective is None else "NOT as claimed"
+            cells = (_number(run.objective), _number(run.bound), _percent(run.gap), verdict)
+            mark = "" if run.is_closed else ">"
+            line = row.format(instance, method, run.formulation, f"{mark}{run.seconds:.2f}", run.status, *cells)
+            lines.append(line.rstrip())
+    return lines
+
+
+def _means(comparison: Comparison) -> list[str]:
+    methods = comparison.methods
+    shared = comparison.shared(methods)
+    lines = [f"{'method':<36} {'closed':>7} {'of':>4}   shifted geometric mean over {len(shared)} instances"]
+    for method in methods:
+        mine = comparison.shared([method])
+        mean = f"{comparison.mean(method, shared):.2f} s" if shared else "-"
+        closed = len(comparison.closed(method).intersection(mine))
+        lines.append(f"{method:<36} {closed:>7} {len(mine):>4}   {mean}")
+    if shared:
+        lines += [
+            f"ratio {other} / {methods[0]}: "
+            f"{comparison.mean(other, shared) / max(comparison.mean(methods[0], shared), 1e-9):.2f}"
+            for other in methods[1:]
+        ]
+    return lines
+
+
+def _differences(comparison: Comparison) -> list[str]:
+    lines = []
+    for one, other in permutations(comparison.methods, 2):
+        both = set(comparison.shared([one, other]))
+        alone = sorted((comparison.closed(one) - comparison.closed(other)) & both)
+        lines.append(f"closed by {one} and not by {other}: {len(alone)}")
+        lines += [f"  {name}" for name in alone]
+    return lines
+
+
+def _unfit(comparison: Comparison) -> list[str]:
+    found = contradictions(comparison)
+    broken = [run for run in comparison.runs.values() if run.objective is not None and not run.verified]
+    lines = [f"contradictions beyond {TOLERANCE:g}: {len(found) or 'none'}", *(f"  {words}" for words in found)]
+    if broken:
+        lines.append("claims that re-training does not give:")
+        lines += [f"  {r.instance}, {r.method}: {_number(r.claimed)} for {_number(r.objective)}" for r in broken]
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6g}"
+
+
+def _percent(gap: float | None) -> str:
+    return "-" if gap is None else f"{100 * gap:.2f} %"

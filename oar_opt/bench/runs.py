@@ -1,0 +1,354 @@
+"""Runs of the benchmark over menus: one method on one instance, in a process of its own.
+
+A method is ``textbook``; ``ours``, which is :func:`oar_opt.solve` with everything at its default; or
+``formulation:NAME`` and ``formulation:NAME@SOLVER``, the same with that formulation and solver. All of them get one
+thread and the instance's own tolerance for the gap.
+
+Seconds are those from the instance in memory to the answer: heuristics, building, tightening, solving and, for all
+but the textbook's program, the verification. Everything is imported before the clock starts. What the textbook's
+program claims is re-trained afterwards and then judged like any other answer: the objective is that of re-training,
+and ``optimal`` means that it is within the tolerance of the bound.
+
+A run that goes on for :data:`GRACE` seconds after its limit is killed, and so is one that needs more memory than it
+may.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import multiprocessing
+import os
+import resource
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, fields
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from oar_opt.bench.menu_instances import menu_instances
+from oar_opt.errors import InputError, OarError, SolverError, UnsupportedError
+from oar_opt.problem import RecourseProblem
+from oar_opt.result import Claim, Request, Status, relative_gap
+
+GRACE = 30.0
+AGREEMENT = 1e-5
+"""Largest difference, relative to 1 or the value, between a claim and its re-training that still counts as verified."""
+TEXTBOOK, OURS, NAMED = "textbook", "ours", "formulation:"
+UNSUPPORTED, KILLED, CRASHED, ERROR = "unsupported", "killed", "crashed", "error"
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One line of the results.
+
+    ``status`` is one of :class:`~oar_opt.result.Status`, or ``unsupported``, ``killed``, ``crashed``, ``error``.
+    ``objective`` is that of re-training, ``claimed`` the program's own where it is known. ``digest`` is that of the
+    instance's text, so that lines of an instance that has changed since are not taken for lines of the new one.
+    """
+
+    instance: str
+    digest: str
+    method: str
+    limit: float
+    seconds: float
+    status: str
+    formulation: str = ""
+    solver: str = ""
+    objective: float | None = None
+    claimed: float | None = None
+    bound: float | None = None
+    gap: float | None = None
+    verified: bool = False
+    maximises: bool = True
+    nodes: int | None = None
+    note: str = ""
+
+    @property
+    def is_closed(self) -> bool:
+        return self.status in (Status.OPTIMAL, Status.INFEASIBLE)
+
+
+def digest_of(problem: RecourseProblem) -> str:
+    """The first digits of the digest of the instance's text."""
+    from oar_opt.instance_file import instance_text
+
+    return hashlib.sha256(instance_text(problem).encode()).hexdigest()[:16]
+
+
+# -- one method on one instance, in this process ---
+
+
+def check_method(method: str) -> None:
+    """An error for a method that there is not."""
+    from oar_opt.discovery import formulations
+
+    if method in (TEXTBOOK, OURS):
+        return
+    name = method.removeprefix(NAMED).partition("@")[0]
+    if not method.startswith(NAMED) or name not in formulations():
+        known = ", ".join((OURS, TEXTBOOK, *(NAMED + name for name in formulations())))
+        raise InputError("--methods", f"'{method}' is unknown", f"there are: {known}; @SOLVER may follow a formulation")
+
+
+def measure(problem: RecourseProblem, method: str, limit: float) -> Run:
+    """Run one method; errors that the package raises on purpose become a line like any other."""
+    from oar_opt.discovery import formulations, heuristics, learners
+
+    check_method(method)
+    for load in (learners, formulations, heuristics):
+        load()
+    started = time.perf_counter()
+    try:
+        return by_textbook(problem, limit) if method == TEXTBOOK else by_solve(problem, method, limit)
+    except OarError as error:
+        status = UNSUPPORTED if isinstance(error, UnsupportedError) else ERROR
+        return Run(
+            instance=problem.name,
+            digest=digest_of(problem),
+            method=method,
+            limit=limit,
+            seconds=time.perf_counter() - started,
+            status=status,
+            maximises=problem.goal.maximises,
+            note=f"{type(error).__name__}: {error}",
+        )
+
+
+def by_solve(problem: RecourseProblem, method: str, limit: float) -> Run:
+    """:func:`oar_opt.solve`; its answer has passed the verification or it raises."""
+    import oar_opt
+
+    name, _, solver = method.removeprefix(NAMED).partition("@")
+    started = time.perf_counter()
+    result = oar_opt.solve(
+        problem,
+        formulation="auto" if method == OURS else name,
+        solver=solver or "highs",
+        time_limit=limit,
+        threads=1,
+    )
+    seconds = time.perf_counter() - started
+    solution = result.solution
+    return Run(
+        instance=problem.name,
+        digest=digest_of(problem),
+        method=method,
+        limit=limit,
+        seconds=seconds,
+        status=str(solution.status),
+        formulation=solution.method.formulation,
+        solver=solution.method.solver,
+        objective=solution.objective,
+        bound=solution.bound,
+        gap=solution.relative_gap,
+        verified=True,
+        maximises=problem.goal.maximises,
+        note=f"{result.grade}; " + "; ".join(result.notes),
+    )
+
+
+def by_textbook(problem: RecourseProblem, limit: float) -> Run:
+    """The textbook's program, then the re-training of what it claims."""
+    from oar_opt.bench.textbook import textbook_program
+
+    started = time.perf_counter()
+    program = textbook_program(problem)
+    left = max(0.01, limit - (time.perf_counter() - started))
+    gap = problem.tolerances.relative_gap
+    try:
+        claim = program.run(Request(time_limit=left, relative_gap=gap, threads=1))
+    except SolverError as error:
+        raise SolverError(f"textbook: {error}") from error
+    seconds = time.perf_counter() - started
+    return judged(problem, claim, limit, seconds)
+
+
+def judged(problem: RecourseProblem, claim: Claim, limit: float, seconds: float) -> Run:
+    """A claim as a line of the results: what re-training makes of it."""
+    objective, note = retrained(problem, claim)
+    gap = None if objective is None or claim.bound is None else relative_gap(objective, claim.bound)
+    status = Status.UNKNOWN
+    if claim.infeasible:
+        status = Status.INFEASIBLE
+    elif objective is not None:
+        closed = gap is not None and gap <= problem.tolerances.relative_gap
+        status = Status.OPTIMAL if closed else Status.FEASIBLE
+    agrees = (
+        objective is not None
+        and claim.objective is not None
+        and abs(claim.objective - objective) <= AGREEMENT * max(1.0, abs(objective))
+    )
+    return Run(
+        instance=problem.name,
+        digest=digest_of(problem),
+        method=TEXTBOOK,
+        limit=limit,
+        seconds=seconds,
+        status=str(status),
+        formulation=TEXTBOOK,
+        solver=claim.solver,
+        objective=objective,
+        claimed=claim.objective,
+        bound=claim.bound,
+        gap=gap,
+        verified=agrees,
+        maximises=problem.goal.maximises,
+        nodes=claim.nodes,
+        note=f"{claim.stopped_by.words}{'; ' if note else ''}{note}",
+    )
+
+
+def retrained(problem: RecourseProblem, claim: Claim) -> tuple[float | None, str]:
+    """The objective that the claimed moves really give, None where they are no answer; and why."""
+    from oar_opt.evaluate import UndefinedLearner, evaluate
+
+    if claim.moves is None:
+        return None, ""
+    try:
+        outcome = evaluate(problem, claim.moves)
+    except UndefinedLearner as error:
+        return None, f"its moves leave the learner undefined: {error}"
+    if not outcome.is_answer:
+        return None, f"its moves do not survive re-training: {'; '.join((*outcome.broken, outcome.tie or ''))}"
+    return outcome.objective, ""
+
+
+# -- one process for each run ---
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one process does. ``limit`` in seconds, ``memory`` in bytes of address space."""
+
+    instance: str
+    method: str
+    limit: float
+    memory: int
+
+
+def run_in_process(task: Task, grace: float = GRACE) -> Run:
+    """The run of a process that ends within ``limit + grace`` seconds of having the instance, or is killed."""
+    context = multiprocessing.get_context("spawn")
+    receiving, sending = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(task, sending), daemon=True)
+    process.start()
+    sending.close()
+    try:
+        # Starting takes as long as it takes on a busy machine; the child says when it has the instance.
+        digest: str = receiving.recv()
+        if not receiving.poll(task.limit + grace):
+            return _broken_off(task, digest, KILLED, f"still running {grace:g} s after its limit")
+        run: Run = receiving.recv()
+        return run
+    except EOFError:
+        process.join()
+        return _broken_off(task, "", CRASHED, f"the process ended with the code {process.exitcode}")
+    finally:
+        process.kill()
+        process.join()
+        receiving.close()
+
+
+def _broken_off(task: Task, digest: str, status: str, note: str) -> Run:
+    problem = menu_instances()[task.instance]()
+    return Run(
+        instance=task.instance,
+        digest=digest or digest_of(problem),
+        method=task.method,
+        limit=task.limit,
+        seconds=task.limit,
+        status=status,
+        maximises=problem.goal.maximises,
+        note=note,
+    )
+
+
+def _child(task: Task, sending: Connection) -> None:
+    # In a session of its own: Ctrl-C means the benchmark, and must not end as the answer of a run cut short.
+    os.setsid()
+    resource.setrlimit(resource.RLIMIT_AS, (task.memory, task.memory))
+    problem = menu_instances()[task.instance]()
+    sending.send(digest_of(problem))
+    sending.send(measure(problem, task.method, task.limit))
+    sending.close()
+
+
+# -- all of them, with a file that remembers ---
+
+
+def read_runs(path: Path) -> list[Run]:
+    """The lines of a file of results; empty where there is none yet."""
+    if not path.exists():
+        return []
+    known = {field.name for field in fields(Run)}
+    runs = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            document = json.loads(line)
+            runs.append(Run(**{name: value for name, value in document.items() if name in known}))
+        except (ValueError, AttributeError, TypeError) as error:
+            raise InputError(f"{path}:{number}", f"is no line of results ({error})", "remove the line") from error
+    return runs
+
+
+def append_run(path: Path, run: Run) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(run)) + "\n")
+
+
+def selected(pattern: str | None) -> list[str]:
+    """Names of instances that match a shell pattern, or contain the words given; all where there is none."""
+    names = list(menu_instances())
+    if pattern is None:
+        return names
+    found = [name for name in names if fnmatch.fnmatch(name, pattern) or pattern in name]
+    if not found:
+        raise InputError("--only", f"no instance is called like '{pattern}'", "--list prints all names")
+    return found
+
+
+def open_tasks(
+    names: Iterable[str], methods: Sequence[str], limit: float, memory: int, done: Sequence[Run]
+) -> list[Task]:
+    """What is not in the results yet: no line of that instance as it is now, method and at least that limit.
+
+    Learners that are missing here leave their instances out; nothing can be run on them, nor remembered.
+    """
+    tasks = []
+    for name in names:
+        try:
+            digest = digest_of(menu_instances()[name]())
+        except UnsupportedError:
+            continue
+        for method in methods:
+            if not any(_covers(run, name, digest, method, limit) for run in done):
+                tasks.append(Task(name, method, limit, memory))
+    return tasks
+
+
+def _covers(run: Run, name: str, digest: str, method: str, limit: float) -> bool:
+    same = (run.instance, run.digest, run.method) == (name, digest, method)
+    return same and (run.limit >= limit or run.is_closed or run.status == UNSUPPORTED)
+
+
+def run_all(tasks: Sequence[Task], jobs: int, keep: Callable[[Run], None]) -> Iterator[Run]:
+    """Runs as they finish; every one is handed to ``keep`` first."""
+    for name in ONE_THREAD:
+        os.environ.setdefault(name, "1")
+    with ThreadPoolExecutor(jobs) as pool:
+        waiting = [pool.submit(run_in_process, task) for task in tasks]
+        try:
+            for future in as_completed(waiting):
+                run = future.result()
+                keep(run)
+                yield run
+        finally:
+            for future in waiting:
+                future.cancel()
+            for process in multiprocessing.active_children():
+                process.kill()
