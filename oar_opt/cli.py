@@ -102,9 +102,11 @@ def _options(
 def solve(
     instance: Instance,
     formulation: Annotated[str, typer.Option(help="A name from 'oar formulations', or auto.")] = "auto",
-    solver: Annotated[str, typer.Option(help="highs, scip, or any solver that Pyomo finds installed.")] = "highs",
+    solver: Annotated[
+        str | None, typer.Option(help="highs, scip, or any that Pyomo finds (default: the formulation's own).")
+    ] = None,
     time_limit: Annotated[float | None, typer.Option(help="Seconds for the whole run.")] = None,
-    node_limit: Annotated[int | None, typer.Option(min=1, help="Branch-and-bound nodes (HiGHS).")] = None,
+    node_limit: Annotated[int | None, typer.Option(min=1, help="Branch-and-bound nodes.")] = None,
     gap: Annotated[float | None, typer.Option(help="Relative gap to stop at (default: the instance's).")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the solver.")] = 1,
     confirm: Annotated[bool, typer.Option(help="Solve again by a second formulation or solver.")] = False,

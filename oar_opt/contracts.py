@@ -32,6 +32,7 @@ from oar_opt.problem import (
 )
 from oar_opt.result import Claim, Request
 from oar_opt.risk import RegularizedRisk
+from oar_opt.solver_features import SolverFeature, unfit
 
 if TYPE_CHECKING:
     from pyomo.environ import ConcreteModel
@@ -134,13 +135,24 @@ class DirectProgram(Program):
 
 
 @dataclass(frozen=True)
+class Indicator:
+    """``body <= upper`` wherever the Pyomo variable ``binary`` has the value ``active``; ``body`` is linear."""
+
+    binary: Any
+    active: bool
+    body: Any
+    upper: float
+
+
+@dataclass(frozen=True)
 class PyomoProgram(Program):
     """A Pyomo model with its way back to moves.
 
     ``read`` turns variable values (by Pyomo name) into moves and parameters. ``meanings`` explains every variable and
     row by name; ``bounds`` keeps each big-M with the reason that proves it. ``start`` gives values of the discrete
     variables for moves and the re-trained parameters. ``goal_bound`` bounds the goal of all moves at least as good as
-    the request's cutoff, where building proved one.
+    the request's cutoff, where building proved one. ``needs`` says what the solver must have; ``indicators`` are
+    rows beside the model's own, which Pyomo has no component for.
     """
 
     model: ConcreteModel
@@ -149,6 +161,8 @@ class PyomoProgram(Program):
     meanings: Mapping[str, str]
     bounds: Mapping[str, ProvedBound]
     goal_bound: float | None = None
+    needs: frozenset[SolverFeature] = frozenset()
+    indicators: tuple[Indicator, ...] = ()
 
     @property
     def objective(self) -> Any:
@@ -183,7 +197,11 @@ class Formulation(ABC):
     rank: ClassVar[int] = 100
     """Order in which ``auto`` tries formulations that apply: the lowest first."""
     exportable: ClassVar[bool] = False
-    """Whether ``build`` returns a :class:`PyomoProgram`."""
+    """Whether ``build`` returns a :class:`PyomoProgram` that a file can hold."""
+    needs: ClassVar[frozenset[SolverFeature]] = frozenset()
+    """What the solver must have; without any, and where no program is built, every solver will do."""
+    exhausts: ClassVar[bool] = False
+    """Whether a finished run has re-trained the learner for every choice: the best confirmation of another."""
 
     @abstractmethod
     def accepts(self, problem: RecourseProblem) -> str | None:
@@ -195,6 +213,10 @@ class Formulation(ABC):
 
         Of ``request`` it heeds ``cutoff``, ``tightening`` and ``interrupted``; what running needs comes with the run.
         """
+
+    def unfit(self, solver: str | None) -> str | None:
+        """Why a solver (None: the formulation's own) cannot run this statement's programs, or None."""
+        return unfit(solver, self.needs) if solver else None
 
     def examples(self) -> Sequence[WorkedExample]:
         """Small problems with known optimum, for the conformance suite."""

@@ -29,6 +29,7 @@ from oar_opt.solution_file import (
     Seconds,
     Solution,
 )
+from oar_opt.solver_features import unfit
 from oar_opt.verification import Verification, check_answer, listed_changes, move_violation, stated_parameters
 
 HEURISTIC_SECONDS = 2.0
@@ -70,7 +71,7 @@ def solve(
     problem: RecourseProblem,
     *,
     formulation: str = "auto",
-    solver: str = "highs",
+    solver: str | None = None,
     time_limit: float | None = None,
     node_limit: int | None = None,
     gap: float | None = None,
@@ -84,7 +85,7 @@ def solve(
     ----------
     problem : the instance.
     formulation : a name from :func:`oar_opt.discovery.formulations`, or ``auto`` for the first that applies.
-    solver : ``highs``, or any name that Pyomo knows and finds installed.
+    solver : ``highs``, ``scip``, or any name that Pyomo knows and finds installed; None is the formulation's own.
     time_limit : seconds for the whole run; None is no limit.
     node_limit : branch-and-bound nodes; None is no limit.
     gap : relative gap to stop at, at most the instance's tolerance if ``optimal`` is to be reached.
@@ -113,7 +114,7 @@ def solve(
     )
     clock = _Clock(time_limit)
     with _interruptible() as interrupted:
-        chosen, notes = choose(problem, formulation)
+        chosen, notes = choose(problem, formulation, solver)
         request = replace(request, interrupted=interrupted)
         incumbent = _first_answer(problem, clock)
         if incumbent:
@@ -139,8 +140,13 @@ def solve(
     return _verified(problem, draft, clock, enumerated, (*notes, *more))
 
 
-def choose(problem: RecourseProblem, name: str = "auto") -> tuple[Formulation, tuple[str, ...]]:
-    """The formulation for a problem, with the reasons; an error that lists every reason where none applies."""
+def choose(
+    problem: RecourseProblem, name: str = "auto", solver: str | None = None
+) -> tuple[Formulation, tuple[str, ...]]:
+    """The formulation for a problem, with the reasons; an error that lists every reason where none applies.
+
+    One that ``solver`` cannot run does not apply.
+    """
     known = formulations()
     if name != "auto":
         if name not in known:
@@ -148,10 +154,13 @@ def choose(problem: RecourseProblem, name: str = "auto") -> tuple[Formulation, t
         reason = known[name].accepts(problem)
         if reason:
             raise UnsupportedError(f"formulation '{name}' does not apply: {reason}")
+        reason = known[name].unfit(solver)
+        if reason:
+            raise InputError("--solver", f"formulation '{name}' cannot run with it: {reason}", "name no solver")
         return known[name], (f"formulation {name}: as asked",)
     reasons: list[str] = []
     for candidate in known.values():
-        reason = candidate.accepts(problem)
+        reason = candidate.accepts(problem) or candidate.unfit(solver)
         if reason is None:
             passed = "".join(f"; {text}" for text in reasons)
             return candidate, (f"formulation {candidate.name}: the first of {', '.join(known)} that applies{passed}",)
@@ -219,12 +228,13 @@ def _confirm(problem: RecourseProblem, chosen: Formulation, request: Request, dr
     if draft.status not in (Status.OPTIMAL, Status.INFEASIBLE):
         return Grade.CLAIMED, "not confirmed: the first run is not finished"
     others = [f for f in formulations().values() if f is not chosen and f.exactness is Exactness.EXACT]
-    for other in others:
+    for other in sorted(others, key=lambda other: not other.exhausts):
         if other.accepts(problem) is None:
-            return _agree(problem, draft, other.build(problem, request).run(request), other.name)
+            own = replace(request, solver=None)
+            return _agree(problem, draft, other.build(problem, own).run(own), other.name)
     program = chosen.build(problem, request)
-    if isinstance(program, PyomoProgram):
-        second = "scip" if request.solver != "scip" else "highs"
+    second = "highs" if draft.method.solver.startswith("scip") else "scip"
+    if isinstance(program, PyomoProgram) and not unfit(second, program.needs):
         claim = program.run(replace(request, solver=second))
         return _agree(problem, draft, claim, f"{chosen.name} by {claim.solver}")
     return Grade.CLAIMED, "not confirmed: no second formulation or solver applies"

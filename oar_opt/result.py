@@ -55,7 +55,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Request:
-    """What the caller wants of a solve. ``time_limit`` in seconds; None is no limit.
+    """What the caller wants of a solve. ``time_limit`` in seconds; None is no limit. ``solver`` None is the program's own.
 
     ``start`` are moves to begin with and ``start_parameters`` what re-training gave for them; ``cutoff`` is a value
     of the goal that a verified move reaches, so that a program need only hold moves at least as good. ``tightening``
@@ -63,7 +63,7 @@ class Request:
     that must not come back (a cutoff that only they reach is then the caller's mistake).
     """
 
-    solver: str = "highs"
+    solver: str | None = None
     time_limit: float | None = None
     node_limit: int | None = None
     relative_gap: float = 1e-4

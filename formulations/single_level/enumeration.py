@@ -46,6 +46,7 @@ class EnumerationOfChoices(Formulation):
 
     name = "enumeration"
     rank = 30
+    exhausts = True
 
     def accepts(self, problem: RecourseProblem) -> str | None:
         reason = not_replayed(problem)

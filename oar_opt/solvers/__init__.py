@@ -1,8 +1,8 @@
 """Runs a Pyomo program with a named solver and returns what the solver claims.
 
-``highs`` is called through ``highspy`` directly, for its progress, its interruption and its starts. Every other name
-goes to Pyomo: first to its current interfaces (``scip_direct``, ``gurobi_direct``, ...), then to the older ones
-(``cbc``, ``glpk``, ``cplex``, ...). ``scip`` stands for ``scip_direct``.
+``highs`` and ``scip`` are called through ``highspy`` and ``pyscipopt``, for their progress, interruption and starts.
+Every other name goes to Pyomo: first to its current interfaces (``gurobi_direct``, ``scip_direct``, ...), then to the
+older ones (``cbc``, ``glpk``, ``cplex``, ...).
 """
 
 from __future__ import annotations
@@ -10,15 +10,24 @@ from __future__ import annotations
 from dataclasses import replace
 
 from oar_opt.contracts import PyomoProgram
+from oar_opt.errors import InputError
 from oar_opt.result import Claim, Request, StoppedBy
+from oar_opt.solver_features import default_solver, fit_solvers, unfit
 
 
 def run_pyomo(program: PyomoProgram, request: Request) -> Claim:
-    """Solve with ``request.solver``."""
+    """Solve with ``request.solver``; an error where it lacks what the program needs."""
     from pyomo.common.errors import InfeasibleConstraintException
 
-    if request.solver == "highs":
+    name = request.solver or default_solver(program.needs)
+    reason = unfit(name, program.needs)
+    if reason:
+        raise InputError("--solver", reason, f"this program runs with {fit_solvers(program.needs)}")
+    request = replace(request, solver=name)
+    if name == "highs":
         from oar_opt.solvers.highs import run
+    elif name == "scip":
+        from oar_opt.solvers.scip import run
     else:
         from oar_opt.solvers.by_pyomo import run
     try:

@@ -17,7 +17,7 @@ from oar_opt.contracts import PyomoProgram
 from oar_opt.errors import InputError, SolverError
 from oar_opt.result import Claim, Request, StoppedBy
 
-ALIASES = {"scip": "scip_direct", "gurobi": "gurobi_direct", "highs_pyomo": "highs"}
+ALIASES = {"gurobi": "gurobi_direct", "highs_pyomo": "highs"}
 FEASIBILITY = 1e-9
 TIGHTEN = {
     "scip_direct": {"numerics/feastol": FEASIBILITY},
@@ -30,7 +30,8 @@ def run(program: PyomoProgram, request: Request) -> Claim:
     """Solve through Pyomo; the solver's own limits end it, and Ctrl-C ends the whole run."""
     from pyomo.contrib.solver.common.factory import SolverFactory
 
-    name = ALIASES.get(request.solver, request.solver)
+    asked = request.solver or ""
+    name = ALIASES.get(asked, asked)
     if name in list(SolverFactory):
         return _run_current(program, request, name)
     older = _older(name)
@@ -58,10 +59,9 @@ def installed() -> list[str]:
     """The solvers that answer here, by the names that requests use."""
     from pyomo.contrib.solver.common.factory import SolverFactory
 
-    found = ["highs"]
-    for name in ("scip_direct", "gurobi_direct"):
-        if SolverFactory(name).available():
-            found.append(name.removesuffix("_direct"))
+    found = ["highs", "scip"]
+    if SolverFactory("gurobi_direct").available():
+        found.append("gurobi")
     for name in ("cbc", "glpk", "cplex"):
         if _older(name) is not None:
             found.append(name)
