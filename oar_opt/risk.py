@@ -164,6 +164,11 @@ class Loss(ABC):
         """The graph of the subdifferential as a polyline, left to right, or None where it is curved."""
         return None
 
+    def second_derivative(self, y: Vector, f: Vector) -> Vector:
+        """``d^2 l/df^2`` of a loss with a curved graph; its own derivative is at most as large in size, see
+        :mod:`oar_opt.newton_training`."""
+        raise NotImplementedError(f"{type(self).__name__} has a polyline graph: its slopes are in the pieces")
+
     def curvature(self) -> float:
         """A ``kappa`` such that ``l(y, f) - kappa/2 f^2`` is convex in ``f`` for every ``y``."""
         return 0.0
@@ -193,7 +198,7 @@ class Loss(ABC):
         """Points ``(f, g)`` of the graph, unit weight, where tangents of the loss and its conjugate are worth adding.
 
         At each, ``l(y, f') >= l(y, f) + g (f' - f)`` for every ``f'``, and ``l*(y, g') >= f g' - l(y, f)`` for every
-        ``g'``. Sorted; both ends of the interval, finite, are among them.
+        ``g'``. Sorted; the ends of the interval, finite, are among them, or as far as the pull still changes.
         """
         pieces = self.pieces(y)
         assert pieces is not None, "a loss with a curved graph brings its own points"

@@ -1,8 +1,9 @@
-"""Re-training of regularised risks with polyline losses, finished exactly, with a proof of accuracy.
+"""Re-training of regularised risks in the squared l2 norm, finished exactly, with a proof of accuracy.
 
 Letters of :mod:`oar_opt.risk`. A learner brings a start (scikit-learn's, where it has the learner; an interior-point
-method otherwise). The finish guesses on which piece of its graph every record lies. For a fixed guess the optimality
-conditions are linear in ``theta`` and the pulls of the records that sit at a jump,
+method otherwise). A smooth loss is finished by :mod:`oar_opt.newton_training`, a polyline loss here: the finish guesses
+on which piece of its graph every record lies. For a fixed guess the optimality conditions are linear in ``theta`` and
+the pulls of the records that sit at a jump,
 
     lam R (theta - theta0) + sum_lines a_i (slope_i f_i + offset_i) xhat_i + sum_jumps g_i xhat_i = 0,
     xhat_i' theta = kink_i at the jumps;
@@ -36,6 +37,7 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -66,16 +68,24 @@ def train(problem: RecourseProblem, risk: RegularizedRisk, records: Records, sta
 
     ``starts`` give ``theta`` and the name of what trained; the interior-point method and Newton's come last.
     """
-    used = records.s > 0
-    task = Training(risk, risk.extend(records.X[used]), records.y[used], risk.factor * records.s[used])
+    task = training_of(risk, records)
     theta, error, backend = task.best((*starts, interior_point, from_prior))
     w, b = risk.split(theta)
-    if risk.intercept is not Intercept.FREE:
+    if risk.intercept is not Intercept.FREE or not isinstance(task, PolylineTraining):
         return Fit(LinearParameters.of(w, b), error, backend)
     low, high = task.optimal_intercepts(w)
     b = 0.5 * (low + high)
     tie = (low, high) if high - low > TIE * max(1.0, abs(b)) else None
     return Fit(LinearParameters.of(w, b), error, backend, tie)
+
+
+def training_of(risk: RegularizedRisk, records: Records) -> Training:
+    """The training problem on the records that have weight, with the finish that its loss needs."""
+    from oar_opt.newton_training import NewtonTraining
+
+    used = records.s > 0
+    kind = NewtonTraining if risk.loss.pieces(1.0) is None else PolylineTraining
+    return kind(risk, risk.extend(records.X[used]), records.y[used], risk.factor * records.s[used])
 
 
 def risk_loss(risk: RegularizedRisk, records: Records, parameters: Parameters) -> float:
@@ -127,11 +137,13 @@ def interior_point(task: Training) -> tuple[Vector, str] | None:
 
 
 def fit_quietly(model: Any, X: Matrix, y: Vector, s: Vector) -> None:
-    """Fit a scikit-learn model; the proved error of the finish, not its iteration count, tells if it was enough."""
+    """Fit a scikit-learn model; the proved error of the finish, not what it warns of, tells if it was enough."""
+    from scipy.linalg import LinAlgWarning
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", LinAlgWarning)
         model.fit(X, y, sample_weight=s)
 
 
@@ -145,7 +157,7 @@ def by_liblinear(task: Training, loss: str) -> tuple[Vector, str]:
 
 
 @dataclass(frozen=True)
-class Training:
+class Training(ABC):
     """One training problem: rows ``xhat (m, p)``, targets ``y (m,)``, effective weights ``a (m,)``, all positive."""
 
     risk: RegularizedRisk
@@ -168,9 +180,9 @@ class Training:
         theta0 = np.array(self.risk.theta0)
         return theta0[:-1] if self.free else theta0
 
-    @cached_property
-    def graphs(self) -> _Graphs:
-        return _Graphs.of([self.risk.loss.pieces(y) or () for y in self.y])
+    @abstractmethod
+    def finish(self, theta: Vector) -> tuple[float, Vector]:
+        """From a start to the optimum: the result's proved error and the result."""
 
     def best(self, starts: Sequence[Start]) -> tuple[Vector, float, str]:
         """``theta``, its proved error and the name of the start."""
@@ -181,7 +193,7 @@ class Training:
             begun = start(self)
             if begun is None:
                 continue
-            error, theta = self._finish(begun[0])
+            error, theta = self.finish(begun[0])
             if found is None or error < found[0]:
                 found = error, theta, begun[1]
             if error <= GOOD_ERROR:
@@ -189,9 +201,18 @@ class Training:
         assert found is not None, "at least one start always applies"
         return found[1], found[0], found[2]
 
+
+@dataclass(frozen=True)
+class PolylineTraining(Training):
+    """With a polyline loss; see the module's docstring."""
+
+    @cached_property
+    def graphs(self) -> _Graphs:
+        return _Graphs.of([self.risk.loss.pieces(y) or () for y in self.y])
+
     # -- the finish ---
 
-    def _finish(self, theta: Vector) -> tuple[float, Vector]:
+    def finish(self, theta: Vector) -> tuple[float, Vector]:
         """The least error and its ``theta``, over guesses that take what is more or less near a jump to be at it."""
         scale = max(1.0, float(np.abs(theta).max(initial=0.0)))
         f, best = self.xhat @ theta, (math.inf, theta)

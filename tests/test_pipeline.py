@@ -283,12 +283,12 @@ def test_a_pessimistic_tie_is_never_called_optimal_by_the_optimistic_program():
 
 
 def test_an_unsupported_learner_lists_the_reason_of_every_formulation(make):
-    problem = replace(make(0), learner=LearnerSpec("logistic", C=1.0))
+    problem = replace(make(0), learner=LearnerSpec("perceptron", C=1.0))
     with pytest.raises(UnsupportedError) as caught:
         solve(problem)
     for name in ("centroid_closed_form", "kkt_big_m", "enumeration"):
         assert f"{name}: " in str(caught.value)
-    assert "logistic" in str(caught.value)
+    assert "perceptron" in str(caught.value)
 
 
 def test_a_formulation_that_does_not_apply_says_why(make):
