@@ -30,6 +30,7 @@ from oar_opt.problem import (
     UpdateKind,
     Vector,
     moves_from_choice,
+    resulting_records,
 )
 
 
@@ -277,40 +278,46 @@ def choices(problem: RecourseProblem) -> Iterator[tuple[Option, ...]]:
 
 @dataclass(frozen=True)
 class Enumeration:
-    """All admissible choices, re-trained one by one. ``best`` is None where none is an answer (or none defined).
+    """All admissible choices, re-trained one by one.
 
-    ``tied`` is a choice with a forbidden tie that could do better than ``best``: then nothing is settled. It is not
-    ``complete`` either where some choice could not be re-trained accurately enough to tell.
+    ``ranking`` has the best answers with different results, best first. ``tied`` is a choice with a forbidden tie that
+    could be among them: then nothing is settled. It is not ``complete`` either where some choice could not be
+    re-trained accurately enough to tell.
     """
 
-    best: Evaluation | None
+    ranking: tuple[Evaluation, ...]
     tied: Evaluation | None
     tried: int
     undefined: int
     complete: bool
 
+    @property
+    def best(self) -> Evaluation | None:
+        """The best answer; None where no choice is one (or none leaves the learner defined)."""
+        return self.ranking[0] if self.ranking else None
+
 
 def enumerate_choices(
-    problem: RecourseProblem, stop: object = None, excluded: Iterable[Sequence[Move]] = ()
+    problem: RecourseProblem, stop: object = None, excluded: Iterable[Sequence[Move]] = (), keep: int = 1
 ) -> Enumeration:
-    """Re-train for every admissible choice but those that mean ``excluded`` moves.
+    """Re-train for every admissible choice but those with the same result as ``excluded`` moves.
 
-    ``stop``: a callable asked before each one; true ends it early.
+    ``stop``: a callable asked before each one; true ends it early. ``keep``: how many answers the ranking holds.
     """
-    best: Evaluation | None = None
+    ranking = _Ranking(problem, keep)
     tied: Evaluation | None = None
     tried = undefined = vague = 0
-    unwanted = {frozenset(moves) for moves in excluded}
+    unwanted = {resulting_records(problem, moves) for moves in excluded}
 
     def found(complete: bool) -> Enumeration:
-        open_tie = tied if tied and (best is None or tied.exceeds(best, problem.tolerances.feasibility)) else None
-        return Enumeration(best, open_tie, tried, undefined, complete and not vague)
+        open_tie = tied if tied and ranking.would_hold(tied, problem.tolerances.feasibility) else None
+        return Enumeration(tuple(ranking.best), open_tie, tried, undefined, complete and not vague)
 
     for choice in choices(problem):
         if callable(stop) and stop():
             return found(False)
         moves = moves_from_choice(problem, choice)
-        if frozenset(moves) in unwanted:
+        if unwanted and resulting_records(problem, moves) in unwanted:
             continue
         tried += 1
         try:
@@ -319,11 +326,36 @@ def enumerate_choices(
             undefined += 1
             continue
         vague += outcome.inaccuracy > problem.tolerances.feasibility
-        if outcome.beats(best):
-            best = outcome
+        if outcome.is_answer:
+            ranking.add(outcome)
         elif outcome.tie and not outcome.broken and (tied is None or outcome.exceeds(tied)):
             tied = outcome
     return found(True)
+
+
+class _Ranking:
+    """The best answers so far, best first, one for each result."""
+
+    def __init__(self, problem: RecourseProblem, keep: int) -> None:
+        self.problem, self.keep = problem, keep
+        self.best: list[Evaluation] = []
+
+    def would_hold(self, outcome: Evaluation, tolerance: float = 0.0) -> bool:
+        """Whether an outcome is better than the last one, or there still is room."""
+        return len(self.best) < self.keep or outcome.exceeds(self.best[-1], tolerance)
+
+    def add(self, answer: Evaluation) -> None:
+        if not self.would_hold(answer):
+            return
+        result = resulting_records(self.problem, answer.moves)
+        twin = next((a for a in self.best if resulting_records(self.problem, a.moves) == result), None)
+        if twin is not None:
+            if not answer.exceeds(twin):
+                return
+            self.best.remove(twin)
+        place = next((k for k, other in enumerate(self.best) if answer.exceeds(other)), len(self.best))
+        self.best.insert(place, answer)
+        del self.best[self.keep :]
 
 
 def query_vector(query: Query) -> Vector:

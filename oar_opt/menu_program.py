@@ -6,8 +6,8 @@ cut off by
 
     sum_i sum_(k in E_i) z_ik <= |C| - 1,
 
-where ``E_i`` are the options of member ``i`` that are equal to what it does in ``e`` (only option 0 where it stays), so
-that no copy of an option brings the move back.
+where ``E_i`` are the options of member ``i`` with the same result as what it does in ``e``
+(:func:`oar_opt.problem.resulting_records`), so that no copy of an option brings the move back.
 
 The learner enters through margins alone (:class:`Margin`): the margin of a subject is the least of some expressions of
 the model's variables, in a proved interval. Goals: ``max_margin`` maximises a variable below every query's margin;
@@ -37,6 +37,7 @@ from oar_opt.problem import (
     RecourseProblem,
     Vector,
     moves_from_choice,
+    resulting_records,
 )
 from oar_opt.result import Request
 
@@ -109,13 +110,19 @@ class MenuModel(ABC):
         acting = {move.record: move for move in moves}
         picked = []
         for record, options in self.menus:
-            equal = equal_options(options, acting.pop(record, None))
+            equal = self._with_result(record, options, acting.pop(record, None))
             if not equal:
                 return pyo.Constraint.Skip
             picked += [self.model.choice[record, k] for k in equal]
         if acting:
             return pyo.Constraint.Skip
         return sum(picked) <= len(self.menus) - 1 if picked else pyo.Constraint.Infeasible
+
+    def _with_result(self, record: int, options: Sequence[Option], move: Move | None) -> list[int]:
+        """The options that leave the member's record as the move does (None: as it is)."""
+        wanted = resulting_records(self.problem, [move] if move else [])
+        moves = [Move(record, option.x, option.y, option.s, option.cost) for option in options]
+        return [k for k, other in enumerate(moves) if resulting_records(self.problem, [other]) == wanted]
 
     def forbid(self, rows: Iterable[int]) -> None:
         """Fix options, numbered as in :attr:`pairs`, to 0."""

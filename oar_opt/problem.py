@@ -464,6 +464,26 @@ def moves_from_choice(problem: RecourseProblem, choice: Sequence[Option]) -> tup
     )
 
 
+def resulting_records(problem: RecourseProblem, moves: Iterable[Move]) -> frozenset[tuple[int, Point, float, float]]:
+    """What moves leave behind: ``(record, x, y, s)`` of every record that is no longer as it was.
+
+    Moves with equal results are one move to the learner, whatever their costs: identical options, an option equal to
+    the member's own record, and all ways to withhold a record (with the weight 0 the rest of it counts for nothing).
+    """
+    found = set()
+    for move in moves:
+        i = move.record
+        before = _as_seen(i, tuple(problem.records.X[i].tolist()), problem.records.y[i], problem.records.s[i])
+        after = _as_seen(i, move.x, move.y, move.s)
+        if after != before:
+            found.add(after)
+    return frozenset(found)
+
+
+def _as_seen(record: int, x: Point, y: float, s: float) -> tuple[int, Point, float, float]:
+    return (record, tuple(map(float, x)), float(y), float(s)) if s > 0 else (record, (), 0.0, 0.0)
+
+
 # -- validation ---
 
 

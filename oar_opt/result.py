@@ -60,7 +60,8 @@ class Request:
     ``start`` are moves to begin with and ``start_parameters`` what re-training gave for them; ``cutoff`` is a value
     of the goal that a verified move reaches, so that a program need only hold moves at least as good. ``tightening``
     is how many seconds building may spend on better bounds; None leaves that to the formulation. ``excluded`` are moves
-    that must not come back (a cutoff that only they reach is then the caller's mistake).
+    that must not come back (a cutoff that only they reach is then the caller's mistake). ``pool`` is how many of the
+    best different moves are wanted, of programs that find several in one run.
     """
 
     solver: str | None = None
@@ -75,6 +76,7 @@ class Request:
     tightening: float | None = None
     interrupted: Callable[[], bool] = lambda: False
     excluded: tuple[tuple[Move, ...], ...] = ()
+    pool: int = 1
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ class Claim:
 
     ``moves`` is None where no admissible move was found, ``bound`` None where none is known. ``exhausted`` says that
     every choice was tried with real re-training. ``parameters`` are the program's own, to be compared with the
-    learner's.
+    learner's. ``ranking`` has the best different moves, best first, where the run was asked for a pool and finds it
+    at once.
     """
 
     stopped_by: StoppedBy
@@ -96,6 +99,7 @@ class Claim:
     solver: str = ""
     options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     nodes: int = 0
+    ranking: tuple[tuple[Move, ...], ...] = ()
 
 
 def relative_gap(objective: float, bound: float) -> float:

@@ -75,7 +75,7 @@ def _enumerate(problem: RecourseProblem, request: Request) -> Claim:
             reason = StoppedBy.TIME_LIMIT
         return reason is not StoppedBy.PROOF
 
-    found = enumerate_choices(problem, stop, request.excluded)
+    found = enumerate_choices(problem, stop, request.excluded, request.pool)
     if found.complete and found.tied and found.tied.tie:
         raise InputError("position", found.tied.tie)
     best = found.best
@@ -86,6 +86,7 @@ def _enumerate(problem: RecourseProblem, request: Request) -> Claim:
         bound=best.objective if best and found.complete else None,
         infeasible=found.complete and best is None,
         exhausted=found.complete,
+        ranking=tuple(answer.moves for answer in found.ranking),
         parameters=best.parameters if best else None,
         solver="re-training",
         nodes=found.tried,
