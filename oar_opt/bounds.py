@@ -4,9 +4,11 @@ Notation of :mod:`oar_opt.risk`. ``z`` is a choice of one option per member, ``J
 ``theta+`` any minimiser of ``J_z``. The fixed records (those of no member) and the penalty make ``J_F``. Wanted: for a
 direction ``u``, numbers ``lo <= u'theta+ <= hi`` that hold for every admissible ``z``.
 
-**Strong monotonicity.** Let ``M = lam R + kappa sum_F a_i xhat_i xhat_i'`` with ``kappa`` the curvature of the loss;
-``J_z - 1/2 theta'M theta`` is convex for every ``z``. Take any ``theta_bar`` and ``v_z`` in the subdifferential of
-``J_z`` there. As 0 is in the subdifferential at ``theta+``, with ``D = theta+ - theta_bar``
+**Strong monotonicity** (for the l2 norm). Let ``M = lam R + sum_F a_i kappa_i xhat_i xhat_i'``, ``kappa_i >= 0`` such
+that ``l(y_i, f) - kappa_i/2 f^2`` is convex over an interval that holds both ``f_i`` at ``theta_bar`` and, as proved so
+far, ``f_i`` at every ``theta+``. On the segment between the two, ``J_z - 1/2 theta'M theta`` is convex for every ``z``.
+Take any ``theta_bar`` and ``v_z`` in the subdifferential of ``J_z`` there. As 0 is in the subdifferential at
+``theta+``, with ``D = theta+ - theta_bar``
 
     D'M D <= -v_z'D,    so    || D + M^-1 v_z / 2 ||_M <= || v_z ||_(M^-1) / 2.
 
@@ -20,17 +22,30 @@ lies within ``e_i`` of a kink of record ``i``, a pull of the kink may be used at
 ``r_i`` of all its pulls, added to the right of the first inequality: the ball's radius becomes
 ``sqrt(||v_z||^2/4 + sum_i e_i r_i)``.
 
-**Objective.** ``1/2 ||D||_M^2 <= J_z(theta_bar) - J_z(theta+)``, at most ``J_F(theta_bar) + sum_i max_k a_ik
-l(y_ik, f_ik(theta_bar)) - min J_F``, since losses are at least 0; ``min J_F`` is bounded below by Fenchel duality.
+**Self-concordance** (for a smooth loss with ``|l'''| <= l''``). Let ``H = lam R + sum_F a_i l''(f_i) xhat_i xhat_i'``
+at ``theta_bar``. As in :mod:`oar_opt.newton_training`, but with the fixed records' curvature alone, which the other
+losses only add to, ``||D||_H <= -log(1 - kappa nu) / kappa`` with ``nu = max_z || v_z ||_(H^-1)`` and ``kappa`` the
+largest ``|| xhat_i ||_(H^-1)`` of a fixed record, where their product is below 1.
 
-**Stationarity.** ``lam R (theta+ - theta0) = -sum g_i xhat_i``; so, for ``u`` without a part along a free intercept,
-``u'(theta+ - theta0)`` is at most ``1/lam`` times the sum over records of the largest ``-g u'xhat``, where ``g`` runs
-over the pulls that the record can have over the interval already proved for its ``f``. Repeated while it helps.
+**Objective.** ``1/2 ||D||_M^2 <= J_z(theta_bar) - J_z(theta+)``, at most ``V = J_F(theta_bar) + sum_i max_k a_ik
+l(y_ik, f_ik(theta_bar)) - min J_F``, since losses are at least 0; ``min J_F`` is bounded below by Fenchel duality. For
+the l1 norm let ``t = theta+ - theta0`` and ``g`` any pulls of the fixed records (summing to 0 under a free intercept)
+with ``v = sum_F g_i xhat_i``. The fixed losses are at least ``v'theta+ - sum_F (a_i l)*(g_i)``, hence
 
-**Balance of a free intercept.** The pulls sum to zero. So either some record pulls strictly down (``g < 0``), which
-holds its ``f`` below the end of that part of its graph, or no record pulls at all, which holds every ``f`` inside the
-flat part of its graph. From such a record ``i``, ``f(x) = f_i + w'(x - x_i)`` is bounded by the ball around ``w``.
-The same upward.
+    sum_j (lam rho_j |t_j| + v_j t_j) <= J_F(theta_bar) + sum_i max_k a_ik l(...) + sum_F (a_i l)*(g_i) - v'theta0 =: V.
+
+Where ``|v_j| < lam rho_j``, a unit of ``V`` buys ``t_j > 0`` at ``lam rho_j + v_j`` and ``t_j < 0`` at ``lam rho_j -
+v_j``, and a linear function of ``t`` is largest where all is spent on one of them: ``u't`` is at most ``V`` times the
+largest of all ``u_j / (lam rho_j + v_j)`` and ``-u_j / (lam rho_j - v_j)``. ``g = 0`` gives ``max_j |u_j| / rho_j *
+J / lam``; the pulls at ``theta_bar`` times several :data:`SHARES` are tried too.
+
+**Stationarity** (for the l2 norm). ``lam R (theta+ - theta0) = -sum g_i xhat_i``; so, for ``u`` without a part along a
+free intercept, ``u'(theta+ - theta0)`` is at most ``1/lam`` times the sum over records of the largest ``-g u'xhat``,
+where ``g`` runs over the pulls that the record can have over the interval already proved for its ``f``. Repeated while
+it helps.
+
+**Balance of a free intercept.** The pulls sum to zero: :mod:`oar_opt.balance`, with ``w'u`` in the range that the
+objective allows.
 
 All numbers are computed in floating point and widened by :data:`WIDENING`, relatively and absolutely.
 """
@@ -46,19 +61,22 @@ from functools import cached_property
 import numpy as np
 from scipy.optimize import lsq_linear
 
+from oar_opt.balance import Balance
 from oar_opt.problem import Indices, Matrix, Option, RecourseProblem, Vector
-from oar_opt.risk import Jump, Piece, RegularizedRisk, segments
+from oar_opt.risk import Jump, PenaltyNorm, Piece, RegularizedRisk
 
 WIDENING = 1e-7
 """Well above the solvers' tolerances: an interval that ends within those of a kink has misled presolve."""
 NEAR_KINK = 1e-5
 ROUNDS = 4
+SHARES = (0.0, 0.5, 0.8, 0.95)
 
 
 class Reason(StrEnum):
     """Why a bound holds; the module's docstring has each proof."""
 
     MONOTONICITY = "strong monotonicity around the reference point"
+    SELF_CONCORDANCE = "self-concordance around the reference point"
     OBJECTIVE = "objective at the reference point"
     STATIONARITY = "stationarity with the pulls' ranges"
     BALANCE = "balance of the free intercept's pulls"
@@ -172,8 +190,10 @@ class ParameterBounds:
         self.cap = len(self.members) if cap is None else min(cap, len(self.members))
         self.owner = np.concatenate([np.full(len(o), i) for i, o in enumerate(self.members)] or [np.zeros(0, int)])
         self.place = np.concatenate([np.arange(len(o)) for o in self.members] or [np.zeros(0, int)])
+        self.stacked = _stacked(self.members, risk.p)
         self._boxes: tuple[Interval, Interval] | None = None
         self._theta_box: Interval | None = None
+        self._metric = self._metric_of(np.full(len(self.fixed), risk.loss.curvature()))
 
     # -- public ---
 
@@ -211,6 +231,7 @@ class ParameterBounds:
                 news = (self._prove(self.fixed.xhat, None), self._prove(stacked, self.owner))
                 for box, new in zip(self._boxes, news, strict=True):
                     _take_over(box, new)
+                self._metric = self._metric_of(self._curvatures(self._boxes[0]))
                 if all(_stalled(old, box.upper - box.lower) for old, box in zip(before, self._boxes, strict=True)):
                     break
         return self._boxes
@@ -221,6 +242,7 @@ class ParameterBounds:
         if len(U) == 0:
             return found
         self._by_monotonicity(U, given, found)
+        self._by_self_concordance(U, found)
         self._by_objective(U, found)
         self._by_stationarity(U, given, found)
         self._by_balance(U, found)
@@ -231,35 +253,71 @@ class ParameterBounds:
         return found
 
     def _by_monotonicity(self, U: Matrix, given: Vector | None, found: Interval) -> None:
-        if self._whitener is None:
+        metric = self._metric
+        if metric is None:
             return
-        omega = np.linalg.solve(self._whitener, U.T).T
-        fixed, options, slack = self._whitened_pulls
-        stay = fixed + sum((o[0] for o in options), np.zeros(self.risk.p))
-        lengths = [np.linalg.norm(o - o[0], axis=1) for o in options]
-        spread = self._capped(np.zeros((len(options), 1)), np.array([[row.max()] for row in lengths]).reshape(-1, 1))
-        radius = math.sqrt((float(np.linalg.norm(stay)) + float(spread[0] if len(options) else 0.0)) ** 2 / 4 + slack)
+        omega = np.linalg.solve(metric.whitener, U.T).T
+        radius = math.sqrt(self._longest(metric) ** 2 / 4 + self._reference_pulls[2])
         reach = np.linalg.norm(omega, axis=1) * radius
         centre = U @ self.theta_bar
-        upper = 0.5 * (self._best_total([-omega @ o.T for o in options], given) - omega @ fixed)
-        lower = -0.5 * (self._best_total([omega @ o.T for o in options], given) + omega @ fixed)
+        upper = 0.5 * (self._best_total([-omega @ o.T for o in metric.options], given) - omega @ metric.fixed)
+        lower = -0.5 * (self._best_total([omega @ o.T for o in metric.options], given) + omega @ metric.fixed)
         found.improve(centre + lower - reach, centre + upper + reach, Reason.MONOTONICITY)
 
-    def _by_objective(self, U: Matrix, found: Interval) -> None:
-        radius = self._objective_radius
-        if not math.isfinite(radius):
+    def _by_self_concordance(self, U: Matrix, found: Interval) -> None:
+        if self.risk.loss.pieces(1.0) is not None or self._local_metric is None:
             return
-        if self._whitener is not None:
-            reach = np.linalg.norm(np.linalg.solve(self._whitener, U.T).T, axis=1) * radius
-        else:
-            penalised = self.risk.penalty > 0
-            length = np.linalg.norm(U[:, penalised] / np.sqrt(self.risk.penalty[penalised]), axis=1)
-            reach = length / math.sqrt(self.risk.lam) * radius
-            reach[np.abs(U[:, ~penalised]).sum(axis=1) > 0] = math.inf
+        metric = self._local_metric
+        nu = self._longest(metric)
+        kappa = float(np.linalg.norm(np.linalg.solve(metric.whitener, self.fixed.xhat.T), axis=0).max(initial=0.0))
+        if kappa * nu >= 1:
+            return
+        radius = -math.log1p(-kappa * nu) / kappa if kappa > 0 else nu
+        reach = radius * np.linalg.norm(np.linalg.solve(metric.whitener, U.T), axis=0)
         centre = U @ self.theta_bar
-        found.improve(centre - reach, centre + reach, Reason.OBJECTIVE)
+        found.improve(centre - reach, centre + reach, Reason.SELF_CONCORDANCE)
+
+    def _longest(self, metric: _Metric) -> float:
+        """A bound on ``max_z || v_z ||_(M^-1)``, by the triangle inequality around "all stay"."""
+        stay = metric.fixed + sum((o[0] for o in metric.options), np.zeros(self.risk.p))
+        lengths = [np.linalg.norm(o - o[0], axis=1).max() for o in metric.options]
+        spread = self._capped(np.zeros((len(lengths), 1)), np.array(lengths).reshape(-1, 1))
+        return float(np.linalg.norm(stay)) + (float(spread[0]) if lengths else 0.0)
+
+    def _by_objective(self, U: Matrix, found: Interval) -> None:
+        found.improve(*self._objective_range(U), Reason.OBJECTIVE)
+
+    def _objective_range(self, U: Matrix) -> tuple[Vector, Vector]:
+        """Lower and upper bound on ``u'theta+`` for every row, infinite where the objective proves none."""
+        rho = self.risk.penalty
+        unpenalised = np.abs(U[:, rho == 0]).sum(axis=1) > 0
+        if self.risk.norm is PenaltyNorm.L1:
+            down, up = self._l1_reach(U[:, rho > 0])
+            centre = U @ np.array(self.risk.theta0)
+        else:
+            centre = U @ self.theta_bar
+            if self._metric is not None:
+                unpenalised[:] = False
+                up = np.linalg.norm(np.linalg.solve(self._metric.whitener, U.T), axis=0) * self._objective_radius
+            else:
+                up = np.linalg.norm(U[:, rho > 0] / np.sqrt(self.risk.lam * rho[rho > 0]), axis=1)
+                up = up * self._objective_radius
+            down = up
+        return centre - np.where(unpenalised, math.inf, down), centre + np.where(unpenalised, math.inf, up)
+
+    def _l1_reach(self, U: Matrix) -> tuple[Vector, Vector]:
+        """How far ``u't`` can go down and up, over the penalised coordinates ``U (m, .)``."""
+        down, up = np.full((2, len(U)), math.inf)
+        for V, plus, minus in self._l1_prices:
+            if len(plus) == 0:
+                return np.zeros(len(U)), np.zeros(len(U))
+            up = np.minimum(up, V * np.maximum(U / plus, -U / minus).max(axis=1))
+            down = np.minimum(down, V * np.maximum(-U / plus, U / minus).max(axis=1))
+        return down, up
 
     def _by_stationarity(self, U: Matrix, given: Vector | None, found: Interval) -> None:
+        if self.risk.norm is PenaltyNorm.L1:
+            return
         low_fixed, high_fixed = self._pull_ranges(self.fixed, self._boxes[0] if self._boxes else None, 0)
         offset, low, high = 0, [], []
         for occurrences in self.members:
@@ -288,71 +346,54 @@ class ParameterBounds:
         found.improve(centre + lower, centre + upper, Reason.STATIONARITY)
 
     def _by_balance(self, U: Matrix, found: Interval) -> None:
-        radius = self._objective_radius / math.sqrt(self.risk.lam)
-        curved = self.risk.loss.pieces(1.0) is None
-        if (self.risk.penalty > 0).all() or not math.isfinite(radius) or curved:
-            return
         rows = np.flatnonzero(U[:, -1] != 0)
-        if not rows.size:
+        if (self.risk.penalty > 0).all() or not math.isfinite(self._highest_objective) or not rows.size:
             return
-        share = U[rows, -1] / self._unit
-        points = U[rows, :-1] / share[:, None]
-        upper, lower = (self._balance_end(points, side, radius) for side in (1, -1))
-        both = np.stack([share * upper, share * lower])
-        full_lower, full_upper = np.full(len(U), -math.inf), np.full(len(U), math.inf)
-        full_lower[rows], full_upper[rows] = both.min(axis=0), both.max(axis=0)
-        found.improve(full_lower, full_upper, Reason.BALANCE)
+        # A free intercept's column holds the same number in every record: 1, or the basis's unit.
+        share = U[rows, -1] / (1.0 if self.risk.basis is None else float(self.risk.basis[-1, -1]))
+        balance = Balance(self.risk.loss, self.fixed, self.members, self._weight_range)
+        both = share * np.stack(balance.ends(U[rows, :-1] / share[:, None]))
+        lower, upper = np.full(len(U), -math.inf), np.full(len(U), math.inf)
+        lower[rows], upper[rows] = both.min(axis=0), both.max(axis=0)
+        found.improve(lower, upper, Reason.BALANCE)
 
-    def _balance_end(self, points: Matrix, side: int, radius: float) -> Vector:
-        """Upper (``side`` 1) or lower (-1) end of ``w'x + b`` for every row of ``points (m, d)``."""
-        w_bar = self.theta_bar[:-1]
-
-        def carried(level: Vector, xhat: Matrix) -> Matrix:
-            step = points[:, None, :] - xhat[None, :, :-1]
-            length = np.linalg.norm(step / np.sqrt(self.risk.penalty[:-1]), axis=2)
-            reached: Matrix = side * level[None, :] + side * (step @ w_bar) + radius * length
-            return reached
-
-        pulling = np.full(len(points), -math.inf)
-        resting_any = np.full(len(points), -math.inf)
-        resting = np.full(len(points), math.inf)
-        for occurrences in (self.fixed, *self.members):
-            used = occurrences.a > 0
-            if not used.any():
-                continue
-            levels = np.array([_levels(self.risk.loss.pieces(y) or (), side) for y in occurrences.y[used]])
-            if (levels[:, 0] == side * math.inf).any():
-                return np.full(len(points), side * math.inf)
-            xhat = occurrences.xhat[used]
-            strict = np.isfinite(levels[:, 0])
-            if strict.any():
-                pulling = np.maximum(pulling, carried(levels[strict, 0], xhat[strict]).max(axis=1))
-            flat = np.isfinite(levels[:, 1])
-            if flat.any():
-                reached = carried(levels[flat, 1], xhat[flat])
-                resting_any = np.maximum(resting_any, reached.max(axis=1))
-                if occurrences is self.fixed:
-                    resting = np.minimum(resting, reached.min(axis=1))
-        resting = np.where(np.isfinite(resting), resting, np.where(np.isfinite(resting_any), resting_any, math.inf))
-        end: Vector = side * np.maximum(pulling, resting)
-        return end
+    def _weight_range(self, U: Matrix) -> tuple[Vector, Vector]:
+        """As :meth:`_objective_range`, for directions without a free intercept's coordinate."""
+        return self._objective_range(np.hstack([U, np.zeros((len(U), 1))]))
 
     # -- what the sources share ---
 
-    @property
-    def _unit(self) -> float:
-        """What a free intercept's column holds in every record: 1, or the basis's unit."""
-        return 1.0 if self.risk.basis is None else float(self.risk.basis[-1, -1])
-
-    @cached_property
-    def _whitener(self) -> Matrix | None:
-        """``L`` with ``M = L L'``, or None where ``M`` is not safely positive definite."""
+    def _metric_of(self, curvatures: Vector) -> _Metric | None:
+        """For ``kappa (m,)`` of the fixed records; None where ``M`` is not safely positive definite."""
+        if self.risk.norm is PenaltyNorm.L1:
+            return None
         M = self.risk.lam * np.diag(self.risk.penalty)
-        M += self.risk.loss.curvature() * (self.fixed.xhat.T * self.fixed.a) @ self.fixed.xhat
+        M += (self.fixed.xhat.T * (curvatures * self.fixed.a)) @ self.fixed.xhat
         eigenvalues = np.linalg.eigvalsh(M)
         if eigenvalues[0] <= 1e-10 * max(1.0, eigenvalues[-1]):
             return None
-        return np.asarray(np.linalg.cholesky(M), dtype=np.float64)
+        whitener = np.asarray(np.linalg.cholesky(M), dtype=np.float64)
+        g_fixed, g_options, _ = self._reference_pulls
+        shift = self.theta_bar - np.array(self.risk.theta0)
+        v = self.risk.lam * self.risk.penalty * shift + self.fixed.xhat.T @ g_fixed
+        options: list[Matrix] = [
+            np.asarray(np.linalg.solve(whitener, (o.xhat * g[:, None]).T).T, dtype=np.float64)
+            for o, g in zip(self.members, g_options, strict=True)
+        ]
+        return _Metric(whitener, np.linalg.solve(whitener, v), options)
+
+    @cached_property
+    def _local_metric(self) -> _Metric | None:
+        """With the curvature of a smooth loss at ``theta_bar``."""
+        return self._metric_of(self.risk.loss.second_derivative(self.fixed.y, self.fixed.xhat @ self.theta_bar))
+
+    def _curvatures(self, box: Interval) -> Vector:
+        """``kappa (m,)`` over the intervals proved for the fixed records' ``f``, ``theta_bar``'s included."""
+        loss, at = self.risk.loss, self.fixed.xhat @ self.theta_bar
+        low, high = np.minimum(box.lower, at), np.maximum(box.upper, at)
+        return np.array(
+            [loss.curvature_over(float(y), *ends) for y, *ends in zip(self.fixed.y, low, high, strict=True)]
+        )
 
     @cached_property
     def _reference_pulls(self) -> tuple[Vector, list[Vector], float]:
@@ -369,8 +410,9 @@ class ParameterBounds:
         slack = 0.0
         if near.size:
             ends = np.array([_jump(loss.pieces(y[r]) or (), float(f[r])) for r in near]) * a[near, None]
-            rest = risk.lam * risk.penalty * (self.theta_bar - np.array(risk.theta0))
-            rest = rest + xhat.T @ g - xhat[near].T @ g[near]
+            shift = self.theta_bar - np.array(risk.theta0)
+            shift = np.sign(shift) if risk.norm is PenaltyNorm.L1 else shift
+            rest = risk.lam * risk.penalty * shift + xhat.T @ g - xhat[near].T @ g[near]
             g[near] = lsq_linear(xhat[near].T, -rest, bounds=(ends[:, 0], ends[:, 1])).x
             g[near] = np.clip(g[near], ends[:, 0], ends[:, 1])
             widths = np.array([high - low for low, high in (loss.pull_range(float(value)) for value in y[near])])
@@ -382,47 +424,59 @@ class ParameterBounds:
         return g[: len(self.fixed)], options, slack
 
     @cached_property
-    def _whitened_pulls(self) -> tuple[Vector, list[Matrix], float]:
-        assert self._whitener is not None
-        g_fixed, g_options, slack = self._reference_pulls
-        risk = self.risk
-        v = risk.lam * risk.penalty * (self.theta_bar - np.array(risk.theta0)) + self.fixed.xhat.T @ g_fixed
-        options: list[Matrix] = [
-            np.asarray(np.linalg.solve(self._whitener, (o.xhat * g[:, None]).T).T, dtype=np.float64)
-            for o, g in zip(self.members, g_options, strict=True)
-        ]
-        return np.linalg.solve(self._whitener, v), options, slack
-
-    @cached_property
-    def _objective_radius(self) -> float:
-        """``sqrt(2 V)``: the largest ``||theta+ - theta_bar||_M`` that the objective allows."""
+    def _highest_objective(self) -> float:
+        """The largest ``J_z(theta_bar)`` over all choices."""
         loss, fixed = self.risk.loss, self.fixed
         top = self.risk.objective(self.theta_bar, fixed.xhat, fixed.y, fixed.a / self.risk.factor)
         for o in self.members:
             top += float((o.a * loss.value(o.y, o.xhat @ self.theta_bar)).max())
-        return math.sqrt(max(0.0, 2 * (top - self._least_fixed_objective)))
+        return top
+
+    @cached_property
+    def _objective_radius(self) -> float:
+        """``sqrt(2 V)``: the largest ``||theta+ - theta_bar||_M`` that the objective allows."""
+        return math.sqrt(max(0.0, 2 * (self._highest_objective - self._least_fixed_objective)))
 
     @property
     def _least_fixed_objective(self) -> float:
-        """A lower bound on ``min J_F``: the Fenchel dual at the reference pulls, or 0."""
+        """A lower bound on ``min J_F`` under the l2 norm: the Fenchel dual at the reference pulls, or 0."""
+        risk, kept = self.risk, self.risk.penalty > 0
+        g = self._balanced_pulls
+        total = self.fixed.xhat.T @ g
+        square = total[kept] @ (total[kept] / risk.penalty[kept]) / (2 * risk.lam)
+        dual = float(np.array(risk.theta0) @ total - square) - self._conjugates(g)
+        return max(0.0, dual) if math.isfinite(dual) else 0.0
+
+    @cached_property
+    def _l1_prices(self) -> list[tuple[float, Vector, Vector]]:
+        """``V`` and the prices of a unit up and down in every penalised coordinate, for several pulls."""
+        found, full = [], self.risk.lam * self.risk.penalty
+        kept = full > 0
+        for share in SHARES:
+            g = share * self._balanced_pulls
+            v = (self.fixed.xhat.T @ g)[kept]
+            V = self._highest_objective + self._conjugates(g) - float(v @ np.array(self.risk.theta0)[kept])
+            if math.isfinite(V) and (np.abs(v) < (1 - 1e-6) * full[kept]).all():
+                found.append((max(0.0, V), full[kept] + v, full[kept] - v))
+        return found
+
+    @cached_property
+    def _balanced_pulls(self) -> Vector:
+        """The reference pulls of the fixed records, made to sum to 0 under a free intercept; 0 where they cannot be."""
         g, risk, fixed = self._reference_pulls[0].copy(), self.risk, self.fixed
-        if (risk.penalty == 0).any():
+        free = risk.penalty == 0
+        if free.any():
             down, up = -g[g < 0].sum(), g[g > 0].sum()
             if down > up:
                 g[g < 0] *= up / down
             elif up > down:
                 g[g > 0] *= down / up
-        total = fixed.xhat.T @ g
-        if (np.abs(total[risk.penalty == 0]) > 1e-9 * (1 + np.abs(g).sum())).any():
-            return 0.0
-        kept = risk.penalty > 0
-        conjugates = fixed.a * risk.loss.conjugate(fixed.y, g / fixed.a) if len(fixed) else np.zeros(0)
-        dual = float(
-            np.array(risk.theta0) @ total
-            - total[kept] @ (total[kept] / risk.penalty[kept]) / (2 * risk.lam)
-            - conjugates.sum()
-        )
-        return max(0.0, dual) if math.isfinite(dual) else 0.0
+        rest = np.abs(fixed.xhat.T @ g)[free]
+        return np.zeros(len(fixed)) if (rest > 1e-9 * (1 + np.abs(g).sum())).any() else g
+
+    def _conjugates(self, g: Vector) -> float:
+        fixed = self.fixed
+        return float((fixed.a * self.risk.loss.conjugate(fixed.y, g / fixed.a)).sum()) if len(fixed) else 0.0
 
     def _pull_ranges(self, o: Occurrences, box: Interval | None, offset: int) -> tuple[Vector, Vector]:
         """The least and largest pull of every occurrence, over the interval of its ``f`` where one is proved."""
@@ -430,17 +484,12 @@ class ParameterBounds:
         for r, (y, a) in enumerate(zip(o.y, o.a, strict=True)):
             ends = self.risk.loss.pull_range(y)
             low[r], high[r] = (a * ends[0], a * ends[1]) if a > 0 else (0.0, 0.0)
-            pieces = self.risk.loss.pieces(y)
-            if (
-                box is not None
-                and pieces
-                and a > 0
-                and math.isfinite(box.lower[offset + r])
-                and math.isfinite(box.upper[offset + r])
-                and box.lower[offset + r] <= box.upper[offset + r]
-            ):
-                graph = segments(pieces, box.lower[offset + r], box.upper[offset + r], a)
-                low[r], high[r] = max(low[r], graph[0].g_low), min(high[r], graph[-1].g_high)
+            if box is None or a <= 0:
+                continue
+            f_low, f_high = float(box.lower[offset + r]), float(box.upper[offset + r])
+            if math.isfinite(f_low) and math.isfinite(f_high) and f_low <= f_high:
+                ends = self.risk.loss.pulls_over(y, f_low, f_high)
+                low[r], high[r] = max(low[r], a * ends[0]), min(high[r], a * ends[1])
         return low, high
 
     def _best_total(self, gains: list[Matrix], given: Vector | None) -> Vector | float:
@@ -467,6 +516,22 @@ class ParameterBounds:
         return total
 
 
+@dataclass(frozen=True)
+class _Metric:
+    """``L`` with ``M = L L'``, and ``L^-1`` times the fixed part of ``v_z`` and each option's part."""
+
+    whitener: Matrix
+    fixed: Vector
+    options: list[Matrix]
+
+
+def _stacked(parts: Sequence[Occurrences], p: int) -> Occurrences:
+    """All of them, one after the other."""
+    xhat = np.vstack([o.xhat for o in parts] or [np.zeros((0, p))])
+    y, a = (np.concatenate([getattr(o, name) for o in parts] or [np.zeros(0)]) for name in ("y", "a"))
+    return Occurrences(xhat, y, a)
+
+
 def _take_over(box: Interval, new: Interval) -> None:
     for j in np.flatnonzero(new.lower > box.lower):
         box.lower[j], box.lower_reason[j] = new.lower[j], new.lower_reason[j]
@@ -485,33 +550,3 @@ def _jump(pieces: Sequence[Piece], f: float) -> tuple[float, float]:
     """The pulls at the kink nearest to ``f``."""
     nearest = min((piece for piece in pieces if isinstance(piece, Jump)), key=lambda piece: abs(piece.f - f))
     return nearest.g_low, nearest.g_high
-
-
-def _levels(pieces: Sequence[Piece], side: int) -> tuple[float, float]:
-    """``side`` 1: the largest ``f`` with ``g < 0`` and the largest with ``g = 0``; -1: the least with ``> 0``, ``= 0``.
-
-    Infinite where the set is empty (such a record never pulls that way) or has no end.
-    """
-    strict, flat = -side * math.inf, -side * math.inf
-    pick = max if side == 1 else min
-    for piece in pieces:
-        if isinstance(piece, Jump):
-            ends = (piece.g_low, piece.g_high)
-            if side * ends[0 if side == 1 else 1] < 0:
-                strict = pick(strict, piece.f)
-            if ends[0] <= 0 <= ends[1]:
-                flat = pick(flat, piece.f)
-            continue
-        inner = piece.f_high if side == 1 else piece.f_low
-        if piece.slope == 0:
-            if side * piece.offset < 0:
-                strict = pick(strict, inner)
-            elif piece.offset == 0:
-                flat = pick(flat, inner)
-            continue
-        root = -piece.offset / piece.slope
-        if piece.f_low <= root <= piece.f_high:
-            strict, flat = pick(strict, root), pick(flat, root)
-        elif side * (root - inner) > 0:
-            strict = pick(strict, inner)
-    return strict, flat

@@ -173,6 +173,15 @@ class Loss(ABC):
         """A ``kappa`` such that ``l(y, f) - kappa/2 f^2`` is convex in ``f`` for every ``y``."""
         return 0.0
 
+    def curvature_over(self, y: float, low: float, high: float) -> float:
+        """As :meth:`curvature`, for this ``y`` and ``low <= f <= high`` only (ends may be infinite)."""
+        pieces = self.pieces(y)
+        if pieces is None:
+            return self.curvature()
+        lines = [piece for piece in pieces if isinstance(piece, Line)]
+        slopes = [line.slope for line in lines if max(line.f_low, low) < min(line.f_high, high)]
+        return min(slopes, default=self.curvature())
+
     def pulls_over(self, y: float, low: float, high: float) -> tuple[float, float]:
         """The least and the largest pull of unit weight over ``low <= f <= high``, both finite."""
         pieces = self.pieces(y)

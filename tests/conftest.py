@@ -105,7 +105,7 @@ def random_problem(
     spec = LearnerSpec(
         kind,
         Intercept(intercept),
-        C=strength if kind == "svm" else None,
+        C=None if kind == "ridge" else strength,
         alpha=strength if kind == "ridge" else None,
         prior=Prior(w0, b0) if prior else None,
     )

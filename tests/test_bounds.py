@@ -40,12 +40,14 @@ def inside(interval, values, rows=None):
     return bool((values >= interval.lower[rows] - slack).all() and (values <= interval.upper[rows] + slack).all())
 
 
-def assert_holds_for_every_choice(problem, risk, bounds, moves_of, U):
+def assert_holds_for_every_choice(problem, risk, bounds, moves_of, U, to_own=None):
+    """``to_own`` turns the instance's parameters into the risk's coordinates."""
     along, members = bounds.along(U), problem.collective.members
     first_row = np.cumsum([0, *(len(problem.admissible_options(member)) for member in members)])
     tried = 0
     for choice, moves in moves_of(problem):
         for theta in trained(problem, moves):
+            theta = theta if to_own is None else to_own @ theta
             tried += 1
             assert inside(along, U @ theta)
             assert inside(bounds.of_fixed, risk.extend(problem.records.X[bounds.fixed_index]) @ theta)
@@ -76,7 +78,7 @@ def test_bounds_hold_around_any_reference_point(make_varied, moves_of, seed):
 
 @pytest.mark.parametrize("strength", [1e-3, 1e-1, 10.0, 1e3])
 @pytest.mark.parametrize("intercept", ["none", "penalized", "free"])
-@pytest.mark.parametrize("kind", ["ridge", "svm"])
+@pytest.mark.parametrize("kind", ["ridge", "svm", "logistic"])
 def test_bounds_hold_for_weak_and_strong_regularisation(make, moves_of, kind, intercept, strength):
     problem = make(5, kind, intercept, strength=strength, n=12, labels=True, withhold=True)
     risk, bounds = proved(problem)
@@ -147,12 +149,68 @@ def test_where_nobody_may_act_the_svm_is_pinned_to_its_present_optimum(make, int
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_free_intercept_of_the_svm_gets_finite_bounds(make, seed):
-    problem = make(seed, "svm", "free", d=1 + seed % 3, labels=True, withhold=True, joins=seed % 2 == 0)
+@pytest.mark.parametrize("kind", ["svm", "logistic"])
+def test_a_free_intercept_gets_finite_bounds(make, kind, seed):
+    problem = make(seed, kind, "free", d=1 + seed % 3, labels=True, withhold=True, joins=seed % 2 == 0)
     risk, bounds = proved(problem)
     assert bounds.along(np.eye(risk.p)).bound(risk.p - 1).is_finite
     for interval in (bounds.of_fixed, bounds.of_options):
         assert np.isfinite(interval.lower).all() and np.isfinite(interval.upper).all()
+
+
+# -- a smooth loss ---
+
+
+def logistic_problem(make, seed):
+    draw = np.random.default_rng([seed, 3])
+    return make(
+        seed,
+        "logistic",
+        ("none", "penalized", "free")[seed % 3],
+        n=int(draw.integers(5, 16)),
+        d=int(draw.integers(1, 4)),
+        members=int(draw.integers(1, 4)),
+        options=int(draw.integers(1, 3)),
+        strength=float(10 ** draw.uniform(-2, 2)),
+        labels=bool(draw.random() < 0.5),
+        withhold=bool(draw.random() < 0.5),
+        joins=bool(draw.random() < 0.3),
+        prior=bool(draw.random() < 0.3),
+        core=int(draw.integers(0, 3)),
+        budget=Budget(members=2) if draw.random() < 0.3 else None,
+    )
+
+
+@pytest.mark.parametrize("seed", range(48))
+def test_a_smooth_loss_has_finite_bounds_that_every_choice_keeps(make, moves_of, seed):
+    """Around the present optimum or another point, in the instance's coordinates or in whitened ones."""
+    problem = logistic_problem(make, seed)
+    risk = learner_of(problem).risk(problem.learner, problem.d)
+    present = trained(problem, ())
+    theta_bar = present[0] if present else np.zeros(risk.p)
+    if seed % 5 == 0:
+        theta_bar = theta_bar + np.random.default_rng(seed).normal(size=risk.p)
+    if seed % 2:
+        own = risk
+        risk = risk.whitened(problem.records.X, 1.0, 1.0)
+        theta_bar = risk.join(*own.split(theta_bar))
+    bounds = ParameterBounds(problem, risk, theta_bar)
+    U = directions(risk, seed)
+    for interval in (bounds.along(U), bounds.of_fixed, bounds.of_options):
+        assert np.isfinite(interval.lower).all() and np.isfinite(interval.upper).all()
+    to_own = np.eye(risk.p) if risk.basis is None else np.linalg.inv(risk.basis)
+    assert_holds_for_every_choice(problem, risk, bounds, moves_of, U, to_own)
+
+
+def test_bounds_of_a_smooth_loss_are_not_vacuous_where_few_act(make, moves_of):
+    """Three of a hundred records: the proved width is at most ten times what re-training uses, intercept included."""
+    problem = make(1, "logistic", "free", n=100, members=3, d=3)
+    risk, bounds = proved(problem)
+    along = bounds.along(np.eye(risk.p))
+    reached = np.array([theta for _, moves in moves_of(problem) for theta in trained(problem, moves)])
+    assert (along.upper - along.lower <= 10 * np.ptp(reached, axis=0)).all()
+    reasons = {*along.lower_reason, *along.upper_reason, *bounds.of_fixed.upper_reason}
+    assert reasons <= {Reason.MONOTONICITY, Reason.SELF_CONCORDANCE}
 
 
 @pytest.mark.parametrize("intercept", ["none", "penalized", "free"])

@@ -61,6 +61,10 @@ class LogisticLoss(Loss):
     def second_derivative(self, y: Vector, f: Vector) -> Vector:
         return np.asarray(expit(f) * expit(-f), dtype=np.float64)
 
+    def curvature_over(self, y: float, low: float, high: float) -> float:
+        # l'' grows up to 0 and falls from there.
+        return float(self.second_derivative(np.full(2, y), np.array([low, high])).min())
+
     def pull_range(self, y: float) -> tuple[float, float]:
         return (-1.0, 0.0) if y > 0 else (0.0, 1.0)
 
