@@ -48,7 +48,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 1 where two runs contradict each other, 2 for a wrong argument."""
+    """Exit code 1 where two runs contradict each other, 2 for a wrong argument, 130 for Ctrl-C."""
     asked = parse(arguments)
     try:
         if asked.list:
@@ -60,6 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; the file of results has what was finished", file=sys.stderr)
+        return 130
 
 
 def run_open(asked: argparse.Namespace) -> None:

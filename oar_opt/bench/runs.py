@@ -122,15 +122,13 @@ def by_solve(problem: RecourseProblem, method: str, limit: float) -> Run:
     """:func:`oar_opt.solve`; its answer has passed the verification or it raises."""
     import oar_opt
 
-    name, _, solver = method.removeprefix(NAMED).partition("@")
+    settings: dict[str, str] = {}
+    if method != OURS:
+        # Without a solver's name the formulation takes its own.
+        name, _, solver = method.removeprefix(NAMED).partition("@")
+        settings = {"formulation": name} | ({"solver": solver} if solver else {})
     started = time.perf_counter()
-    result = oar_opt.solve(
-        problem,
-        formulation="auto" if method == OURS else name,
-        solver=solver or "highs",
-        time_limit=limit,
-        threads=1,
-    )
+    result = oar_opt.solve(problem, time_limit=limit, threads=1, **settings)
     seconds = time.perf_counter() - started
     solution = result.solution
     return Run(
@@ -160,7 +158,7 @@ def by_textbook(problem: RecourseProblem, limit: float) -> Run:
     left = max(0.01, limit - (time.perf_counter() - started))
     gap = problem.tolerances.relative_gap
     try:
-        claim = program.run(Request(time_limit=left, relative_gap=gap, threads=1))
+        claim = program.run(Request(solver="highs", time_limit=left, relative_gap=gap, threads=1))
     except SolverError as error:
         raise SolverError(f"textbook: {error}") from error
     seconds = time.perf_counter() - started
