@@ -18,6 +18,7 @@ from oar_opt.bench.runs import (
     UNSUPPORTED,
     Run,
     Task,
+    append_run,
     check_method,
     digest_of,
     judged,
@@ -290,6 +291,14 @@ def test_the_command_runs_reports_and_resumes(tmp_path, capsys):
     assert "0 of 1 runs to do" in capsys.readouterr().out
     assert menus.main(["--report", str(results)]) == 0
     assert len(results.read_text().splitlines()) == 1
+
+
+def test_several_files_are_reported_together_and_ours_comes_first(tmp_path, capsys):
+    files = [tmp_path / "textbook.jsonl", tmp_path / "ours.jsonl"]
+    for path, seconds in zip(files, (7.0, 3.0), strict=True):
+        append_run(path, run_of(method=path.stem, seconds=seconds))
+    assert menus.main(["--report", *map(str, files)]) == 0
+    assert "ratio textbook / ours: 2.33" in capsys.readouterr().out
 
 
 def test_a_line_that_is_none_is_named(tmp_path, capsys):

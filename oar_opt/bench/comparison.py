@@ -16,17 +16,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
-from oar_opt.bench.runs import UNSUPPORTED, Run
+from oar_opt.bench.runs import OURS, TEXTBOOK, UNSUPPORTED, Run
 from oar_opt.result import Status
 
 SHIFT = 1.0
+ORDER = {OURS: 0, TEXTBOOK: 2}
 TOLERANCE = 1e-4
 """Of a contradiction, relative to 1 or the value."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs by instance and method, the latest of each; instances and methods in the order of their first line."""
+    """Runs by instance and method, the latest of each; instances in the order of their first line, ours before others."""
 
     runs: Mapping[tuple[str, str], Run]
     instances: tuple[str, ...]
@@ -39,7 +40,8 @@ class Comparison:
         latest = {run.instance: run.digest for run in listed}
         kept = {(run.instance, run.method): run for run in listed if run.digest == latest[run.instance]}
         instances = tuple(dict.fromkeys(instance for instance, _ in kept))
-        return cls(kept, instances, tuple(dict.fromkeys(method for _, method in kept)))
+        methods = dict.fromkeys(method for _, method in kept)
+        return cls(kept, instances, tuple(sorted(methods, key=lambda method: ORDER.get(method, 1))))
 
     def shared(self, methods: Sequence[str]) -> list[str]:
         """Instances that all these methods were run on and support."""
@@ -117,7 +119,8 @@ def _table(comparison: Comparison) -> list[str]:
     width = max(len(name) for name in (*comparison.instances, "instance"))
     label = max(len(name) for name in (*comparison.methods, "method"))
     row = f"{{:<{width}}} {{:<{label}}} {{:<20}} {{:>9}} {{:<11}} {{:>12}} {{:>12}} {{:>8}}  {{}}"
-    lines = [row.format("instance", "method", "formulation", "seconds", "status", "objective", "bound", "gap", "")]
+    head = ("instance", "method", "formulation", "seconds", "status", "objective", "bound", "gap", "")
+    lines = [row.format(*head).rstrip()]
     for instance in comparison.instances:
         for method in comparison.methods:
             run = comparison.runs.get((instance, method))

@@ -1,7 +1,7 @@
 """Menus: our formulations against the textbook's single-level program, on seeded instances.
 
     python -m oar_opt.bench.menus --limit 300 --methods ours,textbook --results FILE.jsonl
-    python -m oar_opt.bench.menus --report FILE.jsonl
+    python -m oar_opt.bench.menus --report FILE.jsonl [FILE.jsonl ...]
 
 The instances are those of :mod:`oar_opt.bench.menu_instances`, the rival is :mod:`oar_opt.bench.textbook`, and
 :mod:`oar_opt.bench.runs` says what a method is and how it is measured. Every run has a process of its own and leaves
@@ -40,7 +40,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, choices=(1, 2), default=1, help="runs at a time (default 1)")
     parser.add_argument("--memory", type=float, default=6.0, help="gigabytes for each run (default 6)")
     parser.add_argument("--list", action="store_true", help="print the names of all instances")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="only report what this file of results says")
+    parser.add_argument("--report", type=Path, nargs="+", metavar="FILE", help="only report what these files say")
     found = parser.parse_args(arguments)
     if not (found.limit > 0 and found.memory > 0):
         parser.error("--limit, --memory: give a number above 0")
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         if asked.report is None:
             run_open(asked)
-        return tell(read_runs(asked.report or asked.results))
+        return tell([run for path in asked.report or [asked.results] for run in read_runs(path)])
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

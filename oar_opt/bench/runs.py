@@ -122,13 +122,10 @@ def by_solve(problem: RecourseProblem, method: str, limit: float) -> Run:
     """:func:`oar_opt.solve`; its answer has passed the verification or it raises."""
     import oar_opt
 
-    settings: dict[str, str] = {}
-    if method != OURS:
-        # Without a solver's name the formulation takes its own.
-        name, _, solver = method.removeprefix(NAMED).partition("@")
-        settings = {"formulation": name} | ({"solver": solver} if solver else {})
+    name, _, solver = ("auto" if method == OURS else method.removeprefix(NAMED)).partition("@")
     started = time.perf_counter()
-    result = oar_opt.solve(problem, time_limit=limit, threads=1, **settings)
+    # Without a solver's name the formulation takes its own.
+    result = oar_opt.solve(problem, formulation=name, solver=solver or None, time_limit=limit, threads=1)
     seconds = time.perf_counter() - started
     solution = result.solution
     return Run(
