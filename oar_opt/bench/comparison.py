@@ -27,7 +27,7 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs by instance and method, the latest of each; instances in the order of their first line, ours before others."""
+    """Runs by instance and method, the latest of each; instances in the order of their first line, ours first."""
 
     runs: Mapping[tuple[str, str], Run]
     instances: tuple[str, ...]
