@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -100,7 +101,7 @@ class RiskFormulation(Formulation):
 
     def program(self, model: RiskModel) -> Program:
         """The finished model as a program."""
-        return model.pyomo_program()
+        return replace(model.pyomo_program(), needs=self.needs)
 
 
 class RiskModel(MenuModel):
