@@ -1,0 +1,436 @@
+"""Copies of the parameters and the learner's strong duality, with re-training at the leaves: a search for menus.
+
+Statement
+---------
+Letters of :mod:`oar_opt.risk`; members choose ``z_ik`` binary, ``sum_k z_ik = 1``. With a copy ``W_ik = z_ik theta`` of
+the parameters for every option, products of choices and parameters are gone, and the learner's optimality is
+
+    stationarity                                       (linear in theta, the pulls g_i and g_ik)
+    sum_i [a_i l(f_i) + (a_i l)*(g_i)] + sum_ik z_ik [a_ik l(f_ik / z_ik) + (a_ik l)*(g_ik / z_ik)] + r'theta <= 0
+    sum_k W_ik = theta,    W_ik in z_ik [box of theta],    f_ik = xhat_ik' W_ik,
+
+one convex constraint beside linear ones: :mod:`oar_opt.relaxation` states it over a *region* (a box of ``theta``, the
+options still allowed, a window of the margin) with tangents in place of the convex terms, so that it is a linear program
+up to the choices. What it promises for a choice is an upper bound (of a goal to be maximised); what the choice is worth
+is known from **re-training the learner**, as an answer is verified. The search:
+
+1. Take the region with the best bound. Shrink its box of ``theta`` by two linear programs for each coordinate, for moves
+   better than the best verified one, while that helps; drop options that the reduced costs exclude. Close the region
+   where nothing better is left in it. The choices that the linear program suggests are re-trained.
+2. Let HiGHS find the region's best choice with integer ``z``. Re-train for it, add tangents where its point violates the
+   convex terms, exclude this choice by a row (its worth is known), and again, until no better choice is left: then the
+   region is closed. Where the fixed records' graphs are lines over their whole interval (ridge), this comes first.
+3. Otherwise halve the region: the window of the margin as long as it is wide, then the coordinate of ``theta`` on which the
+   copies disagree most. All members' relaxations gain at once when the box shrinks.
+
+Every open region's bound holds at any time, so a limit leaves a valid bound.
+
+Hypotheses
+----------
+Menus, labels and withholding only. A convex learner of the family with finite bounds on ``theta`` and all decision
+values (proved by :mod:`oar_opt.bounds`). Update ``retrain`` or ``proximal``. Any position and ``max_loss_increase``: they
+matter in re-training, and the relaxation ignores what they forbid, which keeps its bound valid.
+
+Exactness
+---------
+Exact. Bounds of linear programs are safe ones (:mod:`oar_opt.linear_program`); the bounds and "no better choice" of HiGHS's
+branch and bound are its own words. Choices are told apart by what re-training gives within its proved accuracy; one
+that could not be re-trained so accurately keeps its region's bound.
+
+Size
+----
+For a region with ``K`` undecided options and ``m`` certain records whose graph keeps several pieces: ``K`` binaries,
+``p + K (p + 6) + 4 m`` columns at most, about as many rows; the number of regions has no useful bound.
+
+Reference
+---------
+S. Ceria, J. Soares, "Convex programming for disjunctive convex optimization", 1999 (copies); M. Duran, I. Grossmann, "An
+outer-approximation algorithm for a class of mixed-integer nonlinear programs", 1986 (tangents between integer programs).
+The strong-duality form for online recourse, the re-trained leaves and the windows of the margin are derived here.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from oar_opt.bounds import ParameterBounds
+from oar_opt.contracts import DirectProgram, Formulation
+from oar_opt.discovery import learner_of, missing_learner
+from oar_opt.errors import InputError
+from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate, not_replayed
+from oar_opt.linear_program import Limits
+from oar_opt.problem import (
+    GoalKind,
+    Move,
+    RecourseProblem,
+    Vector,
+    moves_from_choice,
+    resulting_records,
+)
+from oar_opt.relaxation import Region, Relaxation
+from oar_opt.result import Claim, Progress, Request, StoppedBy
+from oar_opt.risk_program import reference_point, whitened
+from oar_opt.rules import budget_violations
+
+SHRUNK = 0.9
+"""Tightening is repeated while it leaves at most this share of the box's mean width."""
+ROUNDS = 12
+NARROW = 0.02
+"""A window of the margin narrower than this, relative to the margin's size (at least 1), is not halved any more."""
+FIRST_SECONDS, LATER_SECONDS = 600.0, 2.0
+"""For HiGHS's branch and bound on the first region where the fixed records are lines, and on any other region."""
+
+COST_UNITS = 10**6
+"""Costs that are multiples of its inverse have a known step between totals."""
+
+Choice = tuple[int, ...]
+
+
+class Copies(Formulation):
+    """See the module's docstring."""
+
+    name = "copies"
+    rank = 15
+
+    def accepts(self, problem: RecourseProblem) -> str | None:
+        reason = missing_learner(problem) or not_replayed(problem)
+        if reason:
+            return reason
+        risk = learner_of(problem).risk(problem.learner, problem.d)
+        if risk is None:
+            return f"learner '{problem.learner.kind}' is not a regularised empirical risk"
+        if not problem.is_menu_problem:
+            return "members may move features, and this formulation knows finite options only"
+        if not Region.of(problem, _bounds(problem)).is_bounded:
+            return "no finite bound is proved for all parameters and decision values"
+        return None
+
+    def build(self, problem: RecourseProblem, request: Request | None = None) -> DirectProgram:
+        return DirectProgram(lambda wanted: _Search(problem, wanted).run())
+
+
+def _bounds(problem: RecourseProblem) -> ParameterBounds:
+    risk = learner_of(problem).risk(problem.learner, problem.d)
+    assert risk is not None
+    risk = whitened(problem, risk)
+    return ParameterBounds(problem, risk, reference_point(problem, risk))
+
+
+@dataclass
+class _Search:
+    """The state of one run: what is known of every choice, the best answer, and the open regions."""
+
+    problem: RecourseProblem
+    request: Request
+    best: Evaluation | None = None
+    tied: Evaluation | None = None
+    known: dict[Choice, bool] = field(default_factory=dict)
+    nodes: int = 0
+    loosest: float | None = None
+    """The worst bound of regions that were closed with a choice whose worth is not settled."""
+
+    def __post_init__(self) -> None:
+        problem = self.problem
+        self.started = time.monotonic()
+        self.bounds = _bounds(problem)
+        self.sign = 1 if problem.goal.maximises else -1
+        self.menus = [problem.admissible_options(member) for member in problem.collective.members]
+        self.first_row = np.cumsum([0, *(len(menu) for menu in self.menus)])
+        self.unwanted = [resulting_records(problem, moves) for moves in self.request.excluded]
+        self.step = _step(problem)
+
+    # -- the search ---
+
+    def run(self) -> Claim:
+        if self.request.start is not None:
+            self._consider(self.request.start)
+        counter = itertools.count()
+        root = Region.of(self.problem, self.bounds)
+        heap: list[tuple[float, int, Region, int]] = [(-math.inf, next(counter), root, 0)]
+        reason = StoppedBy.PROOF
+        while heap:
+            stop = self._stopped()
+            if stop is not None:
+                reason = stop
+                break
+            rank, _, region, depth = heapq.heappop(heap)
+            if not self._is_better(-self.sign * rank if math.isfinite(rank) else self.sign * math.inf):
+                continue
+            self.nodes += 1
+            for bound, child in self._process(region, depth):
+                heapq.heappush(heap, (-self.sign * bound, next(counter), child, depth + 1))
+            self._report(heap)
+        return self._claim(reason, [-self.sign * rank for rank, *_ in heap])
+
+    def _process(self, region: Region, depth: int) -> list[tuple[float, Region]]:
+        """Close the region (no children), or split it; children inherit its bound."""
+        found = self._shrink(region)
+        if found is None:
+            return []
+        relaxation, region, bound = found
+        if len(relaxation.undecided) == 0:
+            self._settle(self._choice(relaxation, None), bound)
+            return []
+        children = self._split(relaxation, region, bound)
+        exact = depth == 0 and len(relaxation.open_fixed) == 0
+        seconds = FIRST_SECONDS if exact or not children else LATER_SECONDS
+        if (exact or depth > 0 or not children) and self._search_choices(relaxation, bound, seconds):
+            return []
+        return [(bound, child) for child in children] or [(bound, region)]
+
+    def _shrink(self, region: Region) -> tuple[Relaxation, Region, float] | None:
+        """Tighten the box while it helps; None where nothing better is in the region."""
+        for turn in range(ROUNDS):
+            relaxation = Relaxation(self.problem, self.bounds, region, self._target())
+            bound = relaxation.goal_bound()
+            if bound is None or not self._is_better(bound):
+                return None
+            point = relaxation.program.solution
+            if point is not None:
+                self._consider_choice(self._choice(relaxation, point))
+                region = self._without_dear_options(relaxation, region)
+            if len(relaxation.undecided) == 0 or turn == ROUNDS - 1 or self._stopped() is not None:
+                break
+            smaller = self._tighten(relaxation, region)
+            if smaller is None:
+                return None
+            before = region.theta[1] - region.theta[0]
+            after = smaller.theta[1] - smaller.theta[0]
+            decided = smaller.allowed.sum() < relaxation.region.allowed.sum()
+            region = smaller
+            if float(np.mean(after / np.maximum(before, 1e-12))) > SHRUNK and not decided:
+                break
+        relaxation = Relaxation(self.problem, self.bounds, region, self._target())
+        bound = relaxation.goal_bound()
+        return None if bound is None or not self._is_better(bound) else (relaxation, region, bound)
+
+    def _without_dear_options(self, relaxation: Relaxation, region: Region) -> Region:
+        """Without the options whose reduced cost says that no better move uses them."""
+        target = self._target()
+        if target is None:
+            return region
+        bounds = -self.sign * relaxation.program.with_upper_end(relaxation.z) + relaxation.goal[2]
+        dear = relaxation.undecided[self.sign * (bounds - target) < 0]
+        if not len(dear):
+            return region
+        allowed = region.allowed.copy()
+        allowed[dear] = False
+        return replace(region, allowed=allowed)
+
+    def _tighten(self, relaxation: Relaxation, region: Region) -> Region | None:
+        low, high = region.theta[0].copy(), region.theta[1].copy()
+        for j in range(len(low)):
+            if self._stopped() is not None:
+                break
+            for sense, ends in ((1, high), (-1, low)):
+                value = relaxation.maximum([(int(relaxation.theta[j]), 1.0)], sense)
+                if value is None:
+                    return None
+                value += sense * 1e-9 * (1 + abs(value))
+                ends[j] = min(ends[j], value) if sense > 0 else max(ends[j], value)
+            if low[j] > high[j]:
+                return None
+        return region.with_theta(low, high, self.bounds)
+
+    # -- splitting ---
+
+    def _split(self, relaxation: Relaxation, region: Region, bound: float) -> list[Region]:
+        low, high = region.theta
+        point = relaxation.program.solution
+        if self.problem.goal is GoalKind.MAX_MARGIN and math.isfinite(bound):
+            floor = max(region.floor, -math.inf if self._target() is None else float(self._target() or 0.0))
+            if math.isfinite(floor) and bound - floor > NARROW * max(1.0, abs(floor)):
+                middle = 0.5 * (floor + bound)
+                return [replace(region, floor=middle), replace(region, cap=min(region.cap, middle))]
+        width = high - low
+        if point is None:
+            j, at = int(np.argmax(width)), 0.5
+        else:
+            z = point[relaxation.z]
+            copies = low * z[:, None] + point[relaxation.copies]
+            theta = point[relaxation.theta]
+            apart = np.abs(copies - z[:, None] * theta)
+            weight = (np.abs(self.bounds.stacked.xhat[relaxation.undecided]) * apart).sum(axis=0)
+            j = int(np.argmax(weight if weight.max() > 1e-9 else width))
+            at = min(max((theta[j] - low[j]) / max(width[j], 1e-300), 0.2), 0.8)
+        if width[j] <= 1e-7:
+            return []
+        middle = low[j] + at * width[j]
+        below, above = high.copy(), low.copy()
+        below[j] = above[j] = middle
+        return [region.with_theta(low, below, self.bounds), region.with_theta(above, high, self.bounds)]
+
+    # -- choices ---
+
+    def _search_choices(self, relaxation: Relaxation, bound: float, seconds: float) -> bool:
+        """Whether HiGHS and re-training close the region within the seconds."""
+        program = relaxation.program
+        terms, sense, constant = relaxation.goal
+        deadline = time.monotonic() + seconds
+        for choice in self._known_in(relaxation):
+            self._forbid(relaxation, choice)
+        while True:
+            left = min(deadline - time.monotonic(), self._seconds_left())
+            if left <= 0 or self.request.interrupted():
+                return False
+            limits = Limits(left, self._gap() / 2, self.request.threads, self.request.interrupted)
+            found = program.best_choice(terms, sense, limits)
+            self.nodes += found.nodes
+            if found.ended and found.bound is None:
+                return True
+            if found.bound is not None and not self._is_better(found.bound + constant):
+                return True
+            if not found.ended or found.point is None or found.bound is None:
+                return False
+            choice = self._choice(relaxation, found.point)
+            self._settle(choice, min(bound, found.bound + constant, key=lambda b: self.sign * b))
+            self._forbid(relaxation, choice)
+            program.solution = found.point
+            relaxation.separate()
+            self._raise_floor(relaxation)
+
+    def _raise_floor(self, relaxation: Relaxation) -> None:
+        """Hold the margin at least as good as a move that would improve on the best one."""
+        target = self._target()
+        if self.problem.goal is GoalKind.MAX_MARGIN and target is not None:
+            margin = relaxation.goal[0][0][0]
+            program = relaxation.program
+            units = program.units[margin]
+            top = float(program.upper[margin] * units)
+            program.fix(margin, min(top, max(float(program.lower[margin] * units), target)), top)
+
+    def _forbid(self, relaxation: Relaxation, choice: Choice) -> None:
+        rows = [self.first_row[i] + k for i, k in enumerate(choice)]
+        columns = [int(relaxation.choice[row]) for row in rows if relaxation.choice[row] >= 0]
+        if columns:
+            relaxation.program.cut([(column, 1.0) for column in columns], -math.inf, len(columns) - 1.0)
+
+    def _known_in(self, relaxation: Relaxation) -> list[Choice]:
+        allowed = relaxation.region.allowed
+        return [choice for choice in self.known if all(allowed[self.first_row[i] + k] for i, k in enumerate(choice))]
+
+    def _choice(self, relaxation: Relaxation, point: Vector | None) -> Choice:
+        """The options of the certain members, and of the others those with the largest ``z``."""
+        picked = [0] * len(self.menus)
+        best = [-1.0] * len(self.menus)
+        for row in (*relaxation.certain, *relaxation.undecided):
+            i, column = int(self.bounds.owner[row]), int(relaxation.choice[row])
+            share = 2.0 if column < 0 or point is None else float(point[column])
+            if share > best[i]:
+                picked[i], best[i] = int(self.bounds.place[row]), share
+        return tuple(picked)
+
+    def _settle(self, choice: Choice, bound: float) -> None:
+        """Find out what a choice is worth; where that stays open, its region's bound is kept for good."""
+        if not self._consider_choice(choice):
+            self.loosest = bound if self.loosest is None else max(self.loosest, bound, key=lambda b: self.sign * b)
+
+    def _consider_choice(self, choice: Choice) -> bool:
+        """Re-train for it, once. Whether its worth is settled."""
+        if choice not in self.known:
+            options = [menu[k] for menu, k in zip(self.menus, choice, strict=True)]
+            self.known[choice] = self._consider(moves_from_choice(self.problem, options))
+        return self.known[choice]
+
+    def _consider(self, moves: Sequence[Move]) -> bool:
+        problem = self.problem
+        if budget_violations(problem, moves) or resulting_records(problem, moves) in self.unwanted:
+            return True
+        try:
+            outcome = evaluate(problem, moves)
+        except UndefinedLearner:
+            return True
+        if outcome.beats(self.best):
+            self.best = outcome
+        elif outcome.tie and not outcome.broken and (self.tied is None or outcome.exceeds(self.tied)):
+            self.tied = outcome
+        return outcome.inaccuracy <= problem.tolerances.feasibility
+
+    # -- what would be better ---
+
+    def _gap(self) -> float:
+        """How much a move must improve on the best one to matter."""
+        size = 1.0 if self.best is None else max(1.0, abs(self.best.objective))
+        return 0.4 * self.request.relative_gap * size
+
+    def _target(self) -> float | None:
+        """The least value of the goal that would be better than what is known."""
+        values = [outcome.objective for outcome in (self.best,) if outcome is not None]
+        if not values:
+            return None
+        return values[0] + self.sign * (self.step * (1 - 1e-6) if self.step else self._gap())
+
+    def _is_better(self, bound: float) -> bool:
+        target = self._target()
+        return target is None or self.sign * (bound - target) >= 0
+
+    # -- limits and results ---
+
+    def _seconds_left(self) -> float:
+        limit = self.request.time_limit
+        return math.inf if limit is None else limit - (time.monotonic() - self.started)
+
+    def _stopped(self) -> StoppedBy | None:
+        if self.request.interrupted():
+            return StoppedBy.INTERRUPT
+        if self._seconds_left() <= 0:
+            return StoppedBy.TIME_LIMIT
+        if self.request.node_limit is not None and self.nodes >= self.request.node_limit:
+            return StoppedBy.NODE_LIMIT
+        return None
+
+    def _bound(self, reason: StoppedBy, still_open: Sequence[float]) -> float | None:
+        """The best that an unknown move could reach."""
+        values = list(still_open) if reason is not StoppedBy.PROOF else []
+        if self.loosest is not None:
+            values.append(self.loosest)
+        if self.best is not None:
+            values.append(self.best.objective + (0.0 if self.step else self.sign * self._gap()))
+        if not values:
+            return None
+        bound = max(values, key=lambda b: self.sign * b)
+        return bound if math.isfinite(bound) else None
+
+    def _report(self, heap: Sequence[tuple[float, int, Region, int]]) -> None:
+        if self.request.progress is not None:
+            primal = None if self.best is None else self.best.objective
+            bound = self._bound(StoppedBy.TIME_LIMIT, [-self.sign * rank for rank, *_ in heap])
+            self.request.progress(Progress(time.monotonic() - self.started, self.nodes, primal, bound))
+
+    def _claim(self, reason: StoppedBy, still_open: Sequence[float]) -> Claim:
+        import highspy
+
+        tied = self.tied
+        if tied is not None and tied.tie and (self.best is None or tied.exceeds(self.best, self._gap())):
+            raise InputError("position", tied.tie)
+        best, bound = self.best, self._bound(reason, still_open)
+        return Claim(
+            stopped_by=reason,
+            moves=None if best is None else best.moves,
+            objective=None if best is None else best.objective,
+            bound=bound,
+            infeasible=best is None and reason is StoppedBy.PROOF and self.loosest is None,
+            parameters=None if best is None else best.parameters,
+            solver=f"re-training and highs {highspy.Highs().version()}",
+            options={"relative_gap": self.request.relative_gap, "threads": self.request.threads},
+            nodes=self.nodes,
+        )
+
+
+def _step(problem: RecourseProblem) -> float:
+    """The goal's values are multiples of this; 0 where nothing is known."""
+    if problem.goal in (GoalKind.MIN_MEMBERS, GoalKind.MAX_HELPED):
+        return 1.0
+    if problem.goal is GoalKind.MIN_COST:
+        costs = [o.cost for member in problem.collective.members for o in problem.admissible_options(member)]
+        scaled = [cost * COST_UNITS for cost in costs]
+        if all(abs(cost - round(cost)) <= 1e-9 * max(1.0, cost) for cost in scaled):
+            return math.gcd(*(round(cost) for cost in scaled)) / COST_UNITS
+    return 0.0
