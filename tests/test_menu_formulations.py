@@ -8,11 +8,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pyomo.environ as pyo
+import pyscipopt
 import pytest
 
 from oar_opt.discovery import formulations, learner_of
-from oar_opt.errors import InputError
+from oar_opt.errors import InputError, UnsupportedError
 from oar_opt.evaluate import enumerate_choices, evaluate
+from oar_opt.export import export
 from oar_opt.pipeline import solve
 from oar_opt.problem import (
     Collective,
@@ -253,6 +255,28 @@ def test_progress_is_reported(make, name):
     seen = []
     run(name, make(5, "svm", "penalized", n=20, members=3), replace(EXACT, progress=seen.append))
     assert seen and all(line.seconds >= 0 for line in seen)
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["kkt_sos1"])
+def test_another_reader_of_the_written_file_finds_the_same_optimum(make, tmp_path, name):
+    problem = make(5, "svm", "penalized", n=12)
+    claim = run(name, problem)
+    export(problem, tmp_path / "program.lp", formulation=name, form="lp")
+    reader = pyscipopt.Model()
+    reader.hideOutput()
+    reader.readProblem(str(tmp_path / "program.lp"))
+    reader.optimize()
+    assert reader.getObjVal() == pytest.approx(claim.objective, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["kkt_sos1"])
+def test_what_mps_files_do_not_hold_is_not_written_to_one(make, tmp_path, name):
+    with pytest.raises(UnsupportedError, match="write it with --format lp"):
+        export(make(5, "svm"), tmp_path / "program.mps", formulation=name, form="mps")
+    assert not (tmp_path / "program.mps").exists()
 
 
 # -- excluded moves ---------------------------------------------------------------------------------------------------

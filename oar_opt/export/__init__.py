@@ -2,7 +2,8 @@
 
 Formats: ``lp`` (CPLEX LP) and ``mps`` (free MPS). Beside ``FILE`` comes ``FILE.map.json``: what every column and row
 means and which proof each big-M has. The file is read back at once and its size and optimum-free data compared, since
-other people's writers and readers have lost rows and constants without a word.
+other people's writers and readers have lost rows and constants without a word. Programs with special ordered sets or
+quadratic rows are written as LP only: their MPS sections are not read back as they were written.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from oar_opt.contracts import PyomoProgram
 from oar_opt.errors import InputError, SolverError, UnsupportedError
 from oar_opt.pipeline import choose
 from oar_opt.problem import RecourseProblem
+from oar_opt.solver_features import SolverFeature
 
 FORMATS = {"lp": "cpxlp", "mps": "mps"}
 """Name here and name in Pyomo."""
+IN_LP_FILES = frozenset({SolverFeature.SOS1, SolverFeature.QUADRATIC})
+"""What LP files hold beyond linear rows."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ def export(problem: RecourseProblem, path: Path, *, formulation: str = "auto", f
     program = chosen.build(problem)
     if not isinstance(program, PyomoProgram):
         raise UnsupportedError(f"formulation '{chosen.name}' is computed directly; there is no program to write")
+    _check_needs(program, chosen.name, form)
     symbols = _write(program, path, form)
     rows, columns = _read_back(path, program)
     symbols |= _row_symbols(program, rows)
@@ -67,6 +72,17 @@ def _exportable(problem: RecourseProblem, formulation: str) -> Any:
             return candidate
         reasons.append(f"{candidate.name}: {reason}")
     raise UnsupportedError("no formulation of this instance can be written to a file:\n  " + "\n  ".join(reasons))
+
+
+def _check_needs(program: PyomoProgram, name: str, form: str) -> None:
+    beyond = sorted(program.needs - IN_LP_FILES)
+    if beyond:
+        raise UnsupportedError(
+            f"the program of formulation '{name}' has {', '.join(beyond)}, which no file here can hold"
+        )
+    if program.needs and form != "lp":
+        words = ", ".join(sorted(program.needs))
+        raise UnsupportedError(f"the program of formulation '{name}' has {words}: write it with --format lp")
 
 
 def _write(program: PyomoProgram, path: Path, form: str) -> dict[str, str]:
@@ -97,17 +113,35 @@ def _row_symbols(program: PyomoProgram, rows: list[str]) -> dict[str, str]:
 
 
 def _read_back(path: Path, program: PyomoProgram) -> tuple[list[str], int]:
-    """Read the file with HiGHS and compare its size with the model's: its rows' names and the number of columns."""
-    from pyomo.environ import Constraint
+    """Read the file by a solver and compare its size with the model's: its rows' names and the number of columns."""
+    from pyomo.environ import Constraint, SOSConstraint
 
+    rows, sets, columns = _read_by_scip(path) if program.needs else _read_by_highs(path)
+    for found, kind, words in ((len(rows), Constraint, "rows"), (sets, SOSConstraint, "special ordered sets")):
+        written = sum(1 for _ in program.model.component_data_objects(kind, active=True))
+        if found != written:
+            raise SolverError(f"{path} was read back with {found} {words}, and the program has {written}")
+    return rows, columns
+
+
+def _read_by_highs(path: Path) -> tuple[list[str], int, int]:
+    """Names of the rows, number of special ordered sets, number of columns."""
     from oar_opt.solvers.highs import quiet_highs
 
     reader = quiet_highs()
     reader.readModel(str(path))
-    rows = sum(1 for _ in program.model.component_data_objects(Constraint, active=True))
-    if reader.getNumRow() != rows:
-        raise SolverError(f"{path} was read back with {reader.getNumRow()} rows, and the program has {rows}")
-    return [str(reader.getRowName(i)[1]) for i in range(rows)], int(reader.getNumCol())
+    return [str(reader.getRowName(i)[1]) for i in range(reader.getNumRow())], 0, int(reader.getNumCol())
+
+
+def _read_by_scip(path: Path) -> tuple[list[str], int, int]:
+    from pyscipopt import Model
+
+    reader = Model()
+    reader.hideOutput()
+    reader.readProblem(str(path))
+    rows = reader.getConss()
+    names = [row.name for row in rows if row.getConshdlrName() != "SOS1"]
+    return names, len(rows) - len(names), int(reader.getNVars())
 
 
 def _map(problem: RecourseProblem, program: PyomoProgram, formulation: str, symbols: dict[str, str]) -> dict[str, Any]:
