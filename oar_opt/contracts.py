@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from oar_opt.active_bounds import Quantity
 from oar_opt.bounds import ProvedBound
 from oar_opt.parameters import Parameters
 from oar_opt.problem import (
@@ -149,10 +150,10 @@ class PyomoProgram(Program):
     """A Pyomo model with its way back to moves.
 
     ``read`` turns variable values (by Pyomo name) into moves and parameters. ``meanings`` explains every variable and
-    row by name; ``bounds`` keeps each big-M with the reason that proves it. ``start`` gives values of the discrete
-    variables for moves and the re-trained parameters. ``goal_bound`` bounds the goal of all moves at least as good as
-    the request's cutoff, where building proved one. ``needs`` says what the solver must have; ``indicators`` are
-    rows beside the model's own, which Pyomo has no component for.
+    row by name; ``bounds`` keeps each big-M with the reason that proves it, ``quantities`` says what each is about.
+    ``start`` gives values of the discrete variables for moves and the re-trained parameters. ``goal_bound`` bounds the
+    goal of all moves at least as good as the request's cutoff, where building proved one. ``needs`` says what the
+    solver must have; ``indicators`` are rows beside the model's own, which Pyomo has no component for.
     """
 
     model: ConcreteModel
@@ -163,6 +164,7 @@ class PyomoProgram(Program):
     goal_bound: float | None = None
     needs: frozenset[SolverFeature] = frozenset()
     indicators: tuple[Indicator, ...] = ()
+    quantities: Mapping[str, Quantity] = field(default_factory=dict)
 
     @property
     def objective(self) -> Any:
@@ -202,6 +204,8 @@ class Formulation(ABC):
     """What the solver must have; without any, and where no program is built, every solver will do."""
     exhausts: ClassVar[bool] = False
     """Whether a finished run has re-trained the learner for every choice: the best confirmation of another."""
+    excludes: ClassVar[bool] = True
+    """Whether programs leave out ``Request.excluded``, so that several best moves can be found."""
 
     @abstractmethod
     def accepts(self, problem: RecourseProblem) -> str | None:

@@ -1,50 +1,42 @@
 """From a problem to a verified, certified answer; read it top to bottom.
 
-choose a formulation -> first answers by heuristics -> build its program -> run -> re-train the claim -> (confirm) ->
-verify -> result.
+choose a formulation -> search: first answers by heuristics, build its program, run, re-train the claim
+(:mod:`oar_opt.search`; again for every further answer of a pool) -> (confirm) -> verify -> result.
 """
 
 from __future__ import annotations
 
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
+from oar_opt.active_bounds import ActiveBound
+from oar_opt.answer_document import answer_document, pool_document
 from oar_opt.certificate import Grade
 from oar_opt.contracts import Exactness, Formulation, PyomoProgram
-from oar_opt.discovery import formulations, heuristics
+from oar_opt.discovery import formulations
 from oar_opt.errors import InputError, UnsupportedError, VerificationError
-from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate, evaluate_present
-from oar_opt.problem import Move, RecourseProblem
-from oar_opt.result import Claim, Progress, Request, Status, relative_gap
-from oar_opt.rules import budget_violations
-from oar_opt.solution_file import (
-    CertificateRecord,
-    Method,
-    MoveRecord,
-    QueryOutcome,
-    Seconds,
-    Solution,
-)
+from oar_opt.limits import Clock, interruptible
+from oar_opt.pool import Pooled, search_best
+from oar_opt.problem import RecourseProblem
+from oar_opt.result import Claim, Progress, Request, Status
+from oar_opt.solution_file import Alternative, CertificateRecord, MoveRecord, Seconds, Solution
 from oar_opt.solver_features import unfit
-from oar_opt.verification import Verification, check_answer, listed_changes, move_violation, stated_parameters
-
-HEURISTIC_SECONDS = 2.0
-TIGHTENING_SHARE = 0.25
-"""Of a time limit, the part that building may spend on tightening."""
+from oar_opt.verification import Verification, check_answer
 
 
 @dataclass(frozen=True)
 class Result:
-    """A verified answer: ``solution`` is what a solution file holds, ``notes`` says what was chosen and why."""
+    """A verified answer: ``solution`` is what a solution file holds, ``notes`` says what was chosen and why.
+
+    ``active_bounds`` are the ends of proved intervals that the answer lies at (:mod:`oar_opt.active_bounds`); None
+    where the formulation has no such intervals.
+    """
 
     problem: RecourseProblem
     solution: Solution
     verification: Verification
     notes: tuple[str, ...] = ()
+    active_bounds: tuple[ActiveBound, ...] | None = None
 
     @property
     def status(self) -> Status:
@@ -63,6 +55,11 @@ class Result:
         return self.solution.moves
 
     @property
+    def alternatives(self) -> tuple[Alternative, ...]:
+        """The answers beside the best one, best first, where a pool was asked for."""
+        return self.solution.pool.alternatives if self.solution.pool else ()
+
+    @property
     def grade(self) -> Grade:
         return self.solution.certificate.grade
 
@@ -77,6 +74,7 @@ def solve(
     gap: float | None = None,
     threads: int = 1,
     confirm: bool = False,
+    pool: int = 1,
     progress: Callable[[Progress], None] | None = None,
 ) -> Result:
     """Find the best collective change, and verify it.
@@ -91,6 +89,8 @@ def solve(
     gap : relative gap to stop at, at most the instance's tolerance if ``optimal`` is to be reached.
     threads : threads of the solver.
     confirm : solve once more by a second formulation or solver; agreement raises the grade to ``confirmed``.
+    pool : how many of the best different moves to find, each with a bound on all others but those before it; see
+        :mod:`oar_opt.pool`. A time limit holds for all of them together.
     progress : called with every progress line.
 
     Returns
@@ -104,6 +104,8 @@ def solve(
     VerificationError : the answer failed its check.
     SolverError : the solver broke down.
     """
+    if pool < 1:
+        raise InputError("--pool", f"is {pool}", "give a number of at least 1")
     request = Request(
         solver=solver,
         time_limit=_positive("--time-limit", time_limit),
@@ -111,47 +113,39 @@ def solve(
         relative_gap=_positive("--gap", gap) or problem.tolerances.relative_gap,
         threads=threads,
         progress=progress,
+        pool=pool,
     )
-    clock = _Clock(time_limit)
-    with _interruptible() as interrupted:
-        chosen, notes = choose(problem, formulation, solver)
+    clock = Clock(time_limit)
+    with interruptible() as interrupted:
+        chosen, notes = choose(problem, formulation, solver, several=pool > 1)
         request = replace(request, interrupted=interrupted)
-        incumbent = _first_answer(problem, clock)
-        if incumbent:
-            request = replace(
-                request,
-                start=incumbent.moves,
-                start_parameters=incumbent.parameters,
-                cutoff=incumbent.objective,
-            )
-        program = chosen.build(problem, replace(request, tightening=clock.share(TIGHTENING_SHARE)))
-        clock.lap("build")
-        claim = program.run(replace(request, time_limit=clock.left()))
-        clock.lap("solve")
-    outcome, more = _best_answer(problem, claim, incumbent)
-    draft = _document(problem, chosen, claim, outcome, clock)
+        found = search_best(problem, chosen, request, clock, pool)
+    draft = _draft(problem, chosen, found, pool, clock)
+    more = found.notes
     if confirm:
-        with _interruptible() as interrupted:
-            afresh = replace(request, start=None, start_parameters=None, cutoff=None, interrupted=interrupted)
-            grade, by = _confirm(problem, chosen, afresh, draft)
+        with interruptible() as interrupted:
+            grade, by = _confirm(problem, chosen, replace(request, pool=1, interrupted=interrupted), draft)
         more = (*more, by)
         draft = draft.model_copy(update={"certificate": CertificateRecord(grade=grade, checks=())})
-    enumerated = claim.exhausted or draft.certificate.grade is Grade.ENUMERATED
-    return _verified(problem, draft, clock, enumerated, (*notes, *more))
+    # Another formulation's enumeration settled the best answer alone; the verification repeats it for a pool.
+    enumerated = found.claim.exhausted or (pool == 1 and draft.certificate.grade is Grade.ENUMERATED)
+    verified = _verified(problem, draft, clock, enumerated, (*notes, *more))
+    return replace(verified, active_bounds=found.active)
 
 
 def choose(
-    problem: RecourseProblem, name: str = "auto", solver: str | None = None
+    problem: RecourseProblem, name: str = "auto", solver: str | None = None, *, several: bool = False
 ) -> tuple[Formulation, tuple[str, ...]]:
     """The formulation for a problem, with the reasons; an error that lists every reason where none applies.
 
-    One that ``solver`` cannot run does not apply.
+    One that ``solver`` cannot run does not apply, nor does one that finds the best move only where ``several`` are
+    wanted.
     """
     known = formulations()
     if name != "auto":
         if name not in known:
             raise InputError("--formulation", f"'{name}' is unknown", f"there are: auto, {', '.join(known)}")
-        reason = known[name].accepts(problem)
+        reason = known[name].accepts(problem) or _single(known[name], several)
         if reason:
             raise UnsupportedError(f"formulation '{name}' does not apply: {reason}")
         reason = known[name].unfit(solver)
@@ -160,7 +154,7 @@ def choose(
         return known[name], (f"formulation {name}: as asked",)
     reasons: list[str] = []
     for candidate in known.values():
-        reason = candidate.accepts(problem) or candidate.unfit(solver)
+        reason = candidate.accepts(problem) or candidate.unfit(solver) or _single(candidate, several)
         if reason is None:
             passed = "".join(f"; {text}" for text in reasons)
             return candidate, (f"formulation {candidate.name}: the first of {', '.join(known)} that applies{passed}",)
@@ -172,55 +166,17 @@ def choose(
     )
 
 
+def _single(candidate: Formulation, several: bool) -> str | None:
+    return "it finds the best move only, no pool of several" if several and not candidate.excludes else None
+
+
 def _positive(where: str, number: float | None) -> float | None:
     if number is not None and not number > 0:
         raise InputError(where, f"is {number:g}", "give a number above 0")
     return number
 
 
-# -- answers ---
-
-
-def _first_answer(problem: RecourseProblem, clock: _Clock) -> Evaluation | None:
-    """The best admissible proposal of the heuristics, or None."""
-    best: Evaluation | None = None
-    left = clock.left()
-    for heuristic in heuristics().values():
-        if heuristic.accepts(problem) is None:
-            limit = HEURISTIC_SECONDS if left is None else min(HEURISTIC_SECONDS, left / 10)
-            best = _better(problem, heuristic.propose(problem, time_limit=limit), best)
-    return best
-
-
-def _better(problem: RecourseProblem, moves: tuple[Move, ...], best: Evaluation | None) -> Evaluation | None:
-    if budget_violations(problem, moves) or any(move_violation(problem, move) for move in moves):
-        return best
-    try:
-        outcome = evaluate(problem, moves)
-    except UndefinedLearner:
-        return best
-    return outcome if outcome.beats(best) else best
-
-
-def _best_answer(
-    problem: RecourseProblem, claim: Claim, incumbent: Evaluation | None
-) -> tuple[Evaluation | None, tuple[str, ...]]:
-    """The better of the claim, re-trained, and the heuristics' answer."""
-    if claim.infeasible and incumbent is not None:
-        raise VerificationError(
-            f"{claim.solver} says that no move is admissible, and a verified one reaches {incumbent.objective:.8g}"
-        )
-    if claim.moves is None:
-        return incumbent, ()
-    best = _better(problem, claim.moves, incumbent)
-    if best is None or best.moves != claim.moves:
-        outcome = evaluate(problem, claim.moves)
-        better = best is None or outcome.exceeds(best, problem.tolerances.feasibility)
-        if outcome.tie and not outcome.broken and better:
-            raise InputError("position", outcome.tie)
-        if outcome.broken:
-            return best, (f"the solver's moves do not survive re-training: {'; '.join(outcome.broken)}",)
-    return best, ()
+# -- a second opinion ---
 
 
 def _confirm(problem: RecourseProblem, chosen: Formulation, request: Request, draft: Solution) -> tuple[Grade, str]:
@@ -262,62 +218,19 @@ def _agree(problem: RecourseProblem, draft: Solution, claim: Claim, by: str) -> 
 # -- documents ---
 
 
-def _document(
-    problem: RecourseProblem, chosen: Formulation, claim: Claim, outcome: Evaluation | None, clock: _Clock
-) -> Solution:
-    objective = outcome.objective if outcome else None
-    bound = claim.bound
-    gap = None if objective is None or bound is None else relative_gap(objective, bound)
-    status = Status.UNKNOWN
-    if claim.infeasible:
-        status = Status.INFEASIBLE
-    elif outcome is not None:
-        proved = gap is not None and gap <= problem.tolerances.relative_gap
-        status = Status.OPTIMAL if proved else Status.FEASIBLE
-    return Solution(
-        instance=problem.name,
-        instance_sha256=problem.sha256,
-        status=status,
-        stopped_by=claim.stopped_by,
-        objective=objective,
-        bound=bound,
-        relative_gap=gap,
-        moves=tuple(_move_record(problem, move) for move in outcome.moves) if outcome else (),
-        parameters=stated_parameters(problem, outcome.parameters) if outcome else None,
-        queries=_query_outcomes(problem, outcome) if outcome else (),
-        certificate=CertificateRecord(grade=Grade.CLAIMED, checks=()),
-        method=Method(formulation=chosen.name, solver=claim.solver, options=dict(claim.options)),
-        seconds=Seconds(build=clock.laps["build"], solve=clock.laps["solve"], verify=0.0),
-    )
-
-
-def _move_record(problem: RecourseProblem, move: Move) -> MoveRecord:
-    return MoveRecord(
-        record=move.record,
-        x=move.x,
-        y=problem.label_of(move.y),
-        weight=move.s,
-        cost=move.cost,
-        changes=listed_changes(problem, move.record, move.x),
-    )
-
-
-def _query_outcomes(problem: RecourseProblem, outcome: Evaluation) -> tuple[QueryOutcome, ...]:
-    present = evaluate_present(problem)
-    return tuple(
-        QueryOutcome(
-            name=query.name,
-            margin_before=present.margins[q] if present else None,
-            margin=outcome.margins[q],
-            decision=outcome.parameters.decision(problem, query),
-            helped=outcome.helped[q],
-        )
-        for q, query in enumerate(problem.queries)
-    )
+def _draft(problem: RecourseProblem, chosen: Formulation, found: Pooled, pool: int, clock: Clock) -> Solution:
+    best = found.ranked[0] if found.ranked else None
+    answer, bound = (best.answer, best.bound) if best else (None, found.claim.bound)
+    seconds = Seconds(build=clock.laps["build"], solve=clock.laps["solve"], verify=0.0)
+    draft = answer_document(problem, chosen.name, found.claim, answer, bound, seconds)
+    names = None if found.active is None else tuple(bound.name for bound in found.active)
+    others = pool_document(problem, pool, found.ranked[1:], found.complete, found.stopped_by) if pool > 1 else None
+    method = draft.method.model_copy(update={"active_bounds": names})
+    return draft.model_copy(update={"method": method, "pool": others})
 
 
 def _verified(
-    problem: RecourseProblem, draft: Solution, clock: _Clock, enumerated: bool, notes: tuple[str, ...]
+    problem: RecourseProblem, draft: Solution, clock: Clock, enumerated: bool, notes: tuple[str, ...]
 ) -> Result:
     found = check_answer(problem, draft, enumerated=enumerated)
     clock.lap("verify")
@@ -325,53 +238,9 @@ def _verified(
         update={
             "certificate": CertificateRecord(grade=found.grade, checks=found.checks),
             "seconds": Seconds(**clock.laps),
+            "pool": draft.pool and draft.pool.model_copy(update={"grade": found.pool_grade}),
         }
     )
     if not found.passed:
         raise VerificationError("the answer failed its verification: " + "; ".join(found.failures()))
     return Result(problem, solution, found, notes)
-
-
-# -- time and interruption ---
-
-
-@dataclass
-class _Clock:
-    """Seconds of each stage, and what is left of the limit."""
-
-    limit: float | None
-    started: float = field(default_factory=time.monotonic)
-    last: float = field(default_factory=time.monotonic)
-    laps: dict[str, float] = field(default_factory=dict)
-
-    def lap(self, name: str) -> None:
-        now = time.monotonic()
-        self.laps[name] = now - self.last
-        self.last = now
-
-    def share(self, part: float) -> float | None:
-        left = self.left()
-        return None if left is None else part * left
-
-    def left(self) -> float | None:
-        return None if self.limit is None else max(0.01, self.limit - (time.monotonic() - self.started))
-
-
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C asks the search to stop and keeps what it found; a second Ctrl-C breaks off."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-
-    def handle(number: int, frame: object) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    previous = signal.signal(signal.SIGINT, handle)
-    try:
-        yield asked.is_set
-    finally:
-        signal.signal(signal.SIGINT, previous)

@@ -23,13 +23,14 @@ from typing import Any, ClassVar
 import numpy as np
 import pyomo.environ as pyo
 
+from oar_opt.active_bounds import Quantity
 from oar_opt.bounds import ParameterBounds, ProvedBound
-from oar_opt.contracts import Formulation, Program, PyomoProgram
+from oar_opt.contracts import Formulation, Indicator, Program, PyomoProgram
 from oar_opt.discovery import learner_of, missing_learner
 from oar_opt.errors import UnsupportedError
-from oar_opt.menu_program import Margin, MenuModel, dot
+from oar_opt.menu_program import Margin, MenuModel, dot, equal_options
 from oar_opt.parameters import LinearParameters, Parameters
-from oar_opt.problem import Intercept, Move, Query, RecourseProblem, UpdateKind, Vector
+from oar_opt.problem import Intercept, Move, Option, Query, RecourseProblem, UpdateKind, Vector
 from oar_opt.result import Request
 from oar_opt.risk import RegularizedRisk
 from oar_opt.tightening import tighten
@@ -109,7 +110,7 @@ class RiskModel(MenuModel):
 
     ``bounds`` proves; ``anyhow`` and ``given`` are the intervals of the options' decision values, without and with the
     option being chosen; ``proved`` collects what the rows rest on; ``starters`` give start values of variables
-    beyond the choices.
+    beyond the choices; ``indicators`` are rows that Pyomo has no component for.
     """
 
     def __init__(self, problem: RecourseProblem, risk: RegularizedRisk, request: Request) -> None:
@@ -120,6 +121,7 @@ class RiskModel(MenuModel):
         self.goal_bound: float | None = None
         self.proved: dict[str, ProvedBound] = {}
         self.starters: list[Starter] = []
+        self.indicators: list[Indicator] = []
         self._read_bounds()
 
     def _read_bounds(self) -> None:
@@ -238,6 +240,7 @@ class RiskModel(MenuModel):
             meanings=self.meanings(),
             bounds=self.proved,
             goal_bound=self.goal_bound,
+            quantities=self.quantities(),
         )
 
     def read(self) -> tuple[tuple[Move, ...], LinearParameters]:
@@ -253,6 +256,47 @@ class RiskModel(MenuModel):
             for starter in self.starters:
                 values |= starter(theta, values)
         return values
+
+    def quantities(self) -> dict[str, Quantity]:
+        """What every proved interval is about, by its name in ``proved``."""
+        found = {}
+        for j, direction in enumerate(np.eye(self.risk.p)):
+            found[f"theta[{j}]"] = self._quantity(f"coordinate {j} of the whitened parameters", direction)
+        for r, index in enumerate(self.bounds.fixed_index):
+            found[f"f[{index}]"] = self._quantity(f"decision value of record {index}", self.bounds.fixed.xhat[r])
+        for (record, k), (i, row) in zip(self.pairs, self._option_rows(), strict=True):
+            words, options = f"decision value of member {record} under option {k}", self.menus[i][1]
+            chosen = (record, options, k)
+            found[f"f[{record},{k}]"] = self._quantity(f"{words}, whatever is chosen", row, chosen, False)
+            found[f"f[{record},{k}] if chosen"] = self._quantity(f"{words}, if chosen", row, chosen, True)
+        for query in self.problem.queries:
+            found[f"f({query.name})"] = self._quantity(f"decision value of query '{query.name}'", self._subject(query))
+        return {name: found[name] for name in self.proved}
+
+    def _option_rows(self) -> list[tuple[int, Vector]]:
+        """Member's place and ``xhat`` of every option, in the order of :attr:`pairs`."""
+        return [(i, row) for i, occurrences in enumerate(self.bounds.members) for row in occurrences.xhat]
+
+    def _quantity(
+        self,
+        words: str,
+        direction: Vector,
+        option: tuple[int, tuple[Option, ...], int] | None = None,
+        if_chosen: bool = True,
+    ) -> Quantity:
+        """``direction'theta``; where it is an option's, only for moves that choose it, or only for all others."""
+
+        def value(moves: Sequence[Move], parameters: Parameters) -> float | None:
+            if option is not None:
+                record, options, k = option
+                move = next((move for move in moves if move.record == record), None)
+                if (k in equal_options(options, move)) is not if_chosen:
+                    return None
+            if not isinstance(parameters, LinearParameters):
+                return None
+            return float(direction @ self.risk.join(np.array(parameters.w), parameters.b))
+
+        return Quantity(words, value)
 
     def meanings(self) -> dict[str, str]:
         problem, words = self.problem, super().meanings()

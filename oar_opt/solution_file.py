@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, Tag
+from pydantic import ConfigDict, Discriminator, Field, SerializerFunctionWrapHandler, Tag, model_serializer
 
 from oar_opt.certificate import Grade
 from oar_opt.json_input import (
@@ -28,6 +28,7 @@ from oar_opt.json_input import (
     validate,
 )
 from oar_opt.json_text import json_text
+from oar_opt.requirements import RequirementKind
 from oar_opt.result import Status, StoppedBy
 
 FORMAT = "oar-solution"
@@ -108,12 +109,81 @@ class CertificateRecord(Part):
     checks: tuple[Check, ...] = Field(description="The checks in order.")
 
 
-class Method(Part):
+class WithLaterKeys(Part):
+    """A part whose keys of later date, :attr:`later`, are written only where they say something.
+
+    So a file without them is what it always was.
+    """
+
+    later: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in write(self).items() if value is not None or key not in self.later}
+
+
+class Method(WithLaterKeys):
     """How the answer was found."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"active_bounds"})
 
     formulation: Text = Field(description="Name of the formulation.")
     solver: Text = Field(description="Solver and its version.")
     options: dict[Text, Scalar] = Field(default={}, description="Options that were set.")
+    active_bounds: tuple[Text, ...] | None = Field(
+        default=None,
+        description="Names of the proved intervals that the answer lies at an end of; null where the formulation has "
+        "none. They are proved, so nothing was cut off.",
+    )
+
+
+class Alternative(Part):
+    """An answer that is not the best one."""
+
+    objective: Number = Field(description="Objective of the moves, in the goal's unit.")
+    bound: Number | None = Field(
+        description="No move but those of the answers before this one is better; null where nothing is known."
+    )
+    relative_gap: Number | None = Field(description="As for the best answer.")
+    moves: tuple[MoveRecord, ...] = Field(description="The moves of the members who act.")
+    parameters: Parameters = Field(description="The re-trained parameters.")
+    queries: tuple[QueryOutcome, ...] = Field(description="Outcome of each query.")
+
+
+class Pool(Part):
+    """The best different answers that were asked for; different ones leave different records behind."""
+
+    asked: Whole = Field(ge=2, description="How many answers were asked for, the best one included.")
+    alternatives: tuple[Alternative, ...] = Field(description="The answers beside the best one, best first.")
+    complete: Flag = Field(description="Whether there is no further admissible move.")
+    stopped_by: StoppedBy = Field(
+        description="What ended the search: gap where all that were asked for are there, proof where there are no more."
+    )
+    grade: Grade = Field(description="Evidence for the bounds of the alternatives.")
+
+
+class RequirementRecord(Part):
+    """One requirement of the instance, as part of a conflict."""
+
+    kind: RequirementKind = Field(
+        description="query: a query's required margin; guard: a guard's; loss: max_loss_increase; members, total and "
+        "each: the budgets."
+    )
+    subject: Text | None = Field(default=None, description="Name of the query or guard; null for all others.")
+    limit: Number = Field(description="The number that the instance states.")
+    attainable: Number | None = Field(
+        default=None, description="The best number that a verified move reaches while the rest of the conflict holds."
+    )
+
+
+class ConflictRecord(Part):
+    """Requirements that no move meets together."""
+
+    requirements: tuple[RequirementRecord, ...] = Field(
+        description="The requirements; none where every choice leaves the learner undefined."
+    )
+    irreducible: Flag = Field(description="Whether a verified move meets the others whichever of them is dropped.")
+    grade: Grade = Field(description="Evidence for the conflict.")
 
 
 class Seconds(Part):
@@ -124,9 +194,10 @@ class Seconds(Part):
     verify: Number = Field(ge=0, description="Verifying the answer.")
 
 
-class Solution(Part):
+class Solution(WithLaterKeys):
     """The outcome of one run on one instance."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"pool", "conflicts"})
     model_config: ClassVar[ConfigDict] = ConfigDict(title="Solution of online algorithmic recourse")
 
     format: Literal["oar-solution"] = Field(default="oar-solution", description="Name of the format.")
@@ -148,6 +219,11 @@ class Solution(Part):
     certificate: CertificateRecord = Field(description="What was verified.")
     method: Method = Field(description="Formulation, solver and options.")
     seconds: Seconds = Field(description="Where the time went.")
+    pool: Pool | None = Field(default=None, description="Further answers; null where none were asked for.")
+    conflicts: tuple[ConflictRecord, ...] | None = Field(
+        default=None,
+        description="Why the instance is infeasible: no two conflicts share a requirement; null where not explained.",
+    )
 
 
 def load_solution(path: str | Path) -> Solution:

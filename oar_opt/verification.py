@@ -7,8 +7,9 @@ this way is said by the certificate's grade: a bound of grade ``claimed`` rests 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -24,7 +25,8 @@ from oar_opt.evaluate import (
     not_replayed,
 )
 from oar_opt.parameters import CentroidParameters, LinearParameters, Parameters
-from oar_opt.problem import CostKind, FeatureAction, Move, RecourseProblem, Vector
+from oar_opt.problem import CostKind, FeatureAction, Move, RecourseProblem, Vector, resulting_records
+from oar_opt.requirements import Requirement, keeping, requirements_of
 from oar_opt.result import Status, StoppedBy, relative_gap
 from oar_opt.rules import (
     budget_violations,
@@ -33,8 +35,8 @@ from oar_opt.rules import (
     matches_option,
     scaled_change,
 )
+from oar_opt.solution_file import Alternative, Check, ConflictRecord, MoveRecord, Pool, Solution
 from oar_opt.solution_file import CentroidParameters as StatedCentroids
-from oar_opt.solution_file import Check, MoveRecord, Solution
 from oar_opt.solution_file import LinearParameters as StatedLinear
 
 FEW_CHOICES = 1000
@@ -45,12 +47,16 @@ MANY_CHOICES = 50_000
 
 @dataclass(frozen=True)
 class Verification:
-    """The checks in order, the grade that they support, and what re-training gave (None where it could not)."""
+    """The checks in order, the grade that they support, and what re-training gave (None where it could not).
+
+    ``pool_grade`` is the grade of the bounds of further answers, where the solution has a pool.
+    """
 
     checks: tuple[Check, ...]
     grade: Grade
     evaluation: Evaluation | None = None
     details: dict[str, str] = field(default_factory=dict)
+    pool_grade: Grade = Grade.CLAIMED
 
     @property
     def passed(self) -> bool:
@@ -83,11 +89,14 @@ def check_answer(problem: RecourseProblem, solution: Solution, *, enumerated: bo
     elif moves is not None:
         outcome = _check_outcome(book, problem, solution, moves)
     _check_bound(book, problem, solution)
+    _check_pool(book, problem, solution)
+    _check_conflicts(book, problem, solution)
     all_tried = enumerated or _check_enumeration(book, problem, solution)
     grade = Grade.ENUMERATED if all_tried and _is_settled(solution) else Grade.CLAIMED
     if solution.certificate.grade is Grade.CONFIRMED:
         grade = max(grade, Grade.CONFIRMED)
-    return Verification(tuple(book.checks), grade, outcome, book.details)
+    pool_grade = Grade.ENUMERATED if all_tried else Grade.CLAIMED
+    return Verification(tuple(book.checks), grade, outcome, book.details, pool_grade)
 
 
 def verify(problem: RecourseProblem, solution: Solution) -> Verification:
@@ -95,7 +104,7 @@ def verify(problem: RecourseProblem, solution: Solution) -> Verification:
     found = check_answer(problem, solution)
     book = _Book(problem.tolerances.feasibility, list(found.checks), dict(found.details))
     _check_certificate(book, solution, found)
-    return Verification(tuple(book.checks), found.grade, found.evaluation, book.details)
+    return Verification(tuple(book.checks), found.grade, found.evaluation, book.details, found.pool_grade)
 
 
 # -- the book of checks ---
@@ -365,7 +374,8 @@ def _check_enumeration(book: _Book, problem: RecourseProblem, solution: Solution
         if claims:
             book.say("all choices re-trained", [f"{count:.4g} choices are more than this verification re-trains"])
         return False
-    found = enumerate_choices(problem)
+    # One more than are listed where none other may exist.
+    found = enumerate_choices(problem, keep=max(1, _listed(solution) + bool(solution.pool and solution.pool.complete)))
     if not found.complete and not found.tied and not claims:
         return False
     broken = _against_enumeration(problem, solution, found)
@@ -373,6 +383,11 @@ def _check_enumeration(book: _Book, problem: RecourseProblem, solution: Solution
         broken = ["some choices cannot be re-trained accurately enough to tell"]
     book.say("all choices re-trained", broken)
     return True
+
+
+def _listed(solution: Solution) -> int:
+    """How many answers the solution states."""
+    return (solution.objective is not None) + (len(solution.pool.alternatives) if solution.pool else 0)
 
 
 def _against_enumeration(problem: RecourseProblem, solution: Solution, found: Enumeration) -> list[str]:
@@ -391,13 +406,138 @@ def _against_enumeration(problem: RecourseProblem, solution: Solution, found: En
         limit = (tolerance.relative_gap + tolerance.feasibility) * max(1.0, abs(solution.objective))
         if better(solution.objective) > limit:
             broken.append(f"a choice reaches {best:.8g}, better than the optimum stated, {solution.objective:.8g}")
+    return broken + _pool_against_enumeration(problem, solution, found.ranking)
+
+
+def _pool_against_enumeration(
+    problem: RecourseProblem, solution: Solution, ranking: tuple[Evaluation, ...]
+) -> list[str]:
+    """Each alternative's bound must hold for the best choice outside the answers before it."""
+    if solution.pool is None:
+        return []
+    broken, before = [], {_result(problem, solution.moves)}
+    for k, alternative in enumerate(solution.pool.alternatives, start=2):
+        rest = [o.objective for o in ranking if resulting_records(problem, o.moves) not in before]
+        before.add(_result(problem, alternative.moves))
+        if not rest or alternative.bound is None:
+            continue
+        beyond = rest[0] - alternative.bound if problem.goal.maximises else alternative.bound - rest[0]
+        if beyond > problem.tolerances.feasibility * max(1.0, abs(rest[0])):
+            broken.append(f"outside the first {k - 1}, a choice reaches {rest[0]:.8g}, beyond {alternative.bound:.8g}")
+    if solution.pool.complete and len(ranking) > _listed(solution):
+        broken.append(f"the pool says it is complete, and there are more than {_listed(solution)} admissible results")
     return broken
+
+
+# -- further answers ---
+
+
+def _check_pool(book: _Book, problem: RecourseProblem, solution: Solution) -> None:
+    """Every alternative by itself as the best answer is checked, then what they are to each other."""
+    if solution.pool is None:
+        return
+    for k, alternative in enumerate(solution.pool.alternatives, start=2):
+        book.say(f"alternative {k}", _alternative_failures(book.tolerance, problem, solution, alternative))
+    book.say("order of alternatives", _disorder(book.tolerance, problem, solution, solution.pool))
+
+
+def _alternative_failures(
+    tolerance: float, problem: RecourseProblem, solution: Solution, alternative: Alternative
+) -> list[str]:
+    own = _Book(tolerance)
+    names = ("objective", "bound", "relative_gap", "moves", "parameters", "queries")
+    changes = {name: getattr(alternative, name) for name in names}
+    stated = solution.model_copy(update={**changes, "status": Status.FEASIBLE, "pool": None})
+    moves = _check_moves(own, problem, stated)
+    if moves is not None:
+        _check_outcome(own, problem, stated, moves)
+    _check_bound(own, problem, stated)
+    return Verification(tuple(own.checks), Grade.CLAIMED, details=own.details).failures()
+
+
+def _disorder(tolerance: float, problem: RecourseProblem, solution: Solution, pool: Pool) -> list[str]:
+    broken = []
+    if solution.objective is None:
+        return ["there are alternatives to no answer"] if pool.alternatives else []
+    objectives = [solution.objective, *(alternative.objective for alternative in pool.alternatives)]
+    for k, (better, worse) in enumerate(pairwise(objectives), start=2):
+        ahead = worse - better if problem.goal.maximises else better - worse
+        if ahead > tolerance * max(1.0, abs(better)):
+            broken.append(f"alternative {k} is better than the answer before it")
+    moves = [solution.moves, *(alternative.moves for alternative in pool.alternatives)]
+    results = [_result(problem, stated) for stated in moves]
+    if len(set(results)) < len(results):
+        broken.append("two answers leave the same records behind")
+    if len(results) > pool.asked:
+        broken.append(f"there are {len(results)} answers, and {pool.asked} were asked for")
+    if pool.stopped_by is StoppedBy.GAP and len(results) < pool.asked:
+        broken.append(f"all {pool.asked} answers are said to be there, and {len(results)} are")
+    if pool.complete and pool.stopped_by is not StoppedBy.PROOF:
+        broken.append("'complete' goes with a finished proof")
+    return broken
+
+
+def _result(problem: RecourseProblem, stated: Sequence[MoveRecord]) -> object:
+    """What moves leave behind; None where they are not moves of this problem."""
+    moves = [Move(move.record, move.x, _code(problem, move) or 0.0, move.weight, move.cost) for move in stated]
+    if any(not 0 <= move.record < problem.n for move in moves):
+        return None
+    return resulting_records(problem, moves)
+
+
+# -- conflicts ---
+
+
+def _check_conflicts(book: _Book, problem: RecourseProblem, solution: Solution) -> None:
+    """They must consist of the instance's requirements; where the choices are few, all are re-trained."""
+    if solution.conflicts is None:
+        return
+    broken = [] if solution.status is Status.INFEASIBLE else ["only an infeasible instance has conflicts"]
+    known = {(r.kind, r.subject, r.limit): r for r in requirements_of(problem)}
+    stated = [[(r.kind, r.subject or "", r.limit) for r in conflict.requirements] for conflict in solution.conflicts]
+    every = [requirement for conflict in stated for requirement in conflict]
+    unknown = [requirement for requirement in every if requirement not in known]
+    broken += [f"{kind} {subject} {limit:g} is no requirement of the instance" for kind, subject, limit in unknown]
+    if len(set(every)) < len(every):
+        broken.append("a requirement is listed twice")
+    if not broken:
+        for conflict, listed in zip(solution.conflicts, stated, strict=True):
+            broken += _conflict_failures(problem, conflict, [known[requirement] for requirement in listed])
+    book.say("conflicts", broken)
+
+
+def _conflict_failures(problem: RecourseProblem, conflict: ConflictRecord, kept: list[Requirement]) -> list[str]:
+    """By re-training: no choice meets all of them and, if it is irreducible, some choice all but any one."""
+    told = _list_words(kept)
+    if _is_met(problem, kept):
+        return [f"a choice meets {told} together"]
+    if not conflict.irreducible:
+        return []
+    rest = [[other for other in kept if other != requirement] for requirement in kept]
+    return [f"no choice meets {_list_words(others)} either" for others in rest if _is_met(problem, others) is False]
+
+
+def _list_words(requirements: list[Requirement]) -> str:
+    return ", ".join(requirement.words for requirement in requirements) or "nothing at all"
+
+
+def _is_met(problem: RecourseProblem, kept: list[Requirement]) -> bool | None:
+    """Whether a choice meets these requirements; None where the choices are too many or re-training cannot tell."""
+    loose = keeping(problem, kept)
+    if not loose.is_menu_problem or not_replayed(loose) or count_choices(loose) > FEW_CHOICES:
+        return None
+    found = enumerate_choices(loose)
+    if found.best is not None:
+        return True
+    return False if found.complete and found.tied is None else None
 
 
 def _check_certificate(book: _Book, solution: Solution, found: Verification) -> None:
     broken = []
     if solution.certificate.grade > found.grade:
         broken.append(f"claims the grade '{solution.certificate.grade}', and the evidence here is '{found.grade}'")
+    if solution.pool is not None and solution.pool.grade > found.pool_grade:
+        broken.append(f"the pool claims the grade '{solution.pool.grade}', and the evidence is '{found.pool_grade}'")
     stated = {check.name: check for check in solution.certificate.checks}
     for check in found.checks:
         said = stated.get(check.name)

@@ -83,6 +83,7 @@ class CentroidClosedForm(Formulation):
 
     name = "centroid_closed_form"
     rank = 10
+    excludes = False
 
     def accepts(self, problem: RecourseProblem) -> str | None:
         return _scope(problem) or _actions(problem) or _bounds(problem)

@@ -57,6 +57,10 @@ def run(program: PyomoProgram, request: Request) -> Claim:
     if solver.getModelStatus().name in ("kInfeasible", *BREAKDOWNS):
         _doubt(solver)
     claim = _claim(solver, program, compiled.columns, columns, request)
+    if _is_stale(program, claim):
+        solver.clearSolver()
+        solver.run()
+        claim = _claim(solver, program, compiled.columns, columns, request)
     seconds = solver.getRunTime()
     if claim.stopped_by is not StoppedBy.GAP or claim.moves is None or seconds > DOUBTED_SECONDS:
         return claim
@@ -69,6 +73,16 @@ def run(program: PyomoProgram, request: Request) -> Claim:
         return claim
     again = _claim(solver, program, compiled.columns, columns, request)
     return _weaker(claim, again, program.maximises)
+
+
+def _is_stale(program: PyomoProgram, claim: Claim) -> bool:
+    """Whether the variables do not have the objective that HiGHS states.
+
+    Where presolve alone solves a program, HiGHS has been seen to state the optimum and return the start.
+    """
+    if claim.moves is None or claim.objective is None:
+        return False
+    return abs(program.objective_value() - claim.objective) > 1e-6 * max(1.0, abs(claim.objective))
 
 
 def _weaker(first: Claim, second: Claim, maximises: bool) -> Claim:
