@@ -210,6 +210,7 @@ def test_the_textbook_and_solve_agree_on_the_smallest_instance():
     assert textbook.is_closed and ours.is_closed and textbook.verified and ours.verified
     assert textbook.objective == pytest.approx(ours.objective, abs=1e-9)
     assert (textbook.formulation, ours.formulation) == ("textbook", "enumeration")
+    assert 0 < textbook.cpu < 1.5 * textbook.seconds + 1
 
 
 def test_an_instance_that_a_method_does_not_support_gets_a_line_with_the_reason():
@@ -319,7 +320,7 @@ def test_the_shifted_mean_of_a_few_numbers():
 
 def test_means_are_over_what_all_methods_support_and_what_is_open_counts_the_limit():
     runs = [
-        run_of("one", "ours", 1.0),
+        run_of("one", "ours", 1.0, cpu=0.5),
         run_of("one", "textbook", 31.0),
         run_of("two", "ours", 3.0),
         run_of("two", "textbook", 250.0, "feasible", bound=2.0),
@@ -331,6 +332,7 @@ def test_means_are_over_what_all_methods_support_and_what_is_open_counts_the_lim
     assert found.mean("ours", ["one", "two"]) == pytest.approx(math.sqrt(2 * 4) - 1)
     assert found.mean("textbook", ["one", "two"]) == pytest.approx(math.sqrt(32 * 301) - 1)
     text = report(found)
+    assert "50 %   1.83 s" in text
     assert "closed by ours and not by textbook: 1\n  two" in text
     assert "closed by textbook and not by ours: 0" in text
     assert "contradictions beyond 0.0001: none" in text

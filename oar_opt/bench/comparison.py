@@ -137,12 +137,14 @@ def _table(comparison: Comparison) -> list[str]:
 def _means(comparison: Comparison) -> list[str]:
     methods = comparison.methods
     shared = comparison.shared(methods)
-    lines = [f"{'method':<36} {'closed':>7} {'of':>4}   shifted geometric mean over {len(shared)} instances"]
+    counted = f"shifted geometric mean over {len(shared)} instances"
+    lines = [f"{'method':<36} {'closed':>7} {'of':>4} {'processor':>10}   {counted}"]
     for method in methods:
         mine = comparison.shared([method])
         mean = f"{comparison.mean(method, shared):.2f} s" if shared else "-"
         closed = len(comparison.closed(method).intersection(mine))
-        lines.append(f"{method:<36} {closed:>7} {len(mine):>4}   {mean}")
+        share = _processor_share([comparison.runs[instance, method] for instance in mine])
+        lines.append(f"{method:<36} {closed:>7} {len(mine):>4} {share:>10}   {mean}")
     if shared:
         lines += [
             f"ratio {other} / {methods[0]}: "
@@ -150,6 +152,13 @@ def _means(comparison: Comparison) -> list[str]:
             for other in methods[1:]
         ]
     return lines
+
+
+def _processor_share(runs: Sequence[Run]) -> str:
+    """How much of one processor the runs had of all their seconds; see :mod:`oar_opt.bench.runs`."""
+    timed = [(run.cpu, run.seconds) for run in runs if run.cpu is not None]
+    seconds = sum(seconds for _, seconds in timed)
+    return f"{100 * sum(cpu for cpu, _ in timed) / seconds:.0f} %" if seconds else "-"
 
 
 def _differences(comparison: Comparison) -> list[str]:

@@ -9,6 +9,9 @@ but the textbook's program, the verification. Everything is imported before the 
 program claims is re-trained afterwards and then judged like any other answer: the objective is that of re-training,
 and ``optimal`` means that it is within the tolerance of the bound.
 
+``cpu`` are the seconds of processor that the process had in that time. Where they are clearly fewer than the seconds,
+the machine was busy with something else, and the seconds say little.
+
 A run that goes on for :data:`GRACE` seconds after its limit is killed, and so is one that needs more memory than it
 may.
 """
@@ -24,7 +27,7 @@ import resource
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -65,6 +68,7 @@ class Run:
     verified: bool = False
     maximises: bool = True
     nodes: int | None = None
+    cpu: float | None = None
     note: str = ""
 
     @property
@@ -101,9 +105,10 @@ def measure(problem: RecourseProblem, method: str, limit: float) -> Run:
     check_method(method)
     for load in (learners, formulations, heuristics):
         load()
-    started = time.perf_counter()
+    started, processor = time.perf_counter(), time.process_time()
     try:
-        return by_textbook(problem, limit) if method == TEXTBOOK else by_solve(problem, method, limit)
+        run = by_textbook(problem, limit) if method == TEXTBOOK else by_solve(problem, method, limit)
+        return replace(run, cpu=time.process_time() - processor)
     except OarError as error:
         status = UNSUPPORTED if isinstance(error, UnsupportedError) else ERROR
         return Run(
