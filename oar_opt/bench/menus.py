@@ -13,6 +13,7 @@ contradict each other.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -48,7 +49,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 1 where two runs contradict each other, 2 for a wrong argument, 130 for Ctrl-C."""
+    """Exit code 1 where two runs contradict each other, 2 for a wrong argument, 130 where it was interrupted."""
     asked = parse(arguments)
     try:
         if asked.list:
@@ -92,4 +93,7 @@ def tell(runs: Sequence[Run]) -> int:
 
 
 if __name__ == "__main__":
+    # Also in the background, where shells make processes ignore Ctrl-C's signal, an end takes the running one along.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     sys.exit(main())
