@@ -17,6 +17,7 @@ import numpy as np
 
 from oar_opt.active_bounds import Quantity
 from oar_opt.bounds import ProvedBound
+from oar_opt.optima import Optima
 from oar_opt.parameters import Parameters
 from oar_opt.problem import (
     Collective,
@@ -45,15 +46,20 @@ PAGE_SECTIONS = ("Statement", "Hypotheses", "Exactness", "Size", "Reference")
 class Fit:
     """A re-trained learner.
 
-    ``error`` bounds the Euclidean distance of ``parameters`` from the learner's exact optimum (of ``w`` alone where the
-    intercept is free). ``intercepts`` is the interval of all optimal intercepts where it is more than a point.
-    ``backend`` names the code that trained.
+    ``error`` bounds the Euclidean distance of ``parameters`` from an exact optimum of the learner (of ``w`` alone where
+    a polyline loss has a free intercept in the l2 norm). ``optima`` is the set of all optima where it is more than a
+    point to the accuracy of training; ``parameters`` is one of them. ``backend`` names the code that trained.
     """
 
     parameters: Parameters
     error: float
     backend: str
-    intercepts: tuple[float, float] | None = None
+    optima: Optima | None = None
+
+    @property
+    def intercepts(self) -> tuple[float, float] | None:
+        """The least and the largest optimal intercept, where the optimum is not unique."""
+        return self.optima.parameter_range(-1) if self.optima else None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations, pairwise
 from math import inf, prod
 
 import numpy as np
@@ -17,7 +16,9 @@ import numpy as np
 from oar_opt.contracts import Fit
 from oar_opt.discovery import learner_of, missing_learner
 from oar_opt.errors import UnsupportedError
-from oar_opt.parameters import LinearParameters, Parameters
+from oar_opt.optima import Optima
+from oar_opt.parameters import Parameters
+from oar_opt.position import is_short, take_position
 from oar_opt.problem import (
     GoalKind,
     Move,
@@ -87,7 +88,7 @@ class Evaluation:
 def helped(problem: RecourseProblem, margins: Sequence[float]) -> tuple[bool, ...]:
     """Whether each query reaches its required margin (without one: is decided as wanted)."""
     return tuple(
-        bool(margin > 0) if query.required is None else not _short(problem, query, margin)
+        bool(margin > 0) if query.required is None else not is_short(margin, problem.needed_margin(query))
         for query, margin in zip(problem.queries, margins, strict=True)
     )
 
@@ -134,7 +135,7 @@ def evaluate(problem: RecourseProblem, moves: Iterable[Move]) -> Evaluation:
     if undefined:
         raise UndefinedLearner(undefined)
     fit = learner.fit(problem, records)
-    parameters = _take_position(problem, moves, fit)
+    parameters = take_position(problem, fit.optima) if fit.optima else fit.parameters
     increase = None
     if problem.max_loss_increase is not None:
         present = _present(problem)
@@ -170,20 +171,14 @@ def _present(problem: RecourseProblem) -> Fit:
     return learner.fit(problem, problem.records)
 
 
-def _short(problem: RecourseProblem, subject: Query, margin: float) -> bool:
-    """Whether a margin misses what is needed by more than its own rounding."""
-    needed = problem.needed_margin(subject)
-    return bool(margin < needed - 1e-12 * max(1.0, abs(needed)))
-
-
 def _unmet(problem: RecourseProblem, margins: Sequence[float], guards: Sequence[float]) -> list[str]:
     unmet = []
     if problem.goal in (GoalKind.MIN_COST, GoalKind.MIN_MEMBERS):
         for query, margin in zip(problem.queries, margins, strict=True):
-            if _short(problem, query, margin):
+            if is_short(margin, problem.needed_margin(query)):
                 unmet.append(f"query '{query.name}' has the margin {margin:.6g}, less than {query.required:.6g}")
     for guard, margin in zip(problem.guards, guards, strict=True):
-        if _short(problem, guard, margin):
+        if is_short(margin, problem.needed_margin(guard)):
             unmet.append(f"guard '{guard.name}' has the margin {margin:.6g}, less than {guard.required or 0.0:.6g}")
     return unmet
 
@@ -193,52 +188,32 @@ def _unmet(problem: RecourseProblem, margins: Sequence[float], guards: Sequence[
 
 def _forbidden_tie(problem: RecourseProblem, fit: Fit) -> str | None:
     """A tie that the instance's position does not settle, in words."""
-    if fit.intercepts is None:
+    if problem.position is Position.UNIQUE and fit.optima:
+        what = _tie_in_words(problem, fit.optima)
+        return f"{what} for these moves: state the position 'optimistic' or 'pessimistic'"
+    if problem.max_loss_increase is None:
         return None
-    low, high = fit.intercepts
-    what = f"the learner's optimum is not unique for these moves (any intercept from {low:.6g} to {high:.6g})"
-    if problem.position is Position.UNIQUE:
-        return f"{what}: state the position 'optimistic' or 'pessimistic'"
-    if problem.max_loss_increase is not None:
-        return f"{what}, and a tie together with max_loss_increase is not handled: drop one of the two"
-    return None
+    tied, when = fit.optima, "for these moves"
+    if tied is None:
+        tied, when = _present(problem).optima, "before anyone acts"
+        if tied is not None and not tied.directions[:-1].any():
+            # All these optima have the same weights, so the same penalty, so the same loss.
+            tied = None
+    if tied is None:
+        return None
+    what = _tie_in_words(problem, tied)
+    return f"{what} {when}, and a tie together with max_loss_increase is not handled: drop one of the two"
 
 
-def _take_position(problem: RecourseProblem, moves: tuple[Move, ...], fit: Fit) -> Parameters:
-    """The optimum that the instance's position names, where a whole interval of intercepts is optimal.
-
-    Every margin is linear in the intercept, so what the goal makes of it changes only where two margins cross or one
-    reaches a required value; those points, the ends and the midpoints between them are all that need be looked at. A
-    tie under ``unique`` is reported by :func:`evaluate`; the optimistic point then stands for it.
-    """
-    if fit.intercepts is None or not isinstance(fit.parameters, LinearParameters):
-        return fit.parameters
-    w = fit.parameters.w
-    candidates = [LinearParameters(w, b) for b in _turning_points(problem, w, fit.intercepts)]
-
-    def worth(parameters: LinearParameters) -> tuple[bool, float]:
-        margins = [parameters.margin(query) for query in problem.queries]
-        guards = [parameters.margin(guard) for guard in problem.guards]
-        sign = 1 if problem.goal.maximises else -1
-        met = not _unmet(problem, margins, guards)
-        return met, sign * goal_value(problem, moves, margins) if met else min([*margins, *guards])
-
-    return (min if problem.position is Position.PESSIMISTIC else max)(candidates, key=worth)
-
-
-def _turning_points(problem: RecourseProblem, w: tuple[float, ...], ends: tuple[float, float]) -> list[float]:
-    low, high = ends
-    subjects = (*problem.queries, *problem.guards)
-    at_zero = LinearParameters(w, 0.0)
-    lines = [(at_zero.margin(subject), subject.target) for subject in subjects]
-    points = [low, high]
-    for (m1, t1), (m2, t2) in combinations(lines, 2):
-        if t1 != t2:
-            points.append((m2 - m1) / (t1 - t2))
-    for subject, (m, t) in zip(subjects, lines, strict=True):
-        points.append((problem.needed_margin(subject) - m) / t)
-    inside = sorted({b for b in points if low <= b <= high})
-    return sorted({*inside, *(0.5 * (a + b) for a, b in pairwise(inside))})
+def _tie_in_words(problem: RecourseProblem, optima: Optima) -> str:
+    names = [f"weight of '{feature.name}'" for feature in problem.features] + ["intercept"]
+    ranges = [optima.parameter_range(j) for j in range(len(names))]
+    varying = [
+        f"any {name} from {low:.6g} to {high:.6g}"
+        for name, (low, high) in zip(names, ranges, strict=True)
+        if high - low > 1e-9 * max(1.0, abs(low), abs(high))
+    ]
+    return f"the learner's optimum is not unique ({', '.join(varying)})"
 
 
 # -- menus ---

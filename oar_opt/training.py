@@ -48,6 +48,7 @@ import numpy as np
 from scipy.optimize import lsq_linear
 
 from oar_opt.contracts import Fit
+from oar_opt.optima import Optima
 from oar_opt.parameters import LinearParameters, Parameters
 from oar_opt.problem import Flags, Indices, Intercept, Matrix, Records, RecourseProblem, Vector
 from oar_opt.risk import Jump, Piece, RegularizedRisk
@@ -75,7 +76,7 @@ def train(problem: RecourseProblem, risk: RegularizedRisk, records: Records, sta
         return Fit(LinearParameters.of(w, b), error, backend)
     low, high = task.optimal_intercepts(w)
     b = 0.5 * (low + high)
-    tie = (low, high) if high - low > TIE * max(1.0, abs(b)) else None
+    tie = Optima.interval(w.tolist(), low, high) if high - low > TIE * max(1.0, abs(b)) else None
     return Fit(LinearParameters.of(w, b), error, backend, tie)
 
 
