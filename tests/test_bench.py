@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.optimize import linprog
 
 from oar_opt.bench import menus
 from oar_opt.bench.comparison import Comparison, contradictions, report, shifted_mean
@@ -28,13 +29,14 @@ from oar_opt.bench.runs import (
     run_in_process,
     selected,
 )
-from oar_opt.bench.textbook import NormBound, accepts, mirrored, oriented, textbook_program
+from oar_opt.bench.textbook import NormBound, accepts, mirrored, oriented, program_of, textbook_program
 from oar_opt.discovery import learner_of, learners
 from oar_opt.errors import InputError, UnsupportedError
 from oar_opt.evaluate import enumerate_choices, evaluate, evaluate_present
 from oar_opt.instance_file import dump_instance, parse_instance
 from oar_opt.problem import GoalKind, Intercept, LearnerSpec
 from oar_opt.result import Claim, Request, Status, StoppedBy
+from oar_opt.risk import PenaltyNorm, RegularizedRisk
 
 KINDS = ("ridge", "svm", "squared_hinge", "huber", "epsilon_insensitive")
 REGRESSIONS = ("huber", "epsilon_insensitive")
@@ -104,6 +106,42 @@ def test_the_textbooks_optimum_is_that_of_re_training_every_choice(make, kind, i
     outcome = evaluate(problem, claim.moves)
     assert outcome.is_answer and outcome.objective == pytest.approx(found.best.objective, abs=1e-5)
     assert claim.parameters.w == pytest.approx(outcome.parameters.w, abs=1e-5)
+
+
+def best_margin_under_l1(risk, records, query):
+    """The largest margin over all optima of the l1 norm with hinge loss, by two linear programs in (w+, w-, b, xi)."""
+    X, y = records.X[records.s > 0], records.y[records.s > 0]
+    n, d = X.shape
+    free = risk.intercept is Intercept.FREE
+    cost = np.concatenate([np.full(2 * d, risk.lam), [0.0], np.full(n, risk.factor)])
+    value = np.column_stack([X, -X, np.full(n, float(free))])
+    rows, limits = np.hstack([-y[:, None] * value, -np.eye(n)]), -np.ones(n)
+    ends = [(0, None)] * (2 * d) + [(None, None)] + [(0, None)] * n
+    least = linprog(cost, rows, limits, bounds=ends).fun
+    x = np.array(query.x)
+    margin = -query.target * np.concatenate([x, -x, [float(free)], np.zeros(n)])
+    return -linprog(margin, np.vstack([rows, cost]), np.append(limits, least + 1e-9), bounds=ends).fun
+
+
+@pytest.mark.parametrize("intercept", [Intercept.NONE, Intercept.FREE])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_textbooks_optimum_under_an_l1_penalty_is_the_best_of_linear_programs(make, moves_of, seed, intercept):
+    problem = make(seed, "svm", str(intercept), n=8, members=2, withhold=True, strength=0.8)
+    # Records count with weight 1 or not at all, as in the linear programs.
+    records = replace(problem.records, s=np.minimum(1.0, np.ceil(problem.records.s)))
+    team = problem.collective
+    menus_of_one = [
+        replace(member, menu=tuple(replace(o, s=min(1.0, np.ceil(o.s))) for o in member.menu))
+        for member in team.members
+    ]
+    problem = replace(problem, records=records, collective=replace(team, members=tuple(menus_of_one)))
+    hinge = learner_of(problem).risk(problem.learner, problem.d).loss
+    risk = RegularizedRisk.of(problem.learner, problem.d, hinge, lam=0.5, factor=0.8, norm=PenaltyNorm.L1)
+    found = program_of(problem, risk).run(EXACT)
+    (query,) = problem.queries
+    best = max(best_margin_under_l1(risk, problem.apply(moves), query) for _, moves in moves_of(problem))
+    assert found.objective == pytest.approx(best, abs=1e-5)
+    assert best_margin_under_l1(risk, problem.apply(found.moves), query) == pytest.approx(best, abs=1e-5)
 
 
 @pytest.mark.parametrize("intercept", INTERCEPTS)

@@ -314,6 +314,11 @@ def textbook_program(problem: RecourseProblem) -> PyomoProgram:
         raise UnsupportedError(f"textbook: {reason}")
     risk = learner_of(problem).risk(problem.learner, problem.d)
     assert risk is not None
+    return program_of(problem, risk)
+
+
+def program_of(problem: RecourseProblem, risk: RegularizedRisk) -> PyomoProgram:
+    """The program for a learner given by its risk."""
     build = _Build(problem, risk)
     return PyomoProgram(build.model, build.read, build.start, meanings={}, bounds={})
 
