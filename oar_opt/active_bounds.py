@@ -25,11 +25,13 @@ BEYOND = 1e-4
 class Quantity:
     """What a proved interval is about: words, and its value for moves and the parameters re-trained on them.
 
-    The value is None where the interval says nothing about these moves, for example of an option not chosen.
+    The value is None where the interval says nothing about these moves, for example of an option not chosen. ``record``
+    is the record of no member whose decision value it is, if it is that.
     """
 
     words: str
     value: Callable[[Sequence[Move], Parameters], float | None]
+    record: int | None = None
 
 
 @dataclass(frozen=True)

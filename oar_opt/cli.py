@@ -21,6 +21,7 @@ from oar_opt.errors import InputError, OarError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from oar_opt.pipeline import Result
     from oar_opt.result import Progress
 
 app = typer.Typer(
@@ -33,6 +34,9 @@ app = typer.Typer(
 Instance = Annotated[str, typer.Argument(help="A shipped instance's name ('oar instances') or the path of a file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 
+EXPLAIN_SECONDS = 60.0
+"""For explaining an infeasibility where no time limit is given."""
+LEAST_SECONDS = 0.01
 EXIT_NO_MOVE = 3
 EXIT_INTERRUPTED = 130
 """What typer makes of a KeyboardInterrupt."""
@@ -110,6 +114,10 @@ def solve(
     gap: Annotated[float | None, typer.Option(help="Relative gap to stop at (default: the instance's).")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the solver.")] = 1,
     confirm: Annotated[bool, typer.Option(help="Solve again by a second formulation or solver.")] = False,
+    pool: Annotated[int, typer.Option(min=1, help="How many of the best different moves to find.")] = 1,
+    explain: Annotated[
+        bool, typer.Option("--explain/--no-explain", help="Say which requirements conflict if infeasible.")
+    ] = True,
     strict: Annotated[bool, typer.Option(help="Exit with 5 unless optimal or infeasible.")] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the solution file here.")] = None,
     as_json: AsJson = False,
@@ -118,12 +126,13 @@ def solve(
     """Solve an instance, verify the answer and print it."""
     from oar_opt.library import load
     from oar_opt.pipeline import solve as run
-    from oar_opt.report import solution_words
+    from oar_opt.report import explanation_words, solution_words
     from oar_opt.result import Status
     from oar_opt.solution_file import save_solution
 
     problem = load(instance)
     _check_writable(output)
+    started = time.monotonic()
     result = run(
         problem,
         formulation=formulation,
@@ -133,11 +142,16 @@ def solve(
         gap=gap,
         threads=threads,
         confirm=confirm,
+        pool=pool,
         progress=None if quiet else _Progress(),
     )
     if not quiet:
         for note in result.notes:
             _note(note)
+    explanation: tuple[str, ...] = ()
+    if explain and result.status is Status.INFEASIBLE:
+        left = EXPLAIN_SECONDS if time_limit is None else time_limit - (time.monotonic() - started)
+        result, explanation = _explained(result, formulation, solver, left, threads)
     if output is not None:
         save_solution(result.solution, output)
         _note(f"solution written to {output}")
@@ -145,10 +159,48 @@ def solve(
         _print_json(result.solution.model_dump(mode="json"))
     else:
         _print(solution_words(problem, result.solution))
+        if explanation:
+            _print(explanation_words(explanation))
     if result.status is Status.UNKNOWN:
         raise typer.Exit(EXIT_NO_MOVE)
     if strict and result.status is Status.FEASIBLE:
         raise typer.Exit(EXIT_NOT_CERTIFIED)
+
+
+def _explained(
+    result: Result, formulation: str, solver: str | None, seconds: float, threads: int
+) -> tuple[Result, tuple[str, ...]]:
+    """The result with the conflicts that make it infeasible, and those in words."""
+    from oar_opt.explain import explain_infeasibility, with_explanation
+
+    explanation = explain_infeasibility(
+        result.problem,
+        proof=result,
+        formulation=formulation,
+        solver=solver,
+        time_limit=max(seconds, LEAST_SECONDS),
+        threads=threads,
+    )
+    return with_explanation(result, explanation), explanation.words
+
+
+@app.command()
+def bounds(
+    instance: Instance,
+    formulation: Annotated[str, typer.Option(help="A name from 'oar formulations', or auto.")] = "auto",
+    tighten: Annotated[float, typer.Option(help="Seconds for optimality-based tightening; 0 is none.")] = 0.0,
+    as_json: AsJson = False,
+) -> None:
+    """List the proved intervals that a formulation's big-Ms come from, with the reason of each end."""
+    from oar_opt.bounds_listing import list_bounds
+    from oar_opt.library import load
+    from oar_opt.report import bounds_words
+
+    listing = list_bounds(load(instance), formulation, tighten)
+    if as_json:
+        _print_json(listing.document())
+    else:
+        _print(bounds_words(listing))
 
 
 @app.command()

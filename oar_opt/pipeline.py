@@ -106,6 +106,11 @@ def solve(
     """
     if pool < 1:
         raise InputError("--pool", f"is {pool}", "give a number of at least 1")
+    if solver is not None:
+        # Also where the formulation needs none: a name that nothing answers to is a mistake.
+        from oar_opt.solvers.by_pyomo import require
+
+        require(solver)
     request = Request(
         solver=solver,
         time_limit=_positive("--time-limit", time_limit),

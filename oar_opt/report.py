@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -21,11 +23,23 @@ from oar_opt.problem import (
     Task,
     WithholdAction,
 )
-from oar_opt.result import Status
-from oar_opt.solution_file import MoveRecord, Solution
+from oar_opt.result import Status, StoppedBy
+from oar_opt.solution_file import Alternative, MoveRecord, Pool, Solution
 from oar_opt.verification import Verification
 
+if TYPE_CHECKING:
+    from oar_opt.bounds import Reason
+    from oar_opt.bounds_listing import BoundsListing
+
 SHOWN_MEMBERS = 12
+SHOWN_NAMES = 4
+SHOWN_RECORDS = 20
+GOAL_WORDS = {
+    GoalKind.MAX_MARGIN: "margin",
+    GoalKind.MIN_COST: "cost",
+    GoalKind.MIN_MEMBERS: "members",
+    GoalKind.MAX_HELPED: "queries helped",
+}
 
 
 def number(value: float | None) -> str:
@@ -160,7 +174,12 @@ def solution_words(problem: RecourseProblem, solution: Solution) -> RenderableTy
     parts: list[RenderableType] = [Text(headline(problem, solution))]
     if solution.objective is not None:
         parts += [_moves_table(problem, solution.moves), _queries_table(problem, solution)]
+        parts += [_pool_table(problem, solution)] if solution.pool else []
     parts.append(Text(certificate_words(solution)))
+    if solution.pool:
+        parts.append(Text(pool_words(solution.pool)))
+    if solution.method.active_bounds is not None:
+        parts.append(Text(active_bounds_words(solution.method.active_bounds)))
     seconds = solution.seconds
     parts.append(
         Text(
@@ -173,12 +192,7 @@ def solution_words(problem: RecourseProblem, solution: Solution) -> RenderableTy
 
 def headline(problem: RecourseProblem, solution: Solution) -> str:
     """What was found, in one sentence."""
-    goal = {
-        GoalKind.MAX_MARGIN: "margin",
-        GoalKind.MIN_COST: "cost",
-        GoalKind.MIN_MEMBERS: "members",
-        GoalKind.MAX_HELPED: "queries helped",
-    }[problem.goal]
+    goal = GOAL_WORDS[problem.goal]
     value, bound = number(solution.objective), number(solution.bound)
     match solution.status:
         case Status.OPTIMAL:
@@ -263,6 +277,128 @@ def certificate_words(solution: Solution) -> str:
     else:
         meaning = grade.words
     return f"Certificate: {grade}: {meaning}; {passed} of {len(checks)} checks passed."
+
+
+def explanation_words(sentences: Iterable[str]) -> RenderableType:
+    """Why an instance is infeasible, one sentence a line."""
+    return Text("\n".join(["Why:", *(f"  {sentence}" for sentence in sentences)]))
+
+
+# -- further answers and bounds ---
+
+
+def _pool_table(problem: RecourseProblem, solution: Solution) -> RenderableType:
+    """The answers of a pool, best first, each by what is done otherwise than in the best."""
+    alternatives = solution.pool.alternatives if solution.pool else ()
+    if not alternatives:
+        return Text("")
+    table = Table(title="The best different answers", title_justify="left")
+    for column in ("rank", GOAL_WORDS[problem.goal], "bound", "cost", "margins", "otherwise than the best"):
+        table.add_column(column, justify="left" if column in ("margins", "otherwise than the best") else "right")
+    best = {move.record: move for move in solution.moves}
+    answers: list[Solution | Alternative] = [solution, *alternatives]
+    for rank, answer in enumerate(answers, start=1):
+        margins = [f"{query.name} {number(query.margin)}" for query in answer.queries]
+        table.add_row(
+            str(rank),
+            number(answer.objective),
+            number(answer.bound),
+            number(sum(move.cost for move in answer.moves)),
+            "\n".join(margins),
+            "\n".join(_differences(problem, best, {move.record: move for move in answer.moves})),
+        )
+    return table
+
+
+def _differences(problem: RecourseProblem, best: dict[int, MoveRecord], other: dict[int, MoveRecord]) -> list[str]:
+    """What members do in ``other`` and not in ``best``, a line each."""
+    told = []
+    for record in sorted(best.keys() | other.keys()):
+        move = other.get(record)
+        if move is None:
+            told.append(f"{record} stays")
+        elif move != best.get(record):
+            changes = [f"{name} {now} -> {then}".rstrip(" ->") for name, now, then in move_changes(problem, move)]
+            told.append(f"{record}: {', '.join(changes)}")
+    return told
+
+
+def pool_words(pool: Pool) -> str:
+    """What is proved about the answers of a pool, and why there are not more."""
+    found = len(pool.alternatives) + 1
+    proved = "no move but those before it is better than its bound"
+    if pool.stopped_by is StoppedBy.GAP:
+        told = f"all {pool.asked} answers found; of each, {proved}"
+    elif pool.complete:
+        told = f"{pool.asked} answers were asked for, and no further move is admissible"
+    else:
+        told = f"{pool.asked} answers were asked for; stopped because {pool.stopped_by.words}"
+    return f"Pool: {told} (grade {pool.grade})." if found > 1 else f"Pool: {told}."
+
+
+def active_bounds_words(names: tuple[str, ...]) -> str:
+    """One line on the proved intervals that the answer lies at an end of."""
+    if not names:
+        return "Bounds: the answer lies inside every proved interval that serves as a big-M."
+    shown = ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")
+    return (
+        f"Bounds: the answer lies at an end of {len(names)} proved interval{'s' if len(names) > 1 else ''} ({shown}); "
+        "as they are proved, nothing is cut off: tightening has reached the answer there."
+    )
+
+
+def bounds_words(listing: BoundsListing) -> RenderableType:
+    """Every proved interval with its reasons, and a summary."""
+    table = Table(title=f"{listing.problem.name}: intervals that {listing.formulation} rests on", title_justify="left")
+    for column in ("quantity", "name", "lower", "upper", "proved by"):
+        table.add_column(column, justify="right" if column in ("lower", "upper") else "left", overflow="fold")
+    for one in listing.bounds:
+        bound = one.bound
+        reasons = dict.fromkeys((bound.lower_reason, bound.upper_reason))
+        ends = ("lower: ", "; upper: ") if len(reasons) > 1 else ("",)
+        told = "".join(end + _short_reason(reason) for end, reason in zip(ends, reasons, strict=True))
+        table.add_row(one.words, one.name, _end(bound.lower), _end(bound.upper), told)
+    return Group(table, Text("\n".join(_bounds_summary(listing))))
+
+
+def _bounds_summary(listing: BoundsListing) -> list[str]:
+    lines = [f"{len(listing.bounds)} intervals. Ends by reason:"]
+    lines += [f"  {count:6} {_short_reason(reason)}: {reason}" for reason, count in listing.ends_by_reason.items()]
+    if listing.widest:
+        bound = listing.widest.bound
+        lines.append(
+            f"Widest: {listing.widest.words}, from {number(bound.lower)} to {number(bound.upper)} "
+            f"(width {number(bound.upper - bound.lower)})."
+        )
+    fixed = len(listing.constant) + len(listing.open_records)
+    if listing.constant:
+        shown = ", ".join(map(str, listing.constant[:SHOWN_RECORDS]))
+        shown += ", ..." if len(listing.constant) > SHOWN_RECORDS else ""
+        lines.append(
+            f"Of the {fixed} records of no member, {len(listing.constant)} need no variable, as their pull is the same "
+            f"all over their interval: {shown}."
+        )
+    elif fixed:
+        lines.append(f"None of the {fixed} records of no member has a pull that is the same all over its interval.")
+    else:
+        lines.append(
+            "The records of no member need no interval: they enter through their Gram matrix, or there are none."
+        )
+    if listing.conditional:
+        beside = "" if listing.cutoff is None else f", which reaches {number(listing.cutoff)}"
+        which = "All" if listing.conditional == len(listing.bounds) else f"{listing.conditional} of the"
+        lines.append(f"{which} intervals hold for moves at least as good as the best verified one{beside}.")
+    else:
+        lines.append("All intervals hold for every admissible move.")
+    return lines
+
+
+def _short_reason(reason: Reason) -> str:
+    return reason.name.lower()
+
+
+def _end(value: float) -> str:
+    return number(value) if math.isfinite(value) else "none"
 
 
 # -- a verification ---

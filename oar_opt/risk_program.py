@@ -263,7 +263,8 @@ class RiskModel(MenuModel):
         for j, direction in enumerate(np.eye(self.risk.p)):
             found[f"theta[{j}]"] = self._quantity(f"coordinate {j} of the whitened parameters", direction)
         for r, index in enumerate(self.bounds.fixed_index):
-            found[f"f[{index}]"] = self._quantity(f"decision value of record {index}", self.bounds.fixed.xhat[r])
+            value = self._quantity(f"decision value of record {index}", self.bounds.fixed.xhat[r])
+            found[f"f[{index}]"] = replace(value, record=int(index))
         for (record, k), (i, row) in zip(self.pairs, self._option_rows(), strict=True):
             words, options = f"decision value of member {record} under option {k}", self.menus[i][1]
             chosen = (record, options, k)

@@ -55,6 +55,15 @@ def _older(name: str) -> Any | None:
         log.setLevel(level)
 
 
+def require(name: str) -> None:
+    """An error that lists what is installed, where no solver answers to the name."""
+    from pyomo.contrib.solver.common.factory import SolverFactory
+
+    known = name in ("highs", "scip") or ALIASES.get(name, name) in list(SolverFactory)
+    if not known and _older(ALIASES.get(name, name)) is None:
+        raise InputError("--solver", f"'{name}' is not available here", f"installed: {', '.join(installed())}")
+
+
 def installed() -> list[str]:
     """The solvers that answer here, by the names that requests use."""
     from pyomo.contrib.solver.common.factory import SolverFactory
