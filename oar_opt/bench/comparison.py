@@ -162,8 +162,9 @@ def _processor_share(runs: Sequence[Run]) -> str:
 
 
 def _differences(comparison: Comparison) -> list[str]:
+    first, *rest = comparison.methods
     lines = []
-    for one, other in permutations(comparison.methods, 2):
+    for one, other in [pair for method in rest for pair in ((first, method), (method, first))]:
         both = set(comparison.shared([one, other]))
         alone = sorted((comparison.closed(one) - comparison.closed(other)) & both)
         lines.append(f"closed by {one} and not by {other}: {len(alone)}")
