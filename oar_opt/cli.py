@@ -157,6 +157,8 @@ def solve(
         _note(f"solution written to {output}")
     if as_json:
         _print_json(result.solution.model_dump(mode="json"))
+        for sentence in explanation if not quiet else ():
+            _note(sentence)
     else:
         _print(solution_words(problem, result.solution))
         if explanation:

@@ -45,22 +45,19 @@ def _conflict_words(conflict: Conflict, everything: Sequence[Requirement]) -> li
 
 
 def _without(dropped: Iterable[Requirement], kept: Iterable[Requirement]) -> str:
-    """'any budget or guard', naming as 'other' what has some of its kind among ``kept``."""
-    kinds, left = {r.kind for r in dropped}, {r.kind for r in kept}
-
-    def any_of(name: str, of: set[RequirementKind]) -> str | None:
-        if not kinds & of:
-            return None
-        return f"any other {name}" if left & of else f"any {name}"
-
-    budgets = {kind for kind in RequirementKind if kind.is_budget}
-    parts = [
-        any_of("budget", budgets),
-        any_of("guard", {RequirementKind.GUARD}),
-        "the limit on the training loss" if RequirementKind.LOSS in kinds else None,
-        any_of("query", {RequirementKind.QUERY}),
+    """'any budget or guard', with 'other' where some of the same sort are among ``kept``."""
+    gone, left = {_sort(r.kind) for r in dropped}, {_sort(r.kind) for r in kept}
+    sorts = ("budget", "guard", "query")
+    groups = [
+        ("any ", [sort for sort in sorts if sort in gone - left]),
+        ("any other ", [sort for sort in sorts if sort in gone & left]),
     ]
-    return _list([part for part in parts if part], "or").replace(" or any ", " or ")
+    parts = [start + _list(names, "or") for start, names in groups if names]
+    return _list([*parts, *(["the limit on the training loss"] if "loss" in gone else [])], "or")
+
+
+def _sort(kind: RequirementKind) -> str:
+    return "budget" if kind.is_budget else str(kind)
 
 
 def _demands(requirements: Sequence[Requirement]) -> str:
@@ -69,9 +66,9 @@ def _demands(requirements: Sequence[Requirement]) -> str:
 
     verbs = []
     if of(RequirementKind.QUERY):
-        verbs.append("gives " + _list([_margin("query", r) for r in of(RequirementKind.QUERY)], "and"))
+        verbs.append("gives " + _list([f"query {_margin(r, '')}" for r in of(RequirementKind.QUERY)], "and"))
     if of(RequirementKind.GUARD):
-        verbs.append("keeps " + _list([_margin("guard", r) for r in of(RequirementKind.GUARD)], "and"))
+        verbs.append("keeps " + _list([f"guard {_margin(r, 'at ')}" for r in of(RequirementKind.GUARD)], "and"))
     verbs += [f"keeps the training loss from rising by more than {r.limit:.6g}" for r in of(RequirementKind.LOSS)]
     means = [f"at most {r.limit:.6g} acting members" for r in of(RequirementKind.MEMBERS)]
     means += [f"a total cost of at most {r.limit:.6g}" for r in of(RequirementKind.TOTAL)]
@@ -80,8 +77,8 @@ def _demands(requirements: Sequence[Requirement]) -> str:
     return f"{told} with {_list(means, 'and')}" if means else told
 
 
-def _margin(role: str, requirement: Requirement) -> str:
-    return f"{role} '{requirement.subject}' its margin {requirement.limit:.6g}"
+def _margin(requirement: Requirement, at: str) -> str:
+    return f"'{requirement.subject}' {at}its margin {requirement.limit:.6g}"
 
 
 def _attainable(one: Needed, beside_others: bool) -> str | None:
@@ -97,7 +94,7 @@ def _attainable(one: Needed, beside_others: bool) -> str | None:
             best, some = f"It takes {value} acting members", f"{value} acting members would be enough"
         case _:
             best, some = f"It takes a total cost of {value}", f"A total cost of {value} would be enough"
-    return f"{best}." if one.is_best else f"{some}; whether less would do is open." if rest else f"{some}."
+    return f"{best}." if one.is_best else f"{some}; whether that is the best is open."
 
 
 def _giving_up(conflict: Conflict) -> list[str]:
