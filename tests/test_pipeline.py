@@ -314,8 +314,10 @@ def test_a_wrong_option_is_an_input_error_that_names_it(make, options, where):
 
 
 def test_the_choice_is_explained(make):
-    chosen, notes = choose(make(0))
-    assert chosen.name == "kkt_big_m" and "first of" in notes[0] and "no nearest centroid" in notes[0]
+    problem = make(0)
+    chosen, notes = choose(problem)
+    assert chosen is next(f for f in formulations().values() if f.accepts(problem) is None)
+    assert "first of" in notes[0] and "no nearest centroid" in notes[0]
 
 
 # -- grades -----------------------------------------------------------------------------------------------------------
@@ -330,9 +332,18 @@ def test_enumeration_that_agrees_raises_the_grade_to_enumerated(make, required):
     assert verify(problem, double.solution).passed
 
 
+def test_a_second_formulation_that_agrees_raises_the_grade_to_confirmed(make):
+    problem = make(2, "ridge", "penalized", "min_members", members=16, options=1, n=20, required=0.01)
+    result = solve(problem, formulation="kkt_big_m", confirm=True)
+    assert result.grade is Grade.CONFIRMED and verify(problem, result.solution).passed
+    assert not any("by scip" in note for note in result.notes)
+
+
 @pytest.mark.parametrize("required", [0.01, 50.0])
-def test_a_second_solver_that_agrees_raises_the_grade_to_confirmed(make, required):
+def test_a_second_solver_that_agrees_raises_the_grade_to_confirmed(make, required, monkeypatch):
     """65,536 choices: too many to re-train them all."""
+    alone = {"kkt_big_m": formulations()["kkt_big_m"]}
+    monkeypatch.setattr("oar_opt.pipeline.formulations", lambda: alone)
     problem = make(2, "ridge", "penalized", "min_members", members=16, options=1, n=20, required=required)
     single, double = solve(problem), solve(problem, confirm=True)
     assert single.grade is Grade.CLAIMED and double.grade is Grade.CONFIRMED
