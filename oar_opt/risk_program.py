@@ -241,6 +241,7 @@ class RiskModel(MenuModel):
             bounds=self.proved,
             goal_bound=self.goal_bound,
             quantities=self.quantities(),
+            indicators=tuple(self.indicators),
         )
 
     def read(self) -> tuple[tuple[Move, ...], LinearParameters]:

@@ -34,7 +34,7 @@ from oar_opt.result import Request, StoppedBy
 from oar_opt.risk_program import whitened
 
 EXACT = Request(relative_gap=1e-9, tightening=0.0)
-NEW = ("kkt_sos1",)
+NEW = ("kkt_sos1", "kkt_indicator")
 PROGRAMS = ("kkt_big_m", *NEW)
 KINDS, INTERCEPTS = ("ridge", "svm"), tuple(Intercept)
 
@@ -219,18 +219,20 @@ def test_a_choice_that_would_empty_a_class_is_never_taken(name, weight):
 # -- solvers, limits, interruption ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["kkt_sos1"])
+@pytest.mark.parametrize("name", ["kkt_sos1", "kkt_indicator"])
 def test_without_a_named_solver_the_formulations_own_runs(make, name):
     assert solve(make(1), formulation=name).solution.method.solver.startswith("scip ")
 
 
-@pytest.mark.parametrize(("name", "lacks"), [("kkt_sos1", "special ordered sets")])
-@pytest.mark.parametrize("solver", ["highs", "glpk"])
-def test_a_named_solver_that_cannot_run_it_is_refused_by_name(make, name, lacks, solver):
-    with pytest.raises(InputError, match=f"'{solver}' is not known to have {lacks}"):
-        solve(make(1), formulation=name, solver=solver)
-    with pytest.raises(InputError, match=f"'{solver}' is not known to have {lacks}"):
-        formulations()[name].build(make(1)).run(Request(solver=solver))
+@pytest.mark.parametrize(
+    ("name", "lacks"), [("kkt_sos1", "special ordered sets"), ("kkt_indicator", "indicator constraints")]
+)
+def test_a_named_solver_that_cannot_run_it_is_refused_by_name(make, name, lacks):
+    with pytest.raises(InputError, match=f"'highs' is not known to have {lacks}"):
+        solve(make(1), formulation=name, solver="highs")
+    for solver in ("highs", "glpk"):
+        with pytest.raises(InputError, match=f"'{solver}' is not known to have {lacks}"):
+            formulations()[name].build(make(1)).run(Request(solver=solver))
 
 
 @pytest.mark.parametrize("name", NEW)
@@ -277,6 +279,11 @@ def test_what_mps_files_do_not_hold_is_not_written_to_one(make, tmp_path, name):
     with pytest.raises(UnsupportedError, match="write it with --format lp"):
         export(make(5, "svm"), tmp_path / "program.mps", formulation=name, form="mps")
     assert not (tmp_path / "program.mps").exists()
+
+
+def test_a_program_that_no_file_format_holds_is_not_written(make, tmp_path):
+    with pytest.raises(UnsupportedError, match="indicator constraints, which no file here can hold"):
+        export(make(5, "svm"), tmp_path / "program.lp", formulation="kkt_indicator", form="lp")
 
 
 # -- excluded moves ---------------------------------------------------------------------------------------------------
