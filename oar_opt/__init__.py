@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from oar_opt.explain import Explanation, explain_infeasibility
     from oar_opt.instance_file import load_instance, parse_instance, save_instance
     from oar_opt.library import load, shipped
     from oar_opt.pipeline import Result, solve
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
     from oar_opt.verification import Verification, verify
 
 _HOMES = {
+    "Explanation": "explain",
     "RecourseProblem": "problem",
     "Result": "pipeline",
     "Solution": "solution_file",
     "Verification": "verification",
+    "explain_infeasibility": "explain",
     "load": "library",
     "load_instance": "instance_file",
     "load_solution": "solution_file",
@@ -39,10 +42,12 @@ _HOMES = {
 }
 
 __all__ = [
+    "Explanation",
     "RecourseProblem",
     "Result",
     "Solution",
     "Verification",
+    "explain_infeasibility",
     "load",
     "load_instance",
     "load_solution",
