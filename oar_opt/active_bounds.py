@@ -7,6 +7,7 @@ have cost time. An answer *beyond* an end would refute a proof; that is checked 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -66,7 +67,7 @@ def active_bounds(
         if bound.is_finite and bound.upper - bound.lower <= 4 * AT_END * _size(bound.lower, bound.upper):
             continue
         for end, reason in ((bound.lower, bound.lower_reason), (bound.upper, bound.upper_reason)):
-            if abs(value - end) <= AT_END * _size(end):
+            if math.isfinite(end) and abs(value - end) <= AT_END * _size(end):
                 found.append(ActiveBound(name, quantity.words, end, reason))
     return tuple(found)
 
