@@ -363,10 +363,13 @@ class Relaxation:
         self, y: float, a: float, low: float, high: float, f: int, g: int, z: int | None, pulls: tuple[float, float]
     ) -> None:
         loss = self.risk.loss
+        # Level lines say what the ends of g say already.
         for slope, offset in loss.hull(y, low, high, upper=True):
-            self._above((f, a * slope), (g, -1.0), a * offset, z)
+            if slope:
+                self._above((f, a * slope), (g, -1.0), a * offset, z)
         for slope, offset in loss.hull(y, low, high, upper=False):
-            self._above((f, -a * slope), (g, 1.0), -a * offset, z)
+            if slope:
+                self._above((f, -a * slope), (g, 1.0), -a * offset, z)
         points = loss.tangent_points(y, low, high)
         f0 = np.array([point[0] for point in points])
         g0 = np.array([point[1] for point in points])
@@ -398,10 +401,12 @@ class Relaxation:
         # The function is convex, so its largest value is at an end, and there its own tangent is among the lines.
         high = max(at_ends)
         slack = WIDENING * (1 + abs(high))
-        own = self._column(min(low, 0.0) - slack, max(high, 0.0) + slack)
+        level = [weight * offset for slope, offset in lines if slope == 0 and (z is None or offset == 0)]
+        own = self._column(max([min(low, 0.0) - slack, *level]), max(high, 0.0) + slack)
         self._rows.put(self._duality, own, 1.0)
         for slope, offset in lines:
-            self._above((own, 1.0), (column, -scale * slope), -weight * offset, z)
+            if slope or weight * offset not in level:
+                self._above((own, 1.0), (column, -scale * slope), -weight * offset, z)
         return own
 
     def _above(self, first: tuple[int, float], second: tuple[int, float], constant: float, z: int | None) -> None:

@@ -81,12 +81,16 @@ from oar_opt.rules import budget_violations
 
 SHRUNK = 0.9
 """Tightening is repeated while it leaves at most this share of the box's mean width."""
-ROUNDS = 12
+FIRST_ROUNDS = 12
 NARROW = 0.02
 """A window of the margin narrower than this, relative to the margin's size (at least 1), is not halved any more."""
 FIRST_SECONDS, LATER_SECONDS = 600.0, 2.0
 """For HiGHS's branch and bound on the first region where the fixed records are lines, and on any other region."""
 
+TRAINING_SECONDS = 1.0
+"""All choices of a region are re-trained where that takes no longer than this, or than the search has taken so far."""
+WASTE = 0.2
+"""Share of the time that branch and bound by HiGHS may spend on regions that it does not close."""
 COST_UNITS = 10**6
 """Costs that are multiples of its inverse have a known step between totals."""
 
@@ -133,6 +137,8 @@ class _Search:
     tied: Evaluation | None = None
     known: dict[Choice, bool] = field(default_factory=dict)
     nodes: int = 0
+    training: float = 0.0
+    wasted: float = 0.0
     loosest: float | None = None
     """The worst bound of regions that were closed with a choice whose worth is not settled."""
 
@@ -171,45 +177,43 @@ class _Search:
 
     def _process(self, region: Region, depth: int) -> list[tuple[float, Region]]:
         """Close the region (no children), or split it; children inherit its bound."""
-        found = self._shrink(region)
-        if found is None:
-            return []
-        relaxation, region, bound = found
-        if len(relaxation.undecided) == 0:
-            self._settle(self._choice(relaxation, None), bound)
-            return []
-        children = self._split(relaxation, region, bound)
-        exact = depth == 0 and len(relaxation.open_fixed) == 0
-        seconds = FIRST_SECONDS if exact or not children else LATER_SECONDS
-        if (exact or depth > 0 or not children) and self._search_choices(relaxation, bound, seconds):
-            return []
-        return [(bound, child) for child in children] or [(bound, region)]
-
-    def _shrink(self, region: Region) -> tuple[Relaxation, Region, float] | None:
-        """Tighten the box while it helps; None where nothing better is in the region."""
-        for turn in range(ROUNDS):
+        for turn in range(FIRST_ROUNDS if depth == 0 else 1):
             relaxation = Relaxation(self.problem, self.bounds, region, self._target())
             bound = relaxation.goal_bound()
             if bound is None or not self._is_better(bound):
-                return None
+                return []
             point = relaxation.program.solution
             if point is not None:
                 self._consider_choice(self._choice(relaxation, point))
                 region = self._without_dear_options(relaxation, region)
-            if len(relaxation.undecided) == 0 or turn == ROUNDS - 1 or self._stopped() is not None:
-                break
+            if self._count(relaxation) * self._training_seconds() <= max(TRAINING_SECONDS, self._elapsed()):
+                if self._try_all(relaxation, bound):
+                    return []
+                return [(bound, region)]
+            if self._stopped() is not None:
+                return [(bound, region)]
+            if depth > 0 and self.wasted <= WASTE * self._elapsed():
+                begun = time.monotonic()
+                if self._search_choices(relaxation, bound, LATER_SECONDS):
+                    return []
+                self.wasted += time.monotonic() - begun
             smaller = self._tighten(relaxation, region)
             if smaller is None:
-                return None
-            before = region.theta[1] - region.theta[0]
-            after = smaller.theta[1] - smaller.theta[0]
+                return []
+            before, after = (ends[1] - ends[0] for ends in (region.theta, smaller.theta))
             decided = smaller.allowed.sum() < relaxation.region.allowed.sum()
             region = smaller
             if float(np.mean(after / np.maximum(before, 1e-12))) > SHRUNK and not decided:
                 break
-        relaxation = Relaxation(self.problem, self.bounds, region, self._target())
-        bound = relaxation.goal_bound()
-        return None if bound is None or not self._is_better(bound) else (relaxation, region, bound)
+        if depth == 0 and len(relaxation.open_fixed) == 0:
+            relaxation = Relaxation(self.problem, self.bounds, region, self._target())
+            bound = relaxation.goal_bound()
+            if bound is None or not self._is_better(bound) or self._search_choices(relaxation, bound, FIRST_SECONDS):
+                return []
+        children = self._split(relaxation, point, region, bound)
+        if not children and self._search_choices(relaxation, bound, FIRST_SECONDS):
+            return []
+        return [(bound, child) for child in children] or [(bound, region)]
 
     def _without_dear_options(self, relaxation: Relaxation, region: Region) -> Region:
         """Without the options whose reduced cost says that no better move uses them."""
@@ -241,9 +245,10 @@ class _Search:
 
     # -- splitting ---
 
-    def _split(self, relaxation: Relaxation, region: Region, bound: float) -> list[Region]:
+    def _split(
+        self, relaxation: Relaxation, point: Vector | None, region: Region, bound: float
+    ) -> list[Region]:
         low, high = region.theta
-        point = relaxation.program.solution
         if self.problem.goal is GoalKind.MAX_MARGIN and math.isfinite(bound):
             floor = max(region.floor, -math.inf if self._target() is None else float(self._target() or 0.0))
             if math.isfinite(floor) and bound - floor > NARROW * max(1.0, abs(floor)):
@@ -254,7 +259,7 @@ class _Search:
             j, at = int(np.argmax(width)), 0.5
         else:
             z = point[relaxation.z]
-            copies = low * z[:, None] + point[relaxation.copies]
+            copies = relaxation.region.theta[0] * z[:, None] + point[relaxation.copies]
             theta = point[relaxation.theta]
             apart = np.abs(copies - z[:, None] * theta)
             weight = (np.abs(self.bounds.stacked.xhat[relaxation.undecided]) * apart).sum(axis=0)
@@ -268,6 +273,26 @@ class _Search:
         return [region.with_theta(low, below, self.bounds), region.with_theta(above, high, self.bounds)]
 
     # -- choices ---
+
+    def _count(self, relaxation: Relaxation) -> int:
+        """How many choices a region has, whatever the budgets."""
+        return math.prod(np.bincount(self.bounds.owner[relaxation.undecided]).clip(1).tolist())
+
+    def _training_seconds(self) -> float:
+        """What re-training for a choice has taken so far, on average."""
+        return self.training / max(1, len(self.known)) if self.known else 1e-3
+
+    def _try_all(self, relaxation: Relaxation, bound: float) -> bool:
+        """Re-train for every choice of the region; False if there was no time for it."""
+        allowed = relaxation.region.allowed
+        places = [
+            [k for k in range(len(menu)) if allowed[self.first_row[i] + k]] for i, menu in enumerate(self.menus)
+        ]
+        for choice in itertools.product(*places):
+            if self._stopped() is not None:
+                return False
+            self._settle(choice, bound)
+        return True
 
     def _search_choices(self, relaxation: Relaxation, bound: float, seconds: float) -> bool:
         """Whether HiGHS and re-training close the region within the seconds."""
@@ -335,8 +360,10 @@ class _Search:
     def _consider_choice(self, choice: Choice) -> bool:
         """Re-train for it, once. Whether its worth is settled."""
         if choice not in self.known:
+            begun = time.monotonic()
             options = [menu[k] for menu, k in zip(self.menus, choice, strict=True)]
             self.known[choice] = self._consider(moves_from_choice(self.problem, options))
+            self.training += time.monotonic() - begun
         return self.known[choice]
 
     def _consider(self, moves: Sequence[Move]) -> bool:
@@ -373,9 +400,12 @@ class _Search:
 
     # -- limits and results ---
 
+    def _elapsed(self) -> float:
+        return time.monotonic() - self.started
+
     def _seconds_left(self) -> float:
         limit = self.request.time_limit
-        return math.inf if limit is None else limit - (time.monotonic() - self.started)
+        return math.inf if limit is None else limit - self._elapsed()
 
     def _stopped(self) -> StoppedBy | None:
         if self.request.interrupted():
@@ -402,7 +432,7 @@ class _Search:
         if self.request.progress is not None:
             primal = None if self.best is None else self.best.objective
             bound = self._bound(StoppedBy.TIME_LIMIT, [-self.sign * rank for rank, *_ in heap])
-            self.request.progress(Progress(time.monotonic() - self.started, self.nodes, primal, bound))
+            self.request.progress(Progress(self._elapsed(), self.nodes, primal, bound))
 
     def _claim(self, reason: StoppedBy, still_open: Sequence[float]) -> Claim:
         import highspy
