@@ -37,7 +37,7 @@ with ``v = sum_F g_i xhat_i``. The fixed losses are at least ``v'theta+ - sum_F 
 Where ``|v_j| < lam rho_j``, a unit of ``V`` buys ``t_j > 0`` at ``lam rho_j + v_j`` and ``t_j < 0`` at ``lam rho_j -
 v_j``, and a linear function of ``t`` is largest where all is spent on one of them: ``u't`` is at most ``V`` times the
 largest of all ``u_j / (lam rho_j + v_j)`` and ``-u_j / (lam rho_j - v_j)``. ``g = 0`` gives ``max_j |u_j| / rho_j *
-J / lam``; the pulls at ``theta_bar`` times several :data:`SHARES` are tried too.
+J / lam``; the pulls at ``theta_bar``, times several :data:`SHARES` of what keeps ``|v_j| <= lam rho_j``, are tried too.
 
 **Stationarity** (for the l2 norm). ``lam R (theta+ - theta0) = -sum g_i xhat_i``; so, for ``u`` without a part along a
 free intercept, ``u'(theta+ - theta0)`` is at most ``1/lam`` times the sum over records of the largest ``-g u'xhat``,
@@ -452,8 +452,10 @@ class ParameterBounds:
         """``V`` and the prices of a unit up and down in every penalised coordinate, for several pulls."""
         found, full = [], self.risk.lam * self.risk.penalty
         kept = full > 0
+        sums = np.abs(self.fixed.xhat.T @ self._balanced_pulls)[kept]
+        most = float(np.divide(full[kept], sums, out=np.ones(len(sums)), where=sums > full[kept]).min(initial=1.0))
         for share in SHARES:
-            g = share * self._balanced_pulls
+            g = share * most * self._balanced_pulls
             v = (self.fixed.xhat.T @ g)[kept]
             V = self._highest_objective + self._conjugates(g) - float(v @ np.array(self.risk.theta0)[kept])
             if math.isfinite(V) and (np.abs(v) < (1 - 1e-6) * full[kept]).all():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from oar_opt.bounds import ParameterBounds, Reason
+from oar_opt.bounds import SHARES, ParameterBounds, Reason
 from oar_opt.discovery import learner_of
-from oar_opt.problem import Budget, Intercept, OptionKind
+from oar_opt.problem import Budget, Intercept, OptionKind, Records
 
 SEEDS = range(48)
 ROUNDING = 1e-7
@@ -22,15 +24,17 @@ def proved(problem, theta_bar=None):
 
 
 def trained(problem, moves):
-    """All vertices of the set of re-trained parameters: one point, or the ends of the intercept's interval."""
+    """The re-trained parameters: one point, or the extreme points of the set of all optima in many directions."""
     learner, records = learner_of(problem), problem.apply(moves)
     if learner.undefined(problem, records):
         return []
     fit = learner.fit(problem, records)
-    w = np.array(fit.parameters.w)
-    if problem.learner.intercept is Intercept.NONE:
-        return [w]
-    return [np.append(w, b) for b in fit.intercepts or (fit.parameters.b,)]
+    points = [fit.parameters.vector()]
+    if fit.optima:
+        k = fit.optima.dimension
+        random = np.random.default_rng(0).normal(size=(4 * k, k))
+        points = [fit.optima.at(fit.optima.highest(slope)[1]) for slope in (*np.eye(k), *-np.eye(k), *random)]
+    return [point[:-1] if problem.learner.intercept is Intercept.NONE else point for point in points]
 
 
 def inside(interval, values, rows=None):
@@ -78,7 +82,7 @@ def test_bounds_hold_around_any_reference_point(make_varied, moves_of, seed):
 
 @pytest.mark.parametrize("strength", [1e-3, 1e-1, 10.0, 1e3])
 @pytest.mark.parametrize("intercept", ["none", "penalized", "free"])
-@pytest.mark.parametrize("kind", ["ridge", "svm", "logistic"])
+@pytest.mark.parametrize("kind", ["ridge", "svm", "logistic", "l1_svm", "lad"])
 def test_bounds_hold_for_weak_and_strong_regularisation(make, moves_of, kind, intercept, strength):
     problem = make(5, kind, intercept, strength=strength, n=12, labels=True, withhold=True)
     risk, bounds = proved(problem)
@@ -149,7 +153,7 @@ def test_where_nobody_may_act_the_svm_is_pinned_to_its_present_optimum(make, int
 
 
 @pytest.mark.parametrize("seed", range(12))
-@pytest.mark.parametrize("kind", ["svm", "logistic"])
+@pytest.mark.parametrize("kind", ["svm", "logistic", "l1_svm", "lad"])
 def test_a_free_intercept_gets_finite_bounds(make, kind, seed):
     problem = make(seed, kind, "free", d=1 + seed % 3, labels=True, withhold=True, joins=seed % 2 == 0)
     risk, bounds = proved(problem)
@@ -158,14 +162,14 @@ def test_a_free_intercept_gets_finite_bounds(make, kind, seed):
         assert np.isfinite(interval.lower).all() and np.isfinite(interval.upper).all()
 
 
-# -- a smooth loss ---
+# -- a smooth loss, and the l1 norm ---
 
 
-def logistic_problem(make, seed):
+def random_traits(make, seed, kind):
     draw = np.random.default_rng([seed, 3])
     return make(
         seed,
-        "logistic",
+        kind,
         ("none", "penalized", "free")[seed % 3],
         n=int(draw.integers(5, 16)),
         d=int(draw.integers(1, 4)),
@@ -178,13 +182,15 @@ def logistic_problem(make, seed):
         prior=bool(draw.random() < 0.3),
         core=int(draw.integers(0, 3)),
         budget=Budget(members=2) if draw.random() < 0.3 else None,
+        regression=kind == "lad",
     )
 
 
-@pytest.mark.parametrize("seed", range(48))
-def test_a_smooth_loss_has_finite_bounds_that_every_choice_keeps(make, moves_of, seed):
+@pytest.mark.parametrize("seed", range(36))
+@pytest.mark.parametrize("kind", ["logistic", "l1_svm", "lad"])
+def test_bounds_are_finite_and_every_choice_keeps_them(make, moves_of, kind, seed):
     """Around the present optimum or another point, in the instance's coordinates or in whitened ones."""
-    problem = logistic_problem(make, seed)
+    problem = random_traits(make, seed, kind)
     risk = learner_of(problem).risk(problem.learner, problem.d)
     present = trained(problem, ())
     theta_bar = present[0] if present else np.zeros(risk.p)
@@ -238,3 +244,21 @@ def test_bounds_are_not_vacuous(make, moves_of, kind):
     reached = np.array([theta for _, moves in moves_of(problem) for theta in trained(problem, moves)])
     width, used = along.upper - along.lower, np.ptp(reached, axis=0)
     assert (width <= 40 * used.max()).all()
+
+
+def test_bounds_in_the_l1_norm_by_hand(make):
+    """One fixed record (1, +), one member at (0, +) that stays, C = 1/2: J is 1 at w = 0, where the record pulls -1/2.
+
+    With the share s of that pull, (1 - s/2) w <= 1 - s/2 for w > 0, and (1 + s/2) |w| <= 1 - s/2 for w < 0; s = 0.95
+    gives 0.525 / 1.475.
+    """
+    problem = make(0, "l1_svm", n=4, members=1, options=0, d=1, strength=0.5)
+    member = problem.collective.members[0].record
+    X, s = np.zeros((4, 1)), np.zeros(4)
+    fixed = next(i for i in range(4) if i != member)
+    X[fixed], s[fixed], s[member] = 1.0, 1.0, 1.0
+    problem = replace(problem, records=Records(X, np.ones(4), s))
+    risk = learner_of(problem).risk(problem.learner, 1)
+    along = ParameterBounds(problem, risk, np.zeros(1)).along(np.eye(1))
+    assert along.upper[0] == pytest.approx(1.0, abs=1e-6)
+    assert max(SHARES) == 0.95 and along.lower[0] == pytest.approx(-0.525 / 1.475, abs=1e-6)
