@@ -151,6 +151,8 @@ def solve(
     explanation: tuple[str, ...] = ()
     if explain and result.status is Status.INFEASIBLE:
         left = EXPLAIN_SECONDS if time_limit is None else time_limit - (time.monotonic() - started)
+        if not quiet:
+            _note(f"infeasible; finding out why, for {max(left, 0.0):.0f} s at most (--no-explain skips this)")
         result, explanation = _explained(result, formulation, solver, left, threads)
     if output is not None:
         save_solution(result.solution, output)

@@ -210,7 +210,7 @@ class _Search:
         problem = keeping(self.problem, kept)
         if first_answer(problem, self.clock) is not None:
             return True
-        found = self._solve(problem, ANY_ANSWER)
+        found = self._solve(problem, ANY_ANSWER, self.clock.left())
         if found is None or found.status is Status.UNKNOWN:
             return None
         if found.status is Status.INFEASIBLE:
@@ -218,7 +218,7 @@ class _Search:
             return False
         return True
 
-    def _solve(self, problem: RecourseProblem, gap: float | None) -> Result | None:
+    def _solve(self, problem: RecourseProblem, gap: float | None, seconds: float | None) -> Result | None:
         known = formulations().get(self.formulation)
         applies = known is not None and known.accepts(problem) is None and known.unfit(self.solver) is None
         try:
@@ -226,7 +226,7 @@ class _Search:
                 problem,
                 formulation=self.formulation if applies else "auto",
                 solver=self.solver,
-                time_limit=self.clock.left(),
+                time_limit=seconds,
                 gap=gap,
                 threads=self.threads,
             )
@@ -262,7 +262,7 @@ class _Search:
         problem = attaining(self.problem, one.requirement, conflict.requirements)
         if problem is None or self._over():
             return replace(one, is_enough=enough)
-        found = self._solve(problem, None)
+        found = self._solve(problem, None, self.clock.share(0.5))
         if found is None or found.objective is None:
             return replace(one, is_enough=enough)
         return replace(one, attainable=found.objective, is_best=found.status is Status.OPTIMAL, is_enough=enough)

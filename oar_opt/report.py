@@ -176,7 +176,7 @@ def solution_words(problem: RecourseProblem, solution: Solution) -> RenderableTy
         parts += [_moves_table(problem, solution.moves), _queries_table(problem, solution)]
         parts += [_pool_table(problem, solution)] if solution.pool else []
     parts.append(Text(certificate_words(solution)))
-    if solution.pool:
+    if solution.pool and solution.objective is not None:
         parts.append(Text(pool_words(solution.pool)))
     if solution.method.active_bounds is not None:
         parts.append(Text(active_bounds_words(solution.method.active_bounds)))
@@ -325,15 +325,16 @@ def _differences(problem: RecourseProblem, best: dict[int, MoveRecord], other: d
 
 def pool_words(pool: Pool) -> str:
     """What is proved about the answers of a pool, and why there are not more."""
-    found = len(pool.alternatives) + 1
     proved = "no move but those before it is better than its bound"
     if pool.stopped_by is StoppedBy.GAP:
         told = f"all {pool.asked} answers found; of each, {proved}"
     elif pool.complete:
-        told = f"{pool.asked} answers were asked for, and no further move is admissible"
+        told = (
+            f"{pool.asked} answers were asked for, and no move beside these {len(pool.alternatives) + 1} is admissible"
+        )
     else:
         told = f"{pool.asked} answers were asked for; stopped because {pool.stopped_by.words}"
-    return f"Pool: {told} (grade {pool.grade})." if found > 1 else f"Pool: {told}."
+    return f"Pool: {told} (grade {pool.grade})."
 
 
 def active_bounds_words(names: tuple[str, ...]) -> str:

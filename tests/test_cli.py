@@ -270,6 +270,64 @@ def test_a_regression_with_a_written_solution_passes_its_own_verification(oar, t
     assert verify(problem, load_solution(path)).passed
 
 
+# -- pools and explanations -------------------------------------------------------------------------------------------
+
+
+def test_a_pool_is_a_table_a_sentence_and_a_part_of_the_file(oar, instance, tmp_path):
+    path, solution = instance(members=3), tmp_path / "s.json"
+    code, out, _ = oar("solve", path, "--pool", 3, "-o", solution)
+    assert code == 0 and "The best different answers" in out and "Pool: all 3 answers found" in " ".join(out.split())
+    assert len(load_solution(solution).pool.alternatives) == 2
+    code, out, _ = oar("verify", path, solution)
+    assert code == 0 and "alternative 2" in out and "alternative 3" in out and "order of alternatives" in out
+    document = json.loads(solution.read_text())
+    document["pool"]["alternatives"][0]["objective"] += 0.01
+    solution.write_text(json.dumps(document))
+    code, out, _ = oar("verify", path, solution)
+    assert code == 4 and "alternative 2" in out
+    code, out, _ = oar("solve", path, "--pool", 2, "--json", "-q")
+    assert code == 0 and len(json.loads(out)["pool"]["alternatives"]) == 1
+
+
+def test_more_answers_than_there_are_is_said(oar, instance):
+    code, out, _ = oar("solve", instance(members=1, options=1), "--pool", 9)
+    assert code == 0 and "no move beside these 2 is admissible" in " ".join(out.split())
+
+
+@pytest.mark.parametrize("number", ["0", "-2", "many", "1.5"])
+def test_a_wrong_number_of_answers_exits_with_2(oar, number):
+    code, out, _ = oar("solve", SMALL, "--pool", number)
+    assert code == 2 and not out
+
+
+def test_ctrl_c_in_a_pool_prints_the_answers_found_by_then(instance):
+    path = instance("long", kind="svm", n=40, members=14, options=5)
+    command = [sys.executable, "-m", "oar_opt", "solve", str(path), "--json", "--pool", "40", "--time-limit", "30"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if "bound" in line:
+            break
+    os.kill(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    document = json.loads(out)
+    assert process.returncode == 0, err
+    assert document["pool"]["stopped_by"] == "interrupt" and document["moves"]
+
+
+def test_an_infeasible_instance_is_explained_unless_told_not_to(oar, tmp_path):
+    path = tmp_path / "s.json"
+    code, out, err = oar("solve", "loan-beyond-reach", "-o", path)
+    assert code == 0 and "Why:" in out and "The best margin that query 'applicant' can reach is" in out
+    assert "finding out why" in err
+    (conflict,) = load_solution(path).conflicts
+    assert conflict.irreducible and [r.subject for r in conflict.requirements] == ["applicant"]
+    assert oar("verify", "loan-beyond-reach", path)[0] == 0
+    code, out, err = oar("solve", "loan-beyond-reach", "--no-explain")
+    assert code == 0 and "Why:" not in out and "finding out" not in err
+    code, out, err = oar("solve", "loan-beyond-reach", "--json")
+    assert json.loads(out)["conflicts"][0]["requirements"][0]["kind"] == "query" and "No move" in err
+
+
 # -- export -----------------------------------------------------------------------------------------------------------
 
 
