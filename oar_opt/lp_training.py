@@ -147,7 +147,9 @@ class _Task:
         from_low = values - np.append(self.low[:n], -lengths)
         inside = np.minimum(from_low, width - from_low) / np.where(width > 0, width, 1.0)
         reduced = np.abs(np.append(costs - X @ pi, pi))
-        order: Indices = np.argsort(np.where(inside > FEASIBILITY, -1 - inside, reduced), kind="stable")
+        # A free intercept's own row, which is fixed at 0, comes last: with it, theta need not be a vertex.
+        score = np.where(width > 0, np.where(inside > FEASIBILITY, -1 - inside, reduced), np.inf)
+        order: Indices = np.argsort(score, kind="stable")
         return _independent(np.vstack([X, -np.eye(p)]), order)
 
     # -- all optima ---
