@@ -28,6 +28,8 @@ from oar_opt.errors import SolverError
 from oar_opt.problem import Flags, Indices, Vector
 
 TOLERANCE = 1e-8
+ITERATIONS, ANY_NUMBER = 20_000, 2**31 - 1
+"""Simplex steps for one linear program, many times what it takes: HiGHS has been seen not to end otherwise."""
 INTEGRALITY = 1e-7
 UNIT = 2.0**-53
 
@@ -89,12 +91,14 @@ class Triplets:
 
 @dataclass(frozen=True)
 class Limits:
-    """Of one branch and bound: seconds (None: no limit), the gap to stop at, threads, and whether to stop now."""
+    """Of one branch and bound: seconds (None: no limit), the gap to stop at, threads, whether to stop now; and whether
+    to presolve."""
 
     seconds: float | None
     gap: float
     threads: int
     interrupted: Callable[[], bool]
+    presolve: bool = True
 
 
 @dataclass(frozen=True)
@@ -150,6 +154,7 @@ class LinearProgram:
         self.solver = quiet_highs()
         self.solver.setOptionValue("presolve", "off")
         self.solver.setOptionValue("threads", 1)
+        self.solver.setOptionValue("simplex_iteration_limit", ITERATIONS)
         for name in ("primal_feasibility_tolerance", "dual_feasibility_tolerance"):
             self.solver.setOptionValue(name, TOLERANCE)
         highspy.Highs.resetGlobalScheduler(True)
@@ -230,11 +235,12 @@ class LinearProgram:
         self.solver.cbMipInterrupt += stop
         self.solver.cbSimplexInterrupt += stop
         options: dict[str, Any] = {
-            "presolve": "on",
+            "presolve": "on" if limits.presolve else "off",
             "threads": limits.threads,
             "mip_rel_gap": limits.gap,
             "mip_abs_gap": limits.gap,
             "mip_feasibility_tolerance": INTEGRALITY,
+            "simplex_iteration_limit": ANY_NUMBER,
         }
         for name, option in options.items():
             self.solver.setOptionValue(name, option)
@@ -248,6 +254,7 @@ class LinearProgram:
             len(integer), integer, np.array([highspy.HighsVarType.kContinuous] * len(integer))
         )
         self.solver.setOptionValue("presolve", "off")
+        self.solver.setOptionValue("simplex_iteration_limit", ITERATIONS)
         return found
 
     def _found(self, sense: int) -> Found:

@@ -55,7 +55,7 @@ import heapq
 import itertools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -82,7 +82,7 @@ from oar_opt.rules import budget_violations
 SHRUNK = 0.9
 """Tightening is repeated while it leaves at most this share of the box's mean width."""
 FIRST_ROUNDS = 12
-NARROW = 0.02
+NARROW = 0.2
 """A window of the margin narrower than this, relative to the margin's size (at least 1), is not halved any more."""
 FIRST_SECONDS, LATER_SECONDS = 600.0, 2.0
 """For HiGHS's branch and bound on the first region where the fixed records are lines, and on any other region."""
@@ -91,6 +91,8 @@ TRAINING_SECONDS = 1.0
 """All choices of a region are re-trained where that takes no longer than this, or than the search has taken so far."""
 WASTE = 0.2
 """Share of the time that branch and bound by HiGHS may spend on regions that it does not close."""
+LATER_COORDINATES = 2
+"""How many coordinates of ``theta`` are tightened in regions other than the first."""
 COST_UNITS = 10**6
 """Costs that are multiples of its inverse have a known step between totals."""
 
@@ -197,7 +199,8 @@ class _Search:
                 if self._search_choices(relaxation, bound, LATER_SECONDS):
                     return []
                 self.wasted += time.monotonic() - begun
-            smaller = self._tighten(relaxation, region)
+            worth = np.argsort(-self._disagreement(relaxation, point))
+            smaller = self._tighten(relaxation, region, worth if depth == 0 else worth[:LATER_COORDINATES])
             if smaller is None:
                 return []
             before, after = (ends[1] - ends[0] for ends in (region.theta, smaller.theta))
@@ -228,9 +231,9 @@ class _Search:
         allowed[dear] = False
         return replace(region, allowed=allowed)
 
-    def _tighten(self, relaxation: Relaxation, region: Region) -> Region | None:
+    def _tighten(self, relaxation: Relaxation, region: Region, coordinates: Iterable[int]) -> Region | None:
         low, high = region.theta[0].copy(), region.theta[1].copy()
-        for j in range(len(low)):
+        for j in coordinates:
             if self._stopped() is not None:
                 break
             for sense, ends in ((1, high), (-1, low)):
@@ -242,6 +245,17 @@ class _Search:
             if low[j] > high[j]:
                 return None
         return region.with_theta(low, high, self.bounds)
+
+    def _disagreement(self, relaxation: Relaxation, point: Vector | None) -> Vector:
+        """How much the copies of every coordinate differ from ``z theta``, in units of decision values, ``(p,)``."""
+        low, high = relaxation.region.theta
+        if point is None:
+            return high - low
+        z = point[relaxation.z]
+        copies = low * z[:, None] + point[relaxation.copies]
+        apart = np.abs(copies - z[:, None] * point[relaxation.theta])
+        weight: Vector = (np.abs(self.bounds.stacked.xhat[relaxation.undecided]) * apart).sum(axis=0)
+        return weight if weight.max(initial=0.0) > 1e-9 else high - low
 
     # -- splitting ---
 
@@ -255,16 +269,10 @@ class _Search:
                 middle = 0.5 * (floor + bound)
                 return [replace(region, floor=middle), replace(region, cap=min(region.cap, middle))]
         width = high - low
-        if point is None:
-            j, at = int(np.argmax(width)), 0.5
-        else:
-            z = point[relaxation.z]
-            copies = relaxation.region.theta[0] * z[:, None] + point[relaxation.copies]
-            theta = point[relaxation.theta]
-            apart = np.abs(copies - z[:, None] * theta)
-            weight = (np.abs(self.bounds.stacked.xhat[relaxation.undecided]) * apart).sum(axis=0)
-            j = int(np.argmax(weight if weight.max() > 1e-9 else width))
-            at = min(max((theta[j] - low[j]) / max(width[j], 1e-300), 0.2), 0.8)
+        j = int(np.argmax(self._disagreement(relaxation, point)))
+        at = 0.5
+        if point is not None:
+            at = min(max((point[relaxation.theta[j]] - low[j]) / max(width[j], 1e-300), 0.2), 0.8)
         if width[j] <= 1e-7:
             return []
         middle = low[j] + at * width[j]
