@@ -30,6 +30,8 @@ from oar_opt.problem import (
 
 INTERCEPTS = tuple(Intercept)
 GOALS = tuple(GoalKind)
+REGRESSION = ("huber", "epsilon_insensitive", "lad")
+CONSTANTS: dict[str, dict[str, float]] = {"huber": {"delta": 0.5}, "epsilon_insensitive": {"epsilon": 0.2}}
 
 
 def random_problem(
@@ -108,6 +110,7 @@ def random_problem(
         C=None if kind == "ridge" else strength,
         alpha=strength if kind == "ridge" else None,
         prior=Prior(w0, b0) if prior else None,
+        **CONSTANTS.get(kind, {}),
     )
     return RecourseProblem(
         f"random-{seed}",
@@ -182,6 +185,43 @@ def tiny_problem(seed: int, kind: str, intercept: str, goal: str) -> RecoursePro
     )
 
 
+def small_problem(
+    seed: int,
+    kind: str,
+    intercept: str = "none",
+    goal: str = "max_margin",
+    *,
+    position: Position = Position.OPTIMISTIC,
+    most_members: int = 3,
+    strengths: tuple[float, ...] = (0.3, 1.0, 3.0),
+) -> RecourseProblem:
+    """A problem of any learner with finite options; all else is drawn by the seed, sizes for many quick solves."""
+    draw = np.random.default_rng([seed, 23])
+    budgets = [Budget(), Budget(each=1.3), Budget(total=2.2), Budget(members=1), Budget(1.6, 2.8, 2)]
+    return random_problem(
+        seed,
+        kind,
+        intercept,
+        goal,
+        n=int(draw.integers(6, 9)),
+        d=int(draw.integers(1, 4)),
+        members=int(draw.integers(1, most_members + 1)),
+        options=int(draw.integers(1, 3)),
+        strength=float(draw.choice(strengths)),
+        prior=bool(draw.random() < 0.3),
+        labels=bool(draw.random() < 0.3),
+        withhold=bool(draw.random() < 0.3),
+        joins=bool(draw.random() < 0.4),
+        identical=bool(draw.random() < 0.2),
+        budget=budgets[int(draw.choice(len(budgets), p=[0.5, 0.1, 0.15, 0.1, 0.15]))],
+        queries=int(draw.choice([1, 2, 3], p=[0.5, 0.3, 0.2])),
+        guards=int(draw.choice([0, 1], p=[0.75, 0.25])),
+        regression=kind in REGRESSION or (kind == "ridge" and bool(draw.random() < 0.5)),
+        required=float(draw.choice([0.02, 0.1, 0.3])),
+        position=position,
+    )
+
+
 def combination(seed: int) -> tuple[str, str, str]:
     """Learner, intercept and goal by turns, so that consecutive seeds cover all of them."""
     every = list(product(("ridge", "svm"), (str(i) for i in INTERCEPTS), (str(g) for g in GOALS)))
@@ -204,6 +244,12 @@ def make_varied() -> Callable[[int], RecourseProblem]:
 def make_tiny() -> Callable[[int], RecourseProblem]:
     """A tiny problem by its seed alone; 24 consecutive seeds cover every learner, intercept and goal."""
     return lambda seed: tiny_problem(seed, *combination(seed))
+
+
+@pytest.fixture(scope="session")
+def make_small() -> Callable[..., RecourseProblem]:
+    """:func:`small_problem`."""
+    return small_problem
 
 
 @pytest.fixture(scope="session")
