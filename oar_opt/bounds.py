@@ -20,7 +20,7 @@ the first maximum is a sum of maxima over each member's options (of the largest 
 members is capped), the second is bounded by the triangle inequality around the choice "all stay". Where ``theta_bar``
 lies within ``e_i`` of a kink of record ``i``, a pull of the kink may be used at the price of ``e_i`` times the width
 ``r_i`` of all its pulls, added to the right of the first inequality: the ball's radius becomes
-``sqrt(||v_z||^2/4 + sum_i e_i r_i)``.
+``sqrt(||v_z||^2/4 + sum_i e_i r_i)``; such a record has ``kappa_i = 0``.
 
 **Self-concordance** (for a smooth loss with ``|l'''| <= l''``). Let ``H = lam R + sum_F a_i l''(f_i) xhat_i xhat_i'``
 at ``theta_bar``. As in :mod:`oar_opt.newton_training`, but with the fixed records' curvature alone, which the other
@@ -62,7 +62,7 @@ import numpy as np
 from scipy.optimize import lsq_linear
 
 from oar_opt.balance import Balance
-from oar_opt.problem import Indices, Matrix, Option, RecourseProblem, Vector
+from oar_opt.problem import Flags, Indices, Matrix, Option, RecourseProblem, Vector
 from oar_opt.risk import Jump, PenaltyNorm, Piece, RegularizedRisk
 
 WIDENING = 1e-7
@@ -343,7 +343,9 @@ class ParameterBounds:
         lower = -(total_down + self._best_total(downs, given)) / self.risk.lam
         open_rows = np.abs(U[:, unpenalised]).sum(axis=1) > 0
         upper[open_rows], lower[open_rows] = math.inf, -math.inf
-        found.improve(centre + lower, centre + upper, Reason.STATIONARITY)
+        # The pulls' ranges may come from intervals that hold for good enough moves only.
+        adopted = self._theta_box is not None
+        found.improve(centre + lower, centre + upper, Reason.TIGHTENING if adopted else Reason.STATIONARITY)
 
     def _by_balance(self, U: Matrix, found: Interval) -> None:
         rows = np.flatnonzero(U[:, -1] != 0)
@@ -367,8 +369,9 @@ class ParameterBounds:
         """For ``kappa (m,)`` of the fixed records; None where ``M`` is not safely positive definite."""
         if self.risk.norm is PenaltyNorm.L1:
             return None
+        at_kink = self._is_near_kink(self.fixed.y, self.fixed.xhat @ self.theta_bar)
         M = self.risk.lam * np.diag(self.risk.penalty)
-        M += (self.fixed.xhat.T * (curvatures * self.fixed.a)) @ self.fixed.xhat
+        M += (self.fixed.xhat.T * np.where(at_kink, 0.0, curvatures * self.fixed.a)) @ self.fixed.xhat
         eigenvalues = np.linalg.eigvalsh(M)
         if eigenvalues[0] <= 1e-10 * max(1.0, eigenvalues[-1]):
             return None
@@ -386,6 +389,11 @@ class ParameterBounds:
     def _local_metric(self) -> _Metric | None:
         """With the curvature of a smooth loss at ``theta_bar``."""
         return self._metric_of(self.risk.loss.second_derivative(self.fixed.y, self.fixed.xhat @ self.theta_bar))
+
+    def _is_near_kink(self, y: Vector, f: Vector) -> Flags:
+        """Where a pull of the kink is used: there nothing is said of the curvature."""
+        near: Flags = np.abs(f - self.risk.loss.kinks(y, f)) <= NEAR_KINK
+        return near
 
     def _curvatures(self, box: Interval) -> Vector:
         """``kappa (m,)`` over the intervals proved for the fixed records' ``f``, ``theta_bar``'s included."""
@@ -406,7 +414,7 @@ class ParameterBounds:
         f = xhat @ self.theta_bar
         g = a * loss.pull(y, f)
         distance = np.abs(f - loss.kinks(y, f))
-        near = np.flatnonzero((distance <= NEAR_KINK) & (a > 0))
+        near = np.flatnonzero(self._is_near_kink(y, f) & (a > 0))
         slack = 0.0
         if near.size:
             ends = np.array([_jump(loss.pieces(y[r]) or (), float(f[r])) for r in near]) * a[near, None]
