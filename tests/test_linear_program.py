@@ -19,7 +19,7 @@ NO_LIMITS = SearchLimits(None, 1e-9, 1, lambda: False)
 
 @dataclass(frozen=True)
 class Data:
-    """``L <= A x <= U``, ``l <= x <= u``; small integers times powers of 2, so ``A inside`` is exact."""
+    """``L <= A x <= U``, ``l <= x <= u`` in small integers times powers of 2, so ``A inside`` is exact."""
 
     A: np.ndarray
     L: np.ndarray
