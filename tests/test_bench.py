@@ -38,8 +38,8 @@ from oar_opt.problem import GoalKind, Intercept, LearnerSpec
 from oar_opt.result import Claim, Request, Status, StoppedBy
 from oar_opt.risk import PenaltyNorm, RegularizedRisk
 
-KINDS = ("ridge", "svm", "squared_hinge", "huber", "epsilon_insensitive")
-REGRESSIONS = ("huber", "epsilon_insensitive")
+KINDS = ("ridge", "svm", "squared_hinge", "huber", "epsilon_insensitive", "l1_svm", "lad")
+REGRESSIONS = ("huber", "epsilon_insensitive", "lad")
 INTERCEPTS = tuple(Intercept)
 EXACT = Request(solver="highs", relative_gap=1e-9)
 GIGABYTE = 1 << 30
@@ -233,7 +233,7 @@ def test_an_instance_is_the_same_each_time_and_as_a_file(name):
 
 
 def test_learners_intercepts_goals_and_budgets_all_occur():
-    assert {spec.learner for spec in SPECS} == set(KINDS)
+    assert {spec.learner for spec in (*SPECS, *MORE_SPECS)} == {*KINDS, "logistic"}
     assert {spec.goal for spec in SPECS} == set(GoalKind)
     assert {spec.limit for spec in SPECS} == set(Limit)
     assert {spec.intercept for spec in SPECS if spec.learner == "svm"} == set(Intercept)
