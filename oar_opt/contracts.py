@@ -160,6 +160,7 @@ class PyomoProgram(Program):
     ``start`` gives values of the discrete variables for moves and the re-trained parameters. ``goal_bound`` bounds the
     goal of all moves at least as good as the request's cutoff, where building proved one. ``needs`` says what the
     solver must have; ``indicators`` are rows beside the model's own, which Pyomo has no component for.
+    ``has_interior`` says whether points can satisfy all nonlinear rows strictly.
     """
 
     model: ConcreteModel
@@ -170,6 +171,7 @@ class PyomoProgram(Program):
     goal_bound: float | None = None
     needs: frozenset[SolverFeature] = frozenset()
     indicators: tuple[Indicator, ...] = ()
+    has_interior: bool = True
     quantities: Mapping[str, Quantity] = field(default_factory=dict)
 
     @property
@@ -203,7 +205,7 @@ class Formulation(ABC):
     name: ClassVar[str]
     exactness: ClassVar[Exactness] = Exactness.EXACT
     rank: ClassVar[int] = 100
-    """Order in which ``auto`` tries formulations that apply: the lowest first."""
+    """Order in which ``auto`` tries formulations that apply: the lowest first; see :meth:`preference`."""
     exportable: ClassVar[bool] = False
     """Whether ``build`` returns a :class:`PyomoProgram` that a file can hold."""
     needs: ClassVar[frozenset[SolverFeature]] = frozenset()
@@ -223,6 +225,10 @@ class Formulation(ABC):
 
         Of ``request`` it heeds ``cutoff``, ``tightening`` and ``interrupted``; what running needs comes with the run.
         """
+
+    def preference(self, problem: RecourseProblem) -> tuple[int, str]:
+        """The rank for this problem and why: where measurements say so it differs from :attr:`rank`."""
+        return self.rank, "the usual order"
 
     def unfit(self, solver: str | None) -> str | None:
         """Why a solver (None: the formulation's own) cannot run this statement's programs, or None."""

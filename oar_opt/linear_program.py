@@ -139,7 +139,8 @@ class LinearProgram:
         matrix = rows.matrix(self.count)
         sizes, self.units = equilibrate(matrix, ~self.choices, sweeps=3)
         matrix = sparse.csr_array(sparse.diags_array(sizes) @ matrix @ sparse.diags_array(self.units))
-        self._matrix, self._extra = matrix, []
+        self._matrix = matrix
+        self._extra: list[tuple[Any, Vector]] = []
         ends = rows.ends()
         self._row_lower, self._row_upper = ends[0] * sizes, ends[1] * sizes
         self.lower, self.upper = lower / self.units, upper / self.units
@@ -282,7 +283,9 @@ class LinearProgram:
 
     def _safe(self, cost: Vector, y: Vector) -> tuple[float, Vector]:
         """The lower bound on ``min cost'x`` of the module's docstring, and the reduced costs."""
-        y = np.where(y > 0, np.where(np.isfinite(self._row_lower), y, 0.0), np.where(np.isfinite(self._row_upper), y, 0.0))
+        y = np.where(
+            y > 0, np.where(np.isfinite(self._row_lower), y, 0.0), np.where(np.isfinite(self._row_upper), y, 0.0)
+        )
         ends = np.where(y > 0, self._row_lower, self._row_upper)
         ends = np.where(y == 0, 0.0, ends)
         m = self._matrix.shape[0]

@@ -158,11 +158,11 @@ def choose(
             raise InputError("--solver", f"formulation '{name}' cannot run with it: {reason}", "name no solver")
         return known[name], (f"formulation {name}: as asked",)
     reasons: list[str] = []
-    for candidate in known.values():
+    for candidate in sorted(known.values(), key=lambda item: item.preference(problem)[0]):
         reason = candidate.accepts(problem) or candidate.unfit(solver) or _single(candidate, several)
         if reason is None:
             passed = "".join(f"; {text}" for text in reasons)
-            return candidate, (f"formulation {candidate.name}: the first of {', '.join(known)} that applies{passed}",)
+            return candidate, (f"formulation {candidate.name}: {candidate.preference(problem)[1]}{passed}",)
         reasons.append(f"{candidate.name}: {reason}")
     kind = problem.learner.kind
     raise UnsupportedError(

@@ -252,7 +252,9 @@ class Relaxation:
     def _shapes(self, y: Vector, a: Vector, low: Vector, high: Vector) -> _Shapes:
         line, slope, offset, general = [], [], [], []
         for r in range(len(y)):
-            found = _only_line(self.risk.loss.pieces(float(y[r])), float(low[r]), float(high[r])) if a[r] > 0 else NOTHING
+            found = (
+                _only_line(self.risk.loss.pieces(float(y[r])), float(low[r]), float(high[r])) if a[r] > 0 else NOTHING
+            )
             if found is None:
                 general.append(r)
             else:
@@ -325,7 +327,13 @@ class Relaxation:
         self._add_general(xhat[r], y[r], a[r], low[r], high[r], f[r], self.z[r])
 
     def _add_square(
-        self, weight: float, columns: tuple[int, ...], direction: tuple[float, ...], low: float, high: float, z: int | None
+        self,
+        weight: float,
+        columns: tuple[int, ...],
+        direction: tuple[float, ...],
+        low: float,
+        high: float,
+        z: int | None,
     ) -> None:
         top = weight * max(low * low, high * high) * (1 + WIDENING)
         square = _Square(self._column(0.0, top), weight, columns, direction, z)
@@ -355,8 +363,14 @@ class Relaxation:
                 rows.put(held, z, -end)
         for r in range(len(y)):
             self._add_curve(
-                float(y[r]), float(a[r]), float(low[r]), float(high[r]), int(f[r]), int(g[r]),
-                None if z is None else int(z[r]), (float(g_low[r]), float(g_high[r])),
+                float(y[r]),
+                float(a[r]),
+                float(low[r]),
+                float(high[r]),
+                int(f[r]),
+                int(g[r]),
+                None if z is None else int(z[r]),
+                (float(g_low[r]), float(g_high[r])),
             )
 
     def _add_curve(

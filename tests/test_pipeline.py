@@ -314,10 +314,18 @@ def test_a_wrong_option_is_an_input_error_that_names_it(make, options, where):
 
 
 def test_the_choice_is_explained(make):
-    problem = make(0)
-    chosen, notes = choose(problem)
-    assert chosen is next(f for f in formulations().values() if f.accepts(problem) is None)
-    assert "first of" in notes[0] and "no nearest centroid" in notes[0]
+    few, many = make(0), make(0, members=6, options=4)
+    chosen, notes = choose(few)
+    assert chosen.name == "enumeration" and "choices, and re-training for all" in notes[0]
+    chosen, notes = choose(many)
+    assert chosen.name == "copies" and "the usual order" in notes[0] and "no nearest centroid" in notes[0]
+    assert choose(make(0, "svm", members=6, options=4))[0].name == "kkt_big_m"
+
+
+def test_auto_takes_the_lowest_preference_that_applies(make):
+    problem = make(0, members=6, options=4)
+    order = sorted(formulations().values(), key=lambda f: f.preference(problem)[0])
+    assert choose(problem)[0] is next(f for f in order if f.accepts(problem) is None)
 
 
 # -- grades -----------------------------------------------------------------------------------------------------------

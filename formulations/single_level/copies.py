@@ -10,32 +10,33 @@ the parameters for every option, products of choices and parameters are gone, an
     sum_k W_ik = theta,    W_ik in z_ik [box of theta],    f_ik = xhat_ik' W_ik,
 
 one convex constraint beside linear ones: :mod:`oar_opt.relaxation` states it over a *region* (a box of ``theta``, the
-options still allowed, a window of the margin) with tangents in place of the convex terms, so that it is a linear program
-up to the choices. What it promises for a choice is an upper bound (of a goal to be maximised); what the choice is worth
-is known from **re-training the learner**, as an answer is verified. The search:
+options still allowed, a window of the margin) with tangents in place of the convex terms, so that it is a linear
+program up to the choices. What it promises for a choice is an upper bound (of a goal to be maximised); what the
+choice is worth is known from **re-training the learner**, as an answer is verified. The search:
 
-1. Take the region with the best bound. Shrink its box of ``theta`` by two linear programs for each coordinate, for moves
-   better than the best verified one, while that helps; drop options that the reduced costs exclude. Close the region
-   where nothing better is left in it. The choices that the linear program suggests are re-trained.
-2. Let HiGHS find the region's best choice with integer ``z``. Re-train for it, add tangents where its point violates the
-   convex terms, exclude this choice by a row (its worth is known), and again, until no better choice is left: then the
-   region is closed. Where the fixed records' graphs are lines over their whole interval (ridge), this comes first.
-3. Otherwise halve the region: the window of the margin as long as it is wide, then the coordinate of ``theta`` on which the
-   copies disagree most. All members' relaxations gain at once when the box shrinks.
+1. Take the region with the best bound. Shrink its box of ``theta`` by two linear programs for each coordinate, for
+   moves better than the best verified one, while that helps; drop options that the reduced costs exclude. Close the
+   region where nothing better is left in it. The choices that the linear program suggests are re-trained.
+2. Let HiGHS find the region's best choice with integer ``z``. Re-train for it, add tangents where its point violates
+   the convex terms, exclude this choice by a row (its worth is known), and again, until no better choice is left:
+   then the region is closed. Where the fixed records' graphs are lines over their whole interval (ridge), this comes
+   first.
+3. Otherwise halve the region: the window of the margin as long as it is wide, then the coordinate of ``theta`` on
+   which the copies disagree most. All members' relaxations gain at once when the box shrinks.
 
 Every open region's bound holds at any time, so a limit leaves a valid bound.
 
 Hypotheses
 ----------
 Menus, labels and withholding only. A convex learner of the family with finite bounds on ``theta`` and all decision
-values (proved by :mod:`oar_opt.bounds`). Update ``retrain`` or ``proximal``. Any position and ``max_loss_increase``: they
-matter in re-training, and the relaxation ignores what they forbid, which keeps its bound valid.
+values (proved by :mod:`oar_opt.bounds`). Update ``retrain`` or ``proximal``. Any position and ``max_loss_increase``:
+they matter in re-training, and the relaxation ignores what they forbid, which keeps its bound valid.
 
 Exactness
 ---------
-Exact. Bounds of linear programs are safe ones (:mod:`oar_opt.linear_program`); the bounds and "no better choice" of HiGHS's
-branch and bound are its own words. Choices are told apart by what re-training gives within its proved accuracy; one
-that could not be re-trained so accurately keeps its region's bound.
+Exact. Bounds of linear programs are safe ones (:mod:`oar_opt.linear_program`); the bounds and "no better choice" of
+HiGHS's branch and bound are its own words. Choices are told apart by what re-training gives within its proved
+accuracy; one that could not be re-trained so accurately keeps its region's bound.
 
 Size
 ----
@@ -44,9 +45,10 @@ For a region with ``K`` undecided options and ``m`` certain records whose graph 
 
 Reference
 ---------
-S. Ceria, J. Soares, "Convex programming for disjunctive convex optimization", 1999 (copies); M. Duran, I. Grossmann, "An
-outer-approximation algorithm for a class of mixed-integer nonlinear programs", 1986 (tangents between integer programs).
-The strong-duality form for online recourse, the re-trained leaves and the windows of the margin are derived here.
+S. Ceria, J. Soares, "Convex programming for disjunctive convex optimization", 1999 (copies); M. Duran, I. Grossmann,
+"An outer-approximation algorithm for a class of mixed-integer nonlinear programs", 1986 (tangents between integer
+programs). The strong-duality form for online recourse, the re-trained leaves and the windows of the margin are
+derived here.
 """
 
 from __future__ import annotations
@@ -68,6 +70,7 @@ from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate, not_replaye
 from oar_opt.linear_program import Limits
 from oar_opt.problem import (
     GoalKind,
+    Indices,
     Move,
     RecourseProblem,
     Vector,
@@ -117,6 +120,9 @@ class Copies(Formulation):
         if not Region.of(problem, _bounds(problem)).is_bounded:
             return "no finite bound is proved for all parameters and decision values"
         return None
+
+    def unfit(self, solver: str | None) -> str | None:
+        return None if solver in (None, "highs") else "its linear programs are solved by HiGHS, and by nothing else"
 
     def build(self, problem: RecourseProblem, request: Request | None = None) -> DirectProgram:
         return DirectProgram(lambda wanted: _Search(problem, wanted).run())
@@ -179,28 +185,18 @@ class _Search:
 
     def _process(self, region: Region, depth: int) -> list[tuple[float, Region]]:
         """Close the region (no children), or split it; children inherit its bound."""
-        for turn in range(FIRST_ROUNDS if depth == 0 else 1):
-            relaxation = Relaxation(self.problem, self.bounds, region, self._target())
-            bound = relaxation.goal_bound()
-            if bound is None or not self._is_better(bound):
+        for _ in range(FIRST_ROUNDS if depth == 0 else 1):
+            found = self._relax(region)
+            if found is None:
                 return []
-            point = relaxation.program.solution
-            if point is not None:
-                self._consider_choice(self._choice(relaxation, point))
-                region = self._without_dear_options(relaxation, region)
-            if self._count(relaxation) * self._training_seconds() <= max(TRAINING_SECONDS, self._elapsed()):
-                if self._try_all(relaxation, bound):
-                    return []
-                return [(bound, region)]
+            relaxation, bound, point = found
+            region = self._without_dear_options(relaxation, region)
             if self._stopped() is not None:
                 return [(bound, region)]
-            if depth > 0 and self.wasted <= WASTE * self._elapsed():
-                begun = time.monotonic()
-                if self._search_choices(relaxation, bound, LATER_SECONDS):
-                    return []
-                self.wasted += time.monotonic() - begun
-            worth = np.argsort(-self._disagreement(relaxation, point))
-            smaller = self._tighten(relaxation, region, worth if depth == 0 else worth[:LATER_COORDINATES])
+            if self._is_closed(relaxation, bound, depth):
+                return []
+            first = self._by_disagreement(relaxation, point)
+            smaller = self._tighten(relaxation, region, first if depth == 0 else first[:LATER_COORDINATES])
             if smaller is None:
                 return []
             before, after = (ends[1] - ends[0] for ends in (region.theta, smaller.theta))
@@ -208,15 +204,34 @@ class _Search:
             region = smaller
             if float(np.mean(after / np.maximum(before, 1e-12))) > SHRUNK and not decided:
                 break
-        if depth == 0 and len(relaxation.open_fixed) == 0:
-            relaxation = Relaxation(self.problem, self.bounds, region, self._target())
-            bound = relaxation.goal_bound()
-            if bound is None or not self._is_better(bound) or self._search_choices(relaxation, bound, FIRST_SECONDS):
-                return []
         children = self._split(relaxation, point, region, bound)
-        if not children and self._search_choices(relaxation, bound, FIRST_SECONDS):
-            return []
+        if not children or (depth == 0 and len(relaxation.open_fixed) == 0):
+            found = self._relax(region)
+            if found is None or self._search_choices(found[0], found[1], FIRST_SECONDS):
+                return []
         return [(bound, child) for child in children] or [(bound, region)]
+
+    def _relax(self, region: Region) -> tuple[Relaxation, float, Vector | None] | None:
+        """The region's relaxation, bound and point; None where nothing better is in it."""
+        relaxation = Relaxation(self.problem, self.bounds, region, self._target())
+        bound = relaxation.goal_bound()
+        if bound is None or not self._is_better(bound):
+            return None
+        point = relaxation.program.solution
+        if point is not None:
+            self._consider_choice(self._choice(relaxation, point))
+        return relaxation, bound, point
+
+    def _is_closed(self, relaxation: Relaxation, bound: float, depth: int) -> bool:
+        """By re-training for every choice where that is cheap, else by HiGHS where that has paid so far."""
+        if self._count(relaxation) * self._training_seconds() <= max(TRAINING_SECONDS, self._elapsed()):
+            return self._try_all(relaxation, bound)
+        if depth == 0 or self.wasted > WASTE * self._elapsed():
+            return False
+        begun = time.monotonic()
+        closed = self._search_choices(relaxation, bound, LATER_SECONDS)
+        self.wasted += 0.0 if closed else time.monotonic() - begun
+        return closed
 
     def _without_dear_options(self, relaxation: Relaxation, region: Region) -> Region:
         """Without the options whose reduced cost says that no better move uses them."""
@@ -259,17 +274,21 @@ class _Search:
 
     # -- splitting ---
 
-    def _split(
-        self, relaxation: Relaxation, point: Vector | None, region: Region, bound: float
-    ) -> list[Region]:
+    def _by_disagreement(self, relaxation: Relaxation, point: Vector | None) -> Indices:
+        """The coordinates of ``theta``, those on which the copies disagree most first."""
+        order: Indices = np.argsort(-self._disagreement(relaxation, point))
+        return order
+
+    def _split(self, relaxation: Relaxation, point: Vector | None, region: Region, bound: float) -> list[Region]:
         low, high = region.theta
         if self.problem.goal is GoalKind.MAX_MARGIN and math.isfinite(bound):
-            floor = max(region.floor, -math.inf if self._target() is None else float(self._target() or 0.0))
+            target = self._target()
+            floor = region.floor if target is None else max(region.floor, target)
             if math.isfinite(floor) and bound - floor > NARROW * max(1.0, abs(floor)):
                 middle = 0.5 * (floor + bound)
                 return [replace(region, floor=middle), replace(region, cap=min(region.cap, middle))]
         width = high - low
-        j = int(np.argmax(self._disagreement(relaxation, point)))
+        j = int(self._by_disagreement(relaxation, point)[0])
         at = 0.5
         if point is not None:
             at = min(max((point[relaxation.theta[j]] - low[j]) / max(width[j], 1e-300), 0.2), 0.8)
@@ -293,9 +312,7 @@ class _Search:
     def _try_all(self, relaxation: Relaxation, bound: float) -> bool:
         """Re-train for every choice of the region; False if there was no time for it."""
         allowed = relaxation.region.allowed
-        places = [
-            [k for k in range(len(menu)) if allowed[self.first_row[i] + k]] for i, menu in enumerate(self.menus)
-        ]
+        places = [[k for k in range(len(menu)) if allowed[self.first_row[i] + k]] for i, menu in enumerate(self.menus)]
         for choice in itertools.product(*places):
             if self._stopped() is not None:
                 return False

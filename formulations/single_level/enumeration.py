@@ -37,6 +37,7 @@ from oar_opt.evaluate import count_choices, enumerate_choices, not_replayed
 from oar_opt.problem import RecourseProblem
 from oar_opt.result import Claim, Request, StoppedBy
 
+FEW = 1000
 LIMIT = 50_000
 """The largest number of choices that is accepted; re-training takes a millisecond or a few."""
 
@@ -58,6 +59,14 @@ class EnumerationOfChoices(Formulation):
         if count > LIMIT:
             return f"there are {count:.4g} choices, more than the {LIMIT} that are enumerated"
         return None
+
+    def preference(self, problem: RecourseProblem) -> tuple[int, str]:
+        """First where the choices are so few that the verification would re-train all of them anyway."""
+        if problem.is_menu_problem and not_replayed(problem) is None:
+            count = count_choices(problem)
+            if count <= FEW:
+                return 5, f"there are only {count} choices, and re-training for all of them proves most"
+        return super().preference(problem)
 
     def build(self, problem: RecourseProblem, request: Request | None = None) -> DirectProgram:
         return DirectProgram(lambda request: _enumerate(problem, request))

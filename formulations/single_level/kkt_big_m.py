@@ -68,10 +68,16 @@ from typing import Any
 
 import pyomo.environ as pyo
 
+from oar_opt.discovery import learner_of, missing_learner
 from oar_opt.optimality_system import Graph, OptimalitySystem, no_polyline, segment_of
-from oar_opt.problem import RecourseProblem, Vector
-from oar_opt.risk import RegularizedRisk
+from oar_opt.problem import GoalKind, RecourseProblem, Vector
+from oar_opt.risk import Jump, RegularizedRisk
 from oar_opt.risk_program import RiskFormulation, RiskModel
+
+FEW_KINKS, FEW_KINKS_FOR_COSTS = 100, 125
+"""Up to so many fixed records it closed more instances than ``copies`` did, beyond that fewer (bench of menus)."""
+MANY_COPIES = 1000
+"""From so many entries of the copies on it was faster for ridge, below that slower (bench of menus)."""
 
 
 class KktBigM(RiskFormulation):
@@ -82,6 +88,22 @@ class KktBigM(RiskFormulation):
 
     def refuses(self, problem: RecourseProblem, risk: RegularizedRisk) -> str | None:
         return no_polyline(problem, risk)
+
+    def preference(self, problem: RecourseProblem) -> tuple[int, str]:
+        """Before the search over regions where that would be large, or the binaries of kinks are few."""
+        learner = learner_of(problem) if missing_learner(problem) is None else None
+        risk = learner.risk(problem.learner, problem.d) if learner else None
+        if risk is None or not problem.is_menu_problem:
+            return super().preference(problem)
+        pieces = risk.loss.pieces(1.0) or ()
+        copies = risk.p * sum(len(problem.admissible_options(member)) for member in problem.collective.members)
+        if len(pieces) == 1 and copies > MANY_COPIES:
+            return 12, f"the loss's graph is a line, and copies of the parameters would take {copies} variables"
+        costs = problem.goal in (GoalKind.MIN_COST, GoalKind.MIN_MEMBERS)
+        fixed = problem.n - len(problem.collective.members)
+        if any(isinstance(piece, Jump) for piece in pieces) and fixed <= (FEW_KINKS_FOR_COSTS if costs else FEW_KINKS):
+            return 12, f"the loss has kinks, and only {fixed} records of no member may need binaries for them"
+        return super().preference(problem)
 
     def add_learner(self, model: RiskModel) -> None:
         system = _BigM(model)
