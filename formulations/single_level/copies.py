@@ -87,12 +87,13 @@ SHRUNK = 0.9
 FIRST_ROUNDS = 12
 NARROW = 0.2
 """A window of the margin narrower than this, relative to the margin's size (at least 1), is not halved any more."""
-FIRST_SECONDS, LATER_SECONDS = 600.0, 2.0
-"""For HiGHS's branch and bound on the first region where the fixed records are lines, and on any other region."""
+FIRST_SECONDS, LATER_SECONDS, LATER_SHARE = 600.0, 2.0, 0.1
+"""For HiGHS's branch and bound on the first region where the fixed records are lines, and on any other region (also as a
+share of the time so far)."""
 
 TRAINING_SECONDS = 1.0
 """All choices of a region are re-trained where that takes no longer than this, or than the search has taken so far."""
-WASTE = 0.2
+WASTE = 0.5
 """Share of the time that branch and bound by HiGHS may spend on regions that it does not close."""
 LATER_COORDINATES = 2
 """How many coordinates of ``theta`` are tightened in regions other than the first."""
@@ -229,7 +230,7 @@ class _Search:
         if depth == 0 or self.wasted > WASTE * self._elapsed():
             return False
         begun = time.monotonic()
-        closed = self._search_choices(relaxation, bound, LATER_SECONDS)
+        closed = self._search_choices(relaxation, bound, max(LATER_SECONDS, LATER_SHARE * self._elapsed()))
         self.wasted += 0.0 if closed else time.monotonic() - begun
         return closed
 
