@@ -10,6 +10,7 @@ theta``:
 - ``(f_ik, g_ik)`` with ``f_ik = xhat_ik' W_ik`` in ``z_ik`` times the convex hull of the graph of the pull over the
   interval of ``f_ik``, and likewise ``(f_i, g_i)`` of every certain record, whose ``z`` is 1;
 - stationarity, budgets, required margins and guards, and the goal at least as good as the cutoff;
+- ``sum_i s_i l(y_i, xhat_i' theta)`` over the records as they are at most the limit that ``max_loss_increase`` sets;
 - **strong duality**. By the Fenchel-Young inequality ``a l(f) + (a l)*(g) >= f g``, with equality on the graph, and
   ``sum_i f_i g_i = -r'theta`` by stationarity, ``r`` the gradient of the penalty. So at the learner's optimum
 
@@ -37,7 +38,7 @@ separable squares are split).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -51,6 +52,8 @@ WIDENING = 1e-6
 VIOLATED = 1e-6
 """A tangent is added where a convex term is off by this, relative to the size of its function."""
 SAME = 1e-12
+SETTLED, SMALL = 1e-4, 1e-3
+"""Tangents are added while the bound gains this share of its size, which counts as at least ``SMALL``."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,9 @@ class Relaxation:
         bounds: ParameterBounds,
         region: Region,
         cutoff: float | None,
+        loss_limit: float | None = None,
     ) -> None:
+        self.loss_limit = loss_limit
         self.problem, self.bounds, self.risk, self.region = problem, bounds, bounds.risk, region
         self.p = self.risk.p
         self._low: list[Vector] = []
@@ -569,8 +574,11 @@ class Relaxation:
         """See :meth:`oar_opt.linear_program.LinearProgram.maximum`."""
         return self.program.maximum(terms, sense)
 
-    def goal_bound(self, rounds: int = 12) -> float | None:
-        """A proved bound on the goal, with tangents added where they are violated; None if nothing is in the region."""
+    def goal_bound(self, over: Callable[[], bool] = lambda: False, rounds: int = 12) -> float | None:
+        """A proved bound on the goal, with tangents added where they are violated; None if nothing is in the region.
+
+        ``over`` is asked between linear programs whether to stop.
+        """
         if self.empty:
             return None
         terms, sense, constant = self.goal
@@ -581,7 +589,8 @@ class Relaxation:
                 return None
             gain = sense * (best - value - constant)
             best = min(best, value + constant) if sense > 0 else max(best, value + constant)
-            if self.program.solution is None or gain <= 1e-4 * max(1e-3, abs(best)) or not self.separate():
+            settled = self.program.solution is None or gain <= SETTLED * max(SMALL, abs(best))
+            if settled or over() or not self.separate():
                 break
         return best
 
@@ -601,7 +610,22 @@ class Relaxation:
                 added += 1
         for curve in self._curves:
             added += self._separate_curve(curve, x)
-        return added > 0
+        return added + self._separate_training_loss(x[self.theta]) > 0
+
+    def _separate_training_loss(self, theta: Vector) -> int:
+        """The tangent of ``sum_i s_i l(y_i, f_i)`` over the records as they are, where it exceeds the limit."""
+        if self.loss_limit is None:
+            return 0
+        records = self.problem.records
+        xhat = self.risk.extend(records.X)
+        f = xhat @ theta
+        value = float(records.s @ self.risk.loss.value(records.y, f))
+        if value - self.loss_limit <= VIOLATED * (1 + value):
+            return 0
+        gradient = xhat.T @ (records.s * self.risk.loss.pull(records.y, f))
+        limit = self.loss_limit - value + float(gradient @ theta) + WIDENING * (1 + value)
+        self.program.cut(along(self.theta, gradient), -math.inf, limit)
+        return 1
 
     def _separate_curve(self, curve: _Curve, x: Vector) -> int:
         z = 1.0 if curve.z is None else float(x[curve.z])

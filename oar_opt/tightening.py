@@ -104,7 +104,7 @@ class _Round:
     def go(self) -> None:
         region = _region(self.problem, self.bounds, self.state)
         self.relaxation = Relaxation(self.problem, self.bounds, region, self.cutoff)
-        bound = self.relaxation.goal_bound()
+        bound = self.relaxation.goal_bound(self.over)
         if bound is None:
             self.state.empty = True
             return

@@ -29,8 +29,8 @@ Every open region's bound holds at any time, so a limit leaves a valid bound.
 Hypotheses
 ----------
 Menus, labels and withholding only. A convex learner of the family with finite bounds on ``theta`` and all decision
-values (proved by :mod:`oar_opt.bounds`). Update ``retrain`` or ``proximal``. Any position and ``max_loss_increase``:
-they matter in re-training, and the relaxation ignores what they forbid, which keeps its bound valid.
+values (proved by :mod:`oar_opt.bounds`). Update ``retrain`` or ``proximal``. Any position: it matters in re-training,
+and the relaxation ignores it, which keeps its bound valid.
 
 Exactness
 ---------
@@ -88,8 +88,8 @@ FIRST_ROUNDS = 12
 NARROW = 0.2
 """A window of the margin narrower than this, relative to the margin's size (at least 1), is not halved any more."""
 FIRST_SECONDS, LATER_SECONDS, LATER_SHARE = 600.0, 2.0, 0.1
-"""For HiGHS's branch and bound on the first region where the fixed records are lines, and on any other region (also as a
-share of the time so far)."""
+"""For HiGHS's branch and bound on the first region where the fixed records are lines, and on any other region (there
+at least this share of the time so far)."""
 
 TRAINING_SECONDS = 1.0
 """All choices of a region are re-trained where that takes no longer than this, or than the search has taken so far."""
@@ -160,6 +160,7 @@ class _Search:
         self.first_row = np.cumsum([0, *(len(menu) for menu in self.menus)])
         self.unwanted = [resulting_records(problem, moves) for moves in self.request.excluded]
         self.step = _step(problem)
+        self.loss_limit = _loss_limit(problem)
 
     # -- the search ---
 
@@ -214,8 +215,8 @@ class _Search:
 
     def _relax(self, region: Region) -> tuple[Relaxation, float, Vector | None] | None:
         """The region's relaxation, bound and point; None where nothing better is in it."""
-        relaxation = Relaxation(self.problem, self.bounds, region, self._target())
-        bound = relaxation.goal_bound()
+        relaxation = Relaxation(self.problem, self.bounds, region, self._target(), self.loss_limit)
+        bound = relaxation.goal_bound(lambda: self._stopped() is not None)
         if bound is None or not self._is_better(bound):
             return None
         point = relaxation.program.solution
@@ -478,6 +479,16 @@ class _Search:
             options={"relative_gap": self.request.relative_gap, "threads": self.request.threads},
             nodes=self.nodes,
         )
+
+
+def _loss_limit(problem: RecourseProblem) -> float | None:
+    """The largest ``sum_i s_i l(y_i, f_i)`` over the records as they are that ``max_loss_increase`` leaves."""
+    learner = learner_of(problem)
+    risk = learner.risk(problem.learner, problem.d)
+    if problem.max_loss_increase is None or risk is None or learner.undefined(problem, problem.records):
+        return None
+    present = learner.training_loss(problem, problem.records, learner.fit(problem, problem.records).parameters)
+    return (present + problem.max_loss_increase + problem.tolerances.feasibility) / risk.factor
 
 
 def _step(problem: RecourseProblem) -> float:
