@@ -13,11 +13,12 @@ from oar_opt.limits import Clock
 from oar_opt.problem import Move, RecourseProblem
 from oar_opt.result import Claim, Request
 from oar_opt.rules import budget_violations
+from oar_opt.tightening import TIGHTENING_SECONDS
 from oar_opt.verification import move_violation
 
 HEURISTIC_SECONDS = 2.0
 TIGHTENING_SHARE = 0.25
-"""Of a time limit, the part that building may spend on tightening."""
+"""Of a time limit, the part that building may spend on tightening, as long as it is no more than without a limit."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,9 @@ def search(
     if start is not None:
         request = replace(request, start=start.moves, start_parameters=start.parameters, cutoff=start.objective)
     own = Clock(clock.share(part))
-    program = chosen.build(problem, replace(request, tightening=own.share(TIGHTENING_SHARE)))
+    share = own.share(TIGHTENING_SHARE)
+    seconds = None if share is None else min(share, TIGHTENING_SECONDS)
+    program = chosen.build(problem, replace(request, tightening=seconds))
     clock.lap("build")
     claim = program.run(replace(request, time_limit=own.left()))
     clock.lap("solve")

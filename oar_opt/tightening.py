@@ -26,6 +26,8 @@ from oar_opt.relaxation import Region, Relaxation
 
 WIDENING = 1e-7
 """Well above the solvers' tolerances: an interval that ends within those of a kink has misled presolve."""
+TIGHTENING_SECONDS = 10.0
+"""For all of it, where nothing else is asked for: longer has cost more than it gained."""
 MIN_GAIN = 0.1
 """A further round is worth its time if the intervals shrank by this share."""
 
