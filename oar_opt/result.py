@@ -55,7 +55,9 @@ class Progress:
 
 @dataclass(frozen=True)
 class Request:
-    """What the caller wants of a solve. ``time_limit`` in seconds; None is no limit. ``solver`` None is the program's own.
+    """What the caller wants of a solve.
+
+    ``time_limit`` in seconds; None is no limit. ``solver`` None is the program's own.
 
     ``start`` are moves to begin with and ``start_parameters`` what re-training gave for them; ``cutoff`` is a value
     of the goal that a verified move reaches, so that a program need only hold moves at least as good. ``tightening``

@@ -38,9 +38,10 @@ holds it there, so that every point of the program still is an optimum of the le
 Hypotheses
 ----------
 Menus, labels and withholding only (nobody has room to move features). Squared l2 penalty and a loss with a polyline
-graph (ridge: squared; svm: hinge). Update ``retrain`` or ``proximal``. No ``max_loss_increase``. Every interval finite: it is proved by
-:mod:`oar_opt.bounds`, and the formulation refuses where no proof is found, or where the interval is more than
-:data:`WIDEST` times as wide as the targets are large: a solver's integrality tolerance would then hide a whole margin.
+graph (ridge: squared; svm: hinge). Update ``retrain`` or ``proximal``. No ``max_loss_increase``. Every interval finite:
+it is proved by :mod:`oar_opt.bounds`, and the formulation refuses where no proof is found, or where the interval is
+more than :data:`oar_opt.risk_program.WIDEST` times as wide as the targets are large: a solver's integrality tolerance
+would then hide a whole margin.
 
 Exactness
 ---------
