@@ -62,7 +62,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from oar_opt.bounds import ParameterBounds
+from oar_opt.bounds import WIDENING, ParameterBounds
 from oar_opt.contracts import DirectProgram, Formulation
 from oar_opt.discovery import learner_of, missing_learner
 from oar_opt.errors import InputError
@@ -257,7 +257,7 @@ class _Search:
                 value = relaxation.maximum([(int(relaxation.theta[j]), 1.0)], sense)
                 if value is None:
                     return None
-                value += sense * 1e-9 * (1 + abs(value))
+                value += sense * WIDENING * (1 + abs(value))
                 ends[j] = min(ends[j], value) if sense > 0 else max(ends[j], value)
             if low[j] > high[j]:
                 return None
@@ -294,11 +294,13 @@ class _Search:
         at = 0.5
         if point is not None:
             at = min(max((point[relaxation.theta[j]] - low[j]) / max(width[j], 1e-300), 0.2), 0.8)
-        if width[j] <= 1e-7:
-            return []
         middle = low[j] + at * width[j]
+        # The halves overlap: HiGHS has called a program infeasible whose only solution lay 1e-9 from an end.
+        overlap = WIDENING * (1 + abs(middle))
+        if width[j] <= 10 * overlap:
+            return []
         below, above = high.copy(), low.copy()
-        below[j] = above[j] = middle
+        below[j], above[j] = middle + overlap, middle - overlap
         return [region.with_theta(low, below, self.bounds), region.with_theta(above, high, self.bounds)]
 
     # -- choices ---
