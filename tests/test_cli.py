@@ -116,7 +116,7 @@ def test_a_valid_answer_exits_with_0_and_is_told_in_words(oar):
     code, out, err = oar("solve", SMALL)
     assert code == 0 and f"{SMALL}: optimal cost" in out and "5 of 8 members act" in out
     assert "Certificate: claimed" in out
-    assert "formulation" in err and "the first of" in err
+    assert "formulation" in err and "the usual order" in err
 
 
 def test_proved_infeasibility_exits_with_0(oar):

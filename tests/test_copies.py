@@ -110,15 +110,15 @@ def goal_of(seed):
 @EVERY
 def test_the_optimum_equals_that_of_re_training_every_choice(make_small, way, kind, intercept):
     shift = KINDS.index(kind)
-    for seed in range(200, 202):
-        problem = make_small(seed, kind, intercept, goal_of(seed + shift), most_members=2)
+    for seed in range(200 + shift, 201 + shift):
+        problem = make_small(seed, kind, intercept, goal_of(seed), most_members=2)
         if program().accepts(problem) is None:
             assert_right(problem, run(problem), enumerate_choices(problem).best)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_start_and_its_cutoff_change_nothing(make_small, way, kind):
-    for seed in range(220, 222):
+    for seed in range(220, 221):
         problem = make_small(seed, kind, "penalized", goal_of(seed + KINDS.index(kind)), most_members=2)
         ranking = enumerate_choices(problem, keep=100).ranking
         for known in (*ranking[:1], *ranking[-1:]):
@@ -157,7 +157,7 @@ def test_moves_that_harm_the_fit_too_much_are_no_answer(make, way, kind):
 @pytest.mark.parametrize("position", [Position.OPTIMISTIC, Position.PESSIMISTIC])
 @pytest.mark.parametrize("kind", ["svm", "l1_svm", "lad"])
 def test_ties_are_taken_as_the_position_says(make_small, way, kind, position):
-    for seed in range(240, 244):
+    for seed in range(240, 242):
         problem = make_small(
             seed, kind, "free", goal_of(seed), position=position, most_members=2, strengths=(0.05, 0.3)
         )
@@ -206,7 +206,7 @@ def test_the_pipeline_passes_the_error_of_a_tie_on():
 
 
 @pytest.mark.parametrize("goal", ["max_margin", "min_cost"])
-@pytest.mark.parametrize("kind", ["ridge", "svm", "lad"])
+@pytest.mark.parametrize("kind", ["ridge", "svm"])
 def test_excluded_moves_do_not_come_back(make, way, kind, goal):
     problem = make(4, kind, "none", goal, n=7, regression=kind == "lad", identical=True, required=0.02)
     excluded: list = []
@@ -234,7 +234,7 @@ def larger(make, kind, goal="max_margin"):
 def test_the_bound_is_valid_after_any_number_of_nodes(make, way, kind, goal):
     problem = larger(make, kind, goal)
     best = enumerate_choices(problem).best
-    for nodes in (1, 2, 5):
+    for nodes in (1, 4):
         claim = run(problem, replace(REQUEST, node_limit=nodes))
         assert_valid(problem, claim, best)
         assert claim.stopped_by in (StoppedBy.NODE_LIMIT, StoppedBy.PROOF)
