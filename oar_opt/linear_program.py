@@ -33,6 +33,9 @@ ITERATIONS, ANY_NUMBER = 20_000, 2**31 - 1
 INTEGRALITY = 1e-7
 UNIT = 2.0**-53
 
+ENDS = ("kOptimal", "kTimeLimit", "kInterrupt", "kHighsInterrupt", "kSolutionLimit", "kIterationLimit")
+"""Ways in which a branch and bound may end with a bound that holds."""
+
 Terms = list[tuple[int, float]]
 
 
@@ -266,7 +269,9 @@ class LinearProgram:
         if status == highspy.HighsModelStatus.kInfeasible:
             return Found(True, None, None, nodes)
         dual = float(info.mip_dual_bound)
-        bound = -sense * dual if math.isfinite(dual) and abs(dual) < 1e29 else sense * math.inf
+        # Of a run that broke down, what HiGHS holds for its bound means nothing.
+        known = status.name in ENDS and math.isfinite(dual) and abs(dual) < 1e29
+        bound = -sense * dual if known else sense * math.inf
         point = None
         if info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible:
             point = self.units * np.array(self.solver.getSolution().col_value)

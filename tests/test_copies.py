@@ -17,6 +17,7 @@ from formulations.single_level import copies
 from oar_opt.discovery import formulations
 from oar_opt.errors import InputError
 from oar_opt.evaluate import choices, enumerate_choices, evaluate
+from oar_opt.linear_program import LinearProgram
 from oar_opt.pipeline import solve
 from oar_opt.problem import (
     Budget,
@@ -297,3 +298,37 @@ def test_movable_features_and_the_centroid_are_refused(make):
         queries=(Query("q", problem.queries[0].x, 1.0),),
     )
     assert "regularised" in program().accepts(centroid)
+
+
+# -- choices that re-training does not settle --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("kind", ["ridge", "svm"])
+def test_a_choice_whose_worth_is_not_settled_keeps_the_bound_open(kind, seed, make, way, monkeypatch):
+    """The best choice is told to be no answer, by a re-training so inaccurate that nothing follows from it."""
+    problem = make(seed, kind, members=3, options=3)
+    best = enumerate_choices(problem).best
+    real = copies.evaluate
+
+    def vague(problem, moves):
+        outcome = real(problem, moves)
+        if resulting_records(problem, outcome.moves) != resulting_records(problem, best.moves):
+            return outcome
+        return replace(outcome, broken=("vague",), fit=replace(outcome.fit, error=1.0))
+
+    monkeypatch.setattr(copies, "evaluate", vague)
+    claim = run(problem)
+    assert claim.bound >= best.objective - 1e-9 and not claim.infeasible
+
+
+def test_an_empty_relaxation_that_breaks_down_is_not_taken_for_closed(make, monkeypatch):
+    """Where no linear program is solved, every region's bound is infinite, and only re-training is left."""
+    problem = make(3, "svm", members=2, options=2)
+    monkeypatch.setattr(LinearProgram, "maximum", _unsolved)
+    assert_right(problem, run(problem), enumerate_choices(problem).best)
+
+
+def _unsolved(self, terms, sense=1):
+    self.solution = None
+    return sense * float("inf")

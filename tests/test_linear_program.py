@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import product
+from types import SimpleNamespace
 
+import highspy
 import numpy as np
 import pytest
 from scipy.optimize import linprog
@@ -304,3 +306,15 @@ def test_an_interrupted_search_keeps_a_valid_bound():
     broken = program.best_choice(terms, 1, SearchLimits(None, 1e-6, 1, lambda: True))
     assert full.ended and not broken.ended
     assert broken.bound is not None and broken.bound >= full.bound - 1e-6
+
+
+@pytest.mark.parametrize("status", ["kSolveError", "kUnknown", "kMemoryLimit", "kUnboundedOrInfeasible"])
+def test_a_branch_and_bound_that_broke_down_bounds_nothing(status):
+    """HiGHS keeps some number for its bound even then."""
+    program = LinearProgram(np.zeros(1), np.ones(1), Triplets(), np.ones(1, dtype=bool))
+    information = SimpleNamespace(mip_node_count=1, mip_dual_bound=0.25, primal_solution_status=None)
+    program.solver = SimpleNamespace(
+        getModelStatus=lambda: getattr(highspy.HighsModelStatus, status), getInfo=lambda: information
+    )
+    found = program._found(1)
+    assert found.bound == math.inf and not found.ended and found.point is None

@@ -192,7 +192,8 @@ class _Search:
             if found is None:
                 return []
             relaxation, bound, point = found
-            region = self._without_dear_options(relaxation, region)
+            if point is not None:
+                region = self._without_dear_options(relaxation, region)
             if self._stopped() is not None:
                 return [(bound, region)]
             if self._is_closed(relaxation, bound, depth):
@@ -328,7 +329,9 @@ class _Search:
         program = relaxation.program
         terms, sense, constant = relaxation.goal
         deadline = time.monotonic() + seconds
-        for choice in self._known_in(relaxation):
+        forbidden = self._known_in(relaxation)
+        for choice in forbidden:
+            self._settle(choice, bound)
             self._forbid(relaxation, choice)
         while True:
             left = min(deadline - time.monotonic(), self._seconds_left())
@@ -344,6 +347,10 @@ class _Search:
             if not found.ended or found.point is None or found.bound is None:
                 return False
             choice = self._choice(relaxation, found.point)
+            if choice in forbidden:
+                # Its row says otherwise: HiGHS is beyond its tolerances, and the region is better split.
+                return False
+            forbidden.add(choice)
             self._settle(choice, min(bound, found.bound + constant, key=lambda b: self.sign * b))
             self._forbid(relaxation, choice)
             program.solution = found.point
@@ -366,9 +373,9 @@ class _Search:
         if columns:
             relaxation.program.cut([(column, 1.0) for column in columns], -math.inf, len(columns) - 1.0)
 
-    def _known_in(self, relaxation: Relaxation) -> list[Choice]:
+    def _known_in(self, relaxation: Relaxation) -> set[Choice]:
         allowed = relaxation.region.allowed
-        return [choice for choice in self.known if all(allowed[self.first_row[i] + k] for i, k in enumerate(choice))]
+        return {choice for choice in self.known if all(allowed[self.first_row[i] + k] for i, k in enumerate(choice))}
 
     def _choice(self, relaxation: Relaxation, point: Vector | None) -> Choice:
         """The options of the certain members, and of the others those with the largest ``z``."""
@@ -418,10 +425,9 @@ class _Search:
 
     def _target(self) -> float | None:
         """The least value of the goal that would be better than what is known."""
-        values = [outcome.objective for outcome in (self.best,) if outcome is not None]
-        if not values:
+        if self.best is None:
             return None
-        return values[0] + self.sign * (self.step * (1 - 1e-6) if self.step else self._gap())
+        return self.best.objective + self.sign * (self.step * (1 - 1e-6) if self.step else self._gap())
 
     def _is_better(self, bound: float) -> bool:
         target = self._target()
@@ -464,7 +470,7 @@ class _Search:
             self.request.progress(Progress(self._elapsed(), self.nodes, primal, bound))
 
     def _claim(self, reason: StoppedBy, still_open: Sequence[float]) -> Claim:
-        import highspy
+        from oar_opt.solvers.highs import quiet_highs
 
         tied = self.tied
         if tied is not None and tied.tie and (self.best is None or tied.exceeds(self.best, self._gap())):
@@ -477,7 +483,7 @@ class _Search:
             bound=bound,
             infeasible=best is None and reason is StoppedBy.PROOF and self.loosest is None,
             parameters=None if best is None else best.parameters,
-            solver=f"re-training and highs {highspy.Highs().version()}",
+            solver=f"re-training and highs {quiet_highs().version()}",
             options={"relative_gap": self.request.relative_gap, "threads": self.request.threads},
             nodes=self.nodes,
         )
