@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from oar_opt.bounds import ProvedBound, Reason
-from oar_opt.contracts import Formulation, PyomoProgram
-from oar_opt.discovery import formulations, learner_of
+from oar_opt.contracts import PyomoProgram
+from oar_opt.discovery import learner_of
 from oar_opt.errors import InputError, UnsupportedError
 from oar_opt.limits import Clock, interruptible
-from oar_opt.pipeline import choose
+from oar_opt.pipeline import choose_program
 from oar_opt.problem import RecourseProblem
 from oar_opt.result import Request
 from oar_opt.search import first_answer
@@ -104,7 +104,12 @@ def list_bounds(problem: RecourseProblem, formulation: str = "auto", tighten: fl
     """
     if not (math.isfinite(tighten) and tighten >= 0):
         raise InputError("--tighten", f"is {tighten:g}", "give a number of seconds, or 0 for none")
-    chosen = _with_intervals(problem, formulation)
+    chosen = choose_program(
+        problem,
+        formulation,
+        no_program="is no program with proved intervals",
+        none="no formulation proves intervals for this instance",
+    )
     with interruptible() as interrupted:
         best = first_answer(problem, Clock(None)) if tighten else None
         cutoff = best.objective if best else None
@@ -122,18 +127,6 @@ def list_bounds(problem: RecourseProblem, formulation: str = "auto", tighten: fl
         tuple(record for record, constant in fixed if constant),
         tuple(record for record, constant in fixed if not constant),
     )
-
-
-def _with_intervals(problem: RecourseProblem, name: str) -> Formulation:
-    if name != "auto":
-        return choose(problem, name)[0]
-    reasons = []
-    for candidate in formulations().values():
-        reason = candidate.accepts(problem) if candidate.exportable else "is no program with proved intervals"
-        if reason is None:
-            return candidate
-        reasons.append(f"{candidate.name}: {reason}")
-    raise UnsupportedError("no formulation proves intervals for this instance:\n  " + "\n  ".join(reasons))
 
 
 def _is_constant(problem: RecourseProblem, record: int, bound: ProvedBound) -> bool:

@@ -34,6 +34,11 @@ from oar_opt.problem import (
     resulting_records,
 )
 
+FEW_CHOICES = 1000
+"""Up to this many admissible choices the verification re-trains for all of them in any case."""
+MANY_CHOICES = 50_000
+"""Up to this many they are enumerated where that is asked for, or claimed by a certificate."""
+
 
 @dataclass(frozen=True)
 class Evaluation:

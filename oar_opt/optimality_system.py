@@ -75,6 +75,8 @@ class OptimalitySystem(ABC):
     def __init__(self, model: RiskModel) -> None:
         self.owner, self.model, self.risk = model, model.model, model.risk
         self.bounds = model.bounds
+        self.unions: list[Graph] = []
+        """Graphs with a binary ``segment`` for each of their segments."""
 
     @abstractmethod
     def state(self, graph: Graph) -> Any:
@@ -86,6 +88,22 @@ class OptimalitySystem(ABC):
         assert anyhow is not None
         graph.block.value_low = pyo.Constraint(expr=graph.f >= s.f_low * z + anyhow.lower * (1 - z))
         graph.block.value_high = pyo.Constraint(expr=graph.f <= s.f_high * z + anyhow.upper * (1 - z))
+
+    def add_segments(self, graph: Graph) -> None:
+        """Binaries of which ``z`` is 1: the segment that the record lies on."""
+        block, places = graph.block, range(len(graph.segments))
+        self.unions.append(graph)
+        block.segment = pyo.Var(places, domain=pyo.Binary)
+        block.one_segment = pyo.Constraint(expr=sum(block.segment[p] for p in places) == graph.z)
+
+    def start(self, theta: Vector, values: Mapping[str, float]) -> Mapping[str, float]:
+        """The segments that the records lie on."""
+        found = {}
+        for graph in self.unions:
+            picked = segment_of(float(graph.xhat @ theta), graph.segments) if graph.used(values) else None
+            for p in range(len(graph.segments)):
+                found[graph.block.segment[p].name] = float(p == picked)
+        return found
 
     def write(self) -> None:
         risk, theta = self.risk, self.owner.theta

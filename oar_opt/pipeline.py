@@ -171,6 +171,24 @@ def choose(
     )
 
 
+def choose_program(problem: RecourseProblem, name: str, *, no_program: str, none: str) -> Formulation:
+    """The formulation named, or the first that applies and builds a program; ``no_program`` says why others do not do.
+
+    Raises
+    ------
+    UnsupportedError : there is none; the message begins with ``none`` and has every reason.
+    """
+    if name != "auto":
+        return choose(problem, name)[0]
+    reasons = []
+    for candidate in formulations().values():
+        reason = candidate.accepts(problem) if candidate.exportable else no_program
+        if reason is None:
+            return candidate
+        reasons.append(f"{candidate.name}: {reason}")
+    raise UnsupportedError(f"{none}:\n  " + "\n  ".join(reasons))
+
+
 def _single(candidate: Formulation, several: bool) -> str | None:
     return "it finds the best move only, no pool of several" if several and not candidate.excludes else None
 

@@ -15,6 +15,8 @@ import numpy as np
 
 from oar_opt.certificate import Grade
 from oar_opt.evaluate import (
+    FEW_CHOICES,
+    MANY_CHOICES,
     Enumeration,
     Evaluation,
     UndefinedLearner,
@@ -38,11 +40,6 @@ from oar_opt.rules import (
 from oar_opt.solution_file import Alternative, Check, ConflictRecord, MoveRecord, Pool, Solution
 from oar_opt.solution_file import CentroidParameters as StatedCentroids
 from oar_opt.solution_file import LinearParameters as StatedLinear
-
-FEW_CHOICES = 1000
-"""Up to this many admissible choices are always re-trained by the verification."""
-MANY_CHOICES = 50_000
-"""Up to this many where the certificate claims that they all were."""
 
 
 @dataclass(frozen=True)

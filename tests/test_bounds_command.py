@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +11,6 @@ import pytest
 from oar_opt.active_bounds import ActiveBound, Quantity, active_bounds
 from oar_opt.bounds import ProvedBound, Reason
 from oar_opt.bounds_listing import list_bounds
-from oar_opt.cli import main
 from oar_opt.discovery import formulations
 from oar_opt.errors import InputError, UnsupportedError, VerificationError
 from oar_opt.evaluate import evaluate
@@ -22,25 +20,6 @@ from oar_opt.pipeline import solve
 from oar_opt.problem import Intercept, LearnerSpec, Move
 from oar_opt.result import Request
 from oar_opt.solution_file import Solution
-
-
-@pytest.fixture
-def oar(monkeypatch, capfd):
-    """Runs the entry point in this process; returns exit code, standard output and standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["oar", *map(str, arguments)])
-        capfd.readouterr()
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        sys.stdout.flush()
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return run
 
 
 @pytest.fixture

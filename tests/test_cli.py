@@ -13,7 +13,6 @@ from dataclasses import replace
 import highspy
 import pytest
 
-from oar_opt.cli import main
 from oar_opt.discovery import formulations
 from oar_opt.instance_file import load_instance, save_instance
 from oar_opt.library import shipped
@@ -22,25 +21,6 @@ from oar_opt.solution_file import load_solution
 from oar_opt.verification import verify
 
 SMALL = "tenant-immutable"
-
-
-@pytest.fixture
-def oar(monkeypatch, capfd):
-    """Runs the entry point in this process; returns exit code, standard output and standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["oar", *map(str, arguments)])
-        capfd.readouterr()
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        sys.stdout.flush()
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return run
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ in the verification; the best admissible one is the optimum, and if none is admi
 Hypotheses
 ----------
 Menus, labels and withholding only; any learner that can be re-trained here, any goal, guards and loss limit. Refused
-above :data:`LIMIT` choices.
+above :data:`oar_opt.evaluate.MANY_CHOICES` choices.
 
 Exactness
 ---------
@@ -33,13 +33,9 @@ import time
 
 from oar_opt.contracts import DirectProgram, Formulation
 from oar_opt.errors import InputError
-from oar_opt.evaluate import count_choices, enumerate_choices, not_replayed
+from oar_opt.evaluate import FEW_CHOICES, MANY_CHOICES, count_choices, enumerate_choices, not_replayed
 from oar_opt.problem import RecourseProblem
 from oar_opt.result import Claim, Request, StoppedBy
-
-FEW = 1000
-LIMIT = 50_000
-"""The largest number of choices that is accepted; re-training takes a millisecond or a few."""
 
 
 class EnumerationOfChoices(Formulation):
@@ -56,15 +52,15 @@ class EnumerationOfChoices(Formulation):
         if not problem.is_menu_problem:
             return "members may move features, so there are infinitely many choices"
         count = count_choices(problem)
-        if count > LIMIT:
-            return f"there are {count:.4g} choices, more than the {LIMIT} that are enumerated"
+        if count > MANY_CHOICES:
+            return f"there are {count:.4g} choices, more than the {MANY_CHOICES} that are enumerated"
         return None
 
     def preference(self, problem: RecourseProblem) -> tuple[int, str]:
         """First where the choices are so few that the verification would re-train all of them anyway."""
         if problem.is_menu_problem and not_replayed(problem) is None:
             count = count_choices(problem)
-            if count <= FEW:
+            if count <= FEW_CHOICES:
                 return 5, f"there are only {count} choices, and re-training for all of them proves most"
         return super().preference(problem)
 

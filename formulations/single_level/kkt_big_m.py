@@ -64,14 +64,13 @@ J. Fortuny-Amat, B. McCarl, "A Representation and Economic Interpretation of a T
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pyomo.environ as pyo
 
 from oar_opt.discovery import learner_of, missing_learner
-from oar_opt.optimality_system import Graph, OptimalitySystem, no_polyline, segment_of
-from oar_opt.problem import GoalKind, RecourseProblem, Vector
+from oar_opt.optimality_system import Graph, OptimalitySystem, no_polyline
+from oar_opt.problem import GoalKind, RecourseProblem
 from oar_opt.risk import Jump, RegularizedRisk
 from oar_opt.risk_program import RiskFormulation, RiskModel
 
@@ -115,10 +114,6 @@ class KktBigM(RiskFormulation):
 class _BigM(OptimalitySystem):
     """Each graph as a union of segments, with the proved intervals as the only big-M."""
 
-    def __init__(self, model: RiskModel) -> None:
-        super().__init__(model)
-        self.unions: list[Graph] = []
-
     def state(self, graph: Graph) -> Any:
         graph.block.pull = pyo.Var(bounds=graph.pulls)
         if len(graph.segments) == 1:
@@ -146,9 +141,7 @@ class _BigM(OptimalitySystem):
     def _union(self, graph: Graph) -> None:
         block, union = graph.block, graph.segments
         places = range(len(union))
-        self.unions.append(graph)
-        block.segment = pyo.Var(places, domain=pyo.Binary)
-        block.one_segment = pyo.Constraint(expr=sum(block.segment[p] for p in places) == graph.z)
+        self.add_segments(graph)
         slanted = [p for p in places if union[p].f_high > union[p].f_low and not union[p].is_flat]
         block.share = pyo.Var(slanted, bounds=(0, 1))
         block.share_used = pyo.Constraint(slanted, rule=lambda b, p: b.share[p] <= b.segment[p])
@@ -163,12 +156,3 @@ class _BigM(OptimalitySystem):
         block.value_high = pyo.Constraint(expr=graph.f <= f_high)
         block.pull_low = pyo.Constraint(expr=block.pull >= g_low)
         block.pull_high = pyo.Constraint(expr=block.pull <= g_high)
-
-    def start(self, theta: Vector, values: Mapping[str, float]) -> Mapping[str, float]:
-        """The segments that the records lie on."""
-        found = {}
-        for graph in self.unions:
-            picked = segment_of(float(graph.xhat @ theta), graph.segments) if graph.used(values) else None
-            for p in range(len(graph.segments)):
-                found[graph.block.segment[p].name] = float(p == picked)
-        return found

@@ -37,14 +37,13 @@ of segments is that of ``kkt_big_m``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pyomo.environ as pyo
 
 from oar_opt.contracts import Indicator
-from oar_opt.optimality_system import Graph, OptimalitySystem, no_polyline, segment_of
-from oar_opt.problem import RecourseProblem, Vector
+from oar_opt.optimality_system import Graph, OptimalitySystem, no_polyline
+from oar_opt.problem import RecourseProblem
 from oar_opt.risk import RegularizedRisk, Segment
 from oar_opt.risk_program import RiskFormulation, RiskModel
 from oar_opt.solver_features import SolverFeature
@@ -70,10 +69,6 @@ class KktIndicator(RiskFormulation):
 class _Alternatives(OptimalitySystem):
     """Each graph as alternatives that their binaries switch on."""
 
-    def __init__(self, model: RiskModel) -> None:
-        super().__init__(model)
-        self.unions: list[Graph] = []
-
     def state(self, graph: Graph) -> Any:
         block, places = graph.block, range(len(graph.segments))
         block.pull = pyo.Var(bounds=graph.pulls)
@@ -81,9 +76,7 @@ class _Alternatives(OptimalitySystem):
         if len(graph.segments) == 1:
             switches = [graph.choice]
         else:
-            self.unions.append(graph)
-            block.segment = pyo.Var(places, domain=pyo.Binary)
-            block.one_segment = pyo.Constraint(expr=sum(block.segment[p] for p in places) == graph.z)
+            self.add_segments(graph)
             switches = [block.segment[p] for p in places]
         on = [1 if switch is None else switch for switch in switches]
         block.pull_low = pyo.Constraint(expr=block.pull >= sum(graph.segments[p].g_low * on[p] for p in places))
@@ -118,12 +111,3 @@ class _Alternatives(OptimalitySystem):
             graph.block.certain.add(body <= upper)
         else:
             self.owner.indicators.append(Indicator(switch, True, body, upper))
-
-    def start(self, theta: Vector, values: Mapping[str, float]) -> Mapping[str, float]:
-        """The segments that the records lie on."""
-        found = {}
-        for graph in self.unions:
-            picked = segment_of(float(graph.xhat @ theta), graph.segments) if graph.used(values) else None
-            for p in range(len(graph.segments)):
-                found[graph.block.segment[p].name] = float(p == picked)
-        return found

@@ -15,7 +15,7 @@ from typing import Any
 
 from oar_opt.contracts import PyomoProgram
 from oar_opt.errors import InputError, SolverError, UnsupportedError
-from oar_opt.pipeline import choose
+from oar_opt.pipeline import choose_program
 from oar_opt.problem import RecourseProblem
 from oar_opt.solver_features import SolverFeature
 
@@ -46,7 +46,12 @@ def export(problem: RecourseProblem, path: Path, *, formulation: str = "auto", f
     """
     if form not in FORMATS:
         raise InputError("--format", f"'{form}' is unknown", f"there are: {', '.join(FORMATS)}")
-    chosen = _exportable(problem, formulation)
+    chosen = choose_program(
+        problem,
+        formulation,
+        no_program="is computed directly; nothing to write",
+        none="no formulation of this instance can be written to a file",
+    )
     program = chosen.build(problem)
     if not isinstance(program, PyomoProgram):
         raise UnsupportedError(f"formulation '{chosen.name}' is computed directly; there is no program to write")
@@ -58,20 +63,6 @@ def export(problem: RecourseProblem, path: Path, *, formulation: str = "auto", f
     document = _map(problem, program, chosen.name, symbols)
     map_path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return Exported(path, map_path, chosen.name, len(rows), columns)
-
-
-def _exportable(problem: RecourseProblem, formulation: str) -> Any:
-    if formulation != "auto":
-        return choose(problem, formulation)[0]
-    from oar_opt.discovery import formulations
-
-    reasons = []
-    for candidate in formulations().values():
-        reason = candidate.accepts(problem) if candidate.exportable else "is computed directly; nothing to write"
-        if reason is None:
-            return candidate
-        reasons.append(f"{candidate.name}: {reason}")
-    raise UnsupportedError("no formulation of this instance can be written to a file:\n  " + "\n  ".join(reasons))
 
 
 def _check_needs(program: PyomoProgram, name: str, form: str) -> None:
