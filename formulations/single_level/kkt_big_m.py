@@ -75,9 +75,10 @@ from oar_opt.risk import Jump, RegularizedRisk
 from oar_opt.risk_program import RiskFormulation, RiskModel
 
 FEW_KINKS, FEW_KINKS_FOR_COSTS = 100, 125
-"""Up to so many fixed records it closed more instances than ``copies`` did, beyond that fewer (bench of menus)."""
-MANY_COPIES = 1000
-"""From so many entries of the copies on it was faster for ridge, below that slower (bench of menus)."""
+"""Up to so many fixed records it closed instances that ``copies`` left open in 30 s; beyond them its gap was several
+times as wide, or it took longer (bench of menus)."""
+MANY_COPIES = 1500
+"""For ridge it was faster with 1,680 and 1,860 entries of the copies, slower with up to 1,056 (bench of menus)."""
 
 
 class KktBigM(RiskFormulation):
