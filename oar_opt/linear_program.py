@@ -94,14 +94,15 @@ class Triplets:
 
 @dataclass(frozen=True)
 class Limits:
-    """Of one branch and bound: seconds (None: no limit), the gap to stop at, threads, whether to stop now; and whether
-    to presolve."""
+    """Of one branch and bound: seconds (None: no limit), the gap to stop at, threads, whether to stop now; whether to
+    presolve; and nodes (None: no limit)."""
 
     seconds: float | None
     gap: float
     threads: int
     interrupted: Callable[[], bool]
     presolve: bool = True
+    nodes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -245,6 +246,7 @@ class LinearProgram:
             "mip_abs_gap": limits.gap,
             "mip_feasibility_tolerance": INTEGRALITY,
             "simplex_iteration_limit": ANY_NUMBER,
+            "mip_max_nodes": ANY_NUMBER if limits.nodes is None else limits.nodes,
         }
         for name, option in options.items():
             self.solver.setOptionValue(name, option)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from formulations.single_level import copies
+from oar_opt import retraining_search
 from oar_opt.discovery import formulations
 from oar_opt.errors import InputError
 from oar_opt.evaluate import choices, enumerate_choices, evaluate
@@ -309,7 +310,7 @@ def test_a_choice_whose_worth_is_not_settled_keeps_the_bound_open(kind, seed, ma
     """The best choice is told to be no answer, by a re-training so inaccurate that nothing follows from it."""
     problem = make(seed, kind, members=3, options=3)
     best = enumerate_choices(problem).best
-    real = copies.evaluate
+    real = retraining_search.evaluate
 
     def vague(problem, moves):
         outcome = real(problem, moves)
@@ -317,7 +318,7 @@ def test_a_choice_whose_worth_is_not_settled_keeps_the_bound_open(kind, seed, ma
             return outcome
         return replace(outcome, broken=("vague",), fit=replace(outcome.fit, error=1.0))
 
-    monkeypatch.setattr(copies, "evaluate", vague)
+    monkeypatch.setattr(retraining_search, "evaluate", vague)
     claim = run(problem)
     assert claim.bound >= best.objective - 1e-9 and not claim.infeasible
 

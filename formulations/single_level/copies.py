@@ -58,29 +58,16 @@ import itertools
 import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from oar_opt.bounds import WIDENING, ParameterBounds
+from oar_opt.bounds import WIDENING
 from oar_opt.contracts import DirectProgram, Formulation
-from oar_opt.discovery import learner_of, missing_learner
-from oar_opt.errors import InputError
-from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate, not_replayed
-from oar_opt.linear_program import Limits
-from oar_opt.problem import (
-    GoalKind,
-    Indices,
-    Move,
-    RecourseProblem,
-    Vector,
-    moves_from_choice,
-    resulting_records,
-)
+from oar_opt.problem import GoalKind, Indices, RecourseProblem, Vector
 from oar_opt.relaxation import Region, Relaxation
 from oar_opt.result import Claim, Progress, Request, StoppedBy
-from oar_opt.risk_program import reference_point, whitened
-from oar_opt.rules import budget_violations
+from oar_opt.retraining_search import RelaxedChoices, RetrainingSearch, known_in, likeliest, refusal
 
 SHRUNK = 0.9
 """Tightening is repeated while it leaves at most this share of the box's mean width."""
@@ -97,10 +84,6 @@ WASTE = 0.5
 """Share of the time that branch and bound by HiGHS may spend on regions that it does not close."""
 LATER_COORDINATES = 2
 """How many coordinates of ``theta`` are tightened in regions other than the first."""
-COST_UNITS = 10**6
-"""Costs that are multiples of its inverse have a known step between totals."""
-
-Choice = tuple[int, ...]
 
 
 class Copies(Formulation):
@@ -110,17 +93,7 @@ class Copies(Formulation):
     rank = 15
 
     def accepts(self, problem: RecourseProblem) -> str | None:
-        reason = missing_learner(problem) or not_replayed(problem)
-        if reason:
-            return reason
-        risk = learner_of(problem).risk(problem.learner, problem.d)
-        if risk is None:
-            return f"learner '{problem.learner.kind}' is not a regularised empirical risk"
-        if not problem.is_menu_problem:
-            return "members may move features, and this formulation knows finite options only"
-        if not Region.of(problem, _bounds(problem)).is_bounded:
-            return "no finite bound is proved for all parameters and decision values"
-        return None
+        return refusal(problem)
 
     def unfit(self, solver: str | None) -> str | None:
         return None if solver in (None, "highs") else "its linear programs are solved by HiGHS, and by nothing else"
@@ -129,61 +102,37 @@ class Copies(Formulation):
         return DirectProgram(lambda wanted: _Search(problem, wanted).run())
 
 
-def _bounds(problem: RecourseProblem) -> ParameterBounds:
-    risk = learner_of(problem).risk(problem.learner, problem.d)
-    assert risk is not None
-    risk = whitened(problem, risk)
-    return ParameterBounds(problem, risk, reference_point(problem, risk))
-
-
 @dataclass
-class _Search:
-    """The state of one run: what is known of every choice, the best answer, and the open regions."""
+class _Search(RetrainingSearch):
+    """A run: the open regions, and the seconds ``wasted`` by branch and bound on regions that it did not close."""
 
-    problem: RecourseProblem
-    request: Request
-    best: Evaluation | None = None
-    tied: Evaluation | None = None
-    known: dict[Choice, bool] = field(default_factory=dict)
-    nodes: int = 0
-    training: float = 0.0
     wasted: float = 0.0
-    loosest: float | None = None
-    """The worst bound of regions that were closed with a choice whose worth is not settled."""
-
-    def __post_init__(self) -> None:
-        problem = self.problem
-        self.started = time.monotonic()
-        self.bounds = _bounds(problem)
-        self.sign = 1 if problem.goal.maximises else -1
-        self.menus = [problem.admissible_options(member) for member in problem.collective.members]
-        self.first_row = np.cumsum([0, *(len(menu) for menu in self.menus)])
-        self.unwanted = [resulting_records(problem, moves) for moves in self.request.excluded]
-        self.step = _step(problem)
-        self.loss_limit = _loss_limit(problem)
 
     # -- the search ---
 
     def run(self) -> Claim:
         if self.request.start is not None:
-            self._consider(self.request.start)
+            self.consider(self.request.start)
         counter = itertools.count()
         root = Region.of(self.problem, self.bounds)
         heap: list[tuple[float, int, Region, int]] = [(-math.inf, next(counter), root, 0)]
         reason = StoppedBy.PROOF
         while heap:
-            stop = self._stopped()
+            stop = self.stopped()
             if stop is not None:
                 reason = stop
                 break
             rank, _, region, depth = heapq.heappop(heap)
-            if not self._is_better(-self.sign * rank if math.isfinite(rank) else self.sign * math.inf):
+            if not self.is_better(-self.sign * rank if math.isfinite(rank) else self.sign * math.inf):
                 continue
             self.nodes += 1
             for bound, child in self._process(region, depth):
                 heapq.heappush(heap, (-self.sign * bound, next(counter), child, depth + 1))
             self._report(heap)
-        return self._claim(reason, [-self.sign * rank for rank, *_ in heap])
+        from oar_opt.solvers.highs import quiet_highs
+
+        still_open = [-self.sign * rank for rank, *_ in heap]
+        return self.claim(reason, still_open, f"highs {quiet_highs().version()}")
 
     def _process(self, region: Region, depth: int) -> list[tuple[float, Region]]:
         """Close the region (no children), or split it; children inherit its bound."""
@@ -194,7 +143,7 @@ class _Search:
             relaxation, bound, point = found
             if point is not None:
                 region = self._without_dear_options(relaxation, region)
-            if self._stopped() is not None:
+            if self.stopped() is not None:
                 return [(bound, region)]
             if self._is_closed(relaxation, bound, depth):
                 return []
@@ -216,29 +165,29 @@ class _Search:
 
     def _relax(self, region: Region) -> tuple[Relaxation, float, Vector | None] | None:
         """The region's relaxation, bound and point; None where nothing better is in it."""
-        relaxation = Relaxation(self.problem, self.bounds, region, self._target(), self.loss_limit)
-        bound = relaxation.goal_bound(lambda: self._stopped() is not None)
-        if bound is None or not self._is_better(bound):
+        relaxation = Relaxation(self.problem, self.bounds, region, self.target(), self.loss_limit)
+        bound = relaxation.goal_bound(lambda: self.stopped() is not None)
+        if bound is None or not self.is_better(bound):
             return None
         point = relaxation.program.solution
         if point is not None:
-            self._consider_choice(self._choice(relaxation, point))
+            self.consider_choice(likeliest(relaxation, point))
         return relaxation, bound, point
 
     def _is_closed(self, relaxation: Relaxation, bound: float, depth: int) -> bool:
         """By re-training for every choice where that is cheap, else by HiGHS where that has paid so far."""
-        if self._count(relaxation) * self._training_seconds() <= max(TRAINING_SECONDS, self._elapsed()):
+        if self._count(relaxation) * self.training_seconds() <= max(TRAINING_SECONDS, self.elapsed()):
             return self._try_all(relaxation, bound)
-        if depth == 0 or self.wasted > WASTE * self._elapsed():
+        if depth == 0 or self.wasted > WASTE * self.elapsed():
             return False
         begun = time.monotonic()
-        closed = self._search_choices(relaxation, bound, max(LATER_SECONDS, LATER_SHARE * self._elapsed()))
+        closed = self._search_choices(relaxation, bound, max(LATER_SECONDS, LATER_SHARE * self.elapsed()))
         self.wasted += 0.0 if closed else time.monotonic() - begun
         return closed
 
     def _without_dear_options(self, relaxation: Relaxation, region: Region) -> Region:
         """Without the options whose reduced cost says that no better move uses them."""
-        target = self._target()
+        target = self.target()
         if target is None:
             return region
         bounds = -self.sign * relaxation.program.with_upper_end(relaxation.z) + relaxation.goal[2]
@@ -252,7 +201,7 @@ class _Search:
     def _tighten(self, relaxation: Relaxation, region: Region, coordinates: Iterable[int]) -> Region | None:
         low, high = region.theta[0].copy(), region.theta[1].copy()
         for j in coordinates:
-            if self._stopped() is not None:
+            if self.stopped() is not None:
                 break
             for sense, ends in ((1, high), (-1, low)):
                 value = relaxation.maximum([(int(relaxation.theta[j]), 1.0)], sense)
@@ -285,7 +234,7 @@ class _Search:
     def _split(self, relaxation: Relaxation, point: Vector | None, region: Region, bound: float) -> list[Region]:
         low, high = region.theta
         if self.problem.goal is GoalKind.MAX_MARGIN and math.isfinite(bound):
-            target = self._target()
+            target = self.target()
             floor = region.floor if target is None else max(region.floor, target)
             if math.isfinite(floor) and bound - floor > NARROW * max(1.0, abs(floor)):
                 middle = 0.5 * (floor + bound)
@@ -310,202 +259,23 @@ class _Search:
         """How many choices a region has, whatever the budgets."""
         return math.prod(np.bincount(self.bounds.owner[relaxation.undecided]).clip(1).tolist())
 
-    def _training_seconds(self) -> float:
-        """What re-training for a choice has taken so far, on average."""
-        return self.training / max(1, len(self.known)) if self.known else 1e-3
-
     def _try_all(self, relaxation: Relaxation, bound: float) -> bool:
         """Re-train for every choice of the region; False if there was no time for it."""
         allowed = relaxation.region.allowed
         places = [[k for k in range(len(menu)) if allowed[self.first_row[i] + k]] for i, menu in enumerate(self.menus)]
         for choice in itertools.product(*places):
-            if self._stopped() is not None:
+            if self.stopped() is not None:
                 return False
-            self._settle(choice, bound)
+            self.settle(choice, bound)
         return True
 
     def _search_choices(self, relaxation: Relaxation, bound: float, seconds: float) -> bool:
         """Whether HiGHS and re-training close the region within the seconds."""
-        program = relaxation.program
-        terms, sense, constant = relaxation.goal
-        deadline = time.monotonic() + seconds
-        forbidden = self._known_in(relaxation)
-        for choice in forbidden:
-            self._settle(choice, bound)
-            self._forbid(relaxation, choice)
-        while True:
-            left = min(deadline - time.monotonic(), self._seconds_left())
-            if left <= 0 or self.request.interrupted():
-                return False
-            limits = Limits(left, self._gap() / 2, self.request.threads, self.request.interrupted)
-            found = program.best_choice(terms, sense, limits)
-            self.nodes += found.nodes
-            if found.ended and found.bound is None:
-                return True
-            if found.bound is not None and not self._is_better(found.bound + constant):
-                return True
-            if not found.ended or found.point is None or found.bound is None:
-                return False
-            choice = self._choice(relaxation, found.point)
-            if choice in forbidden:
-                # Its row says otherwise: HiGHS is beyond its tolerances, and the region is better split.
-                return False
-            forbidden.add(choice)
-            self._settle(choice, min(bound, found.bound + constant, key=lambda b: self.sign * b))
-            self._forbid(relaxation, choice)
-            program.solution = found.point
-            relaxation.separate()
-            self._raise_floor(relaxation)
-
-    def _raise_floor(self, relaxation: Relaxation) -> None:
-        """Hold the margin at least as good as a move that would improve on the best one."""
-        target = self._target()
-        if self.problem.goal is GoalKind.MAX_MARGIN and target is not None:
-            margin = relaxation.goal[0][0][0]
-            program = relaxation.program
-            units = program.units[margin]
-            top = float(program.upper[margin] * units)
-            program.fix(margin, min(top, max(float(program.lower[margin] * units), target)), top)
-
-    def _forbid(self, relaxation: Relaxation, choice: Choice) -> None:
-        rows = [self.first_row[i] + k for i, k in enumerate(choice)]
-        columns = [int(relaxation.choice[row]) for row in rows if relaxation.choice[row] >= 0]
-        if columns:
-            relaxation.program.cut([(column, 1.0) for column in columns], -math.inf, len(columns) - 1.0)
-
-    def _known_in(self, relaxation: Relaxation) -> set[Choice]:
-        allowed = relaxation.region.allowed
-        return {choice for choice in self.known if all(allowed[self.first_row[i] + k] for i, k in enumerate(choice))}
-
-    def _choice(self, relaxation: Relaxation, point: Vector | None) -> Choice:
-        """The options of the certain members, and of the others those with the largest ``z``."""
-        picked = [0] * len(self.menus)
-        best = [-1.0] * len(self.menus)
-        for row in (*relaxation.certain, *relaxation.undecided):
-            i, column = int(self.bounds.owner[row]), int(relaxation.choice[row])
-            share = 2.0 if column < 0 or point is None else float(point[column])
-            if share > best[i]:
-                picked[i], best[i] = int(self.bounds.place[row]), share
-        return tuple(picked)
-
-    def _settle(self, choice: Choice, bound: float) -> None:
-        """Find out what a choice is worth; where that stays open, its region's bound is kept for good."""
-        if not self._consider_choice(choice):
-            self.loosest = bound if self.loosest is None else max(self.loosest, bound, key=lambda b: self.sign * b)
-
-    def _consider_choice(self, choice: Choice) -> bool:
-        """Re-train for it, once. Whether its worth is settled."""
-        if choice not in self.known:
-            begun = time.monotonic()
-            options = [menu[k] for menu, k in zip(self.menus, choice, strict=True)]
-            self.known[choice] = self._consider(moves_from_choice(self.problem, options))
-            self.training += time.monotonic() - begun
-        return self.known[choice]
-
-    def _consider(self, moves: Sequence[Move]) -> bool:
-        problem = self.problem
-        if budget_violations(problem, moves) or resulting_records(problem, moves) in self.unwanted:
-            return True
-        try:
-            outcome = evaluate(problem, moves)
-        except UndefinedLearner:
-            return True
-        if outcome.beats(self.best):
-            self.best = outcome
-        elif outcome.tie and not outcome.broken and (self.tied is None or outcome.exceeds(self.tied)):
-            self.tied = outcome
-        return outcome.inaccuracy <= problem.tolerances.feasibility
-
-    # -- what would be better ---
-
-    def _gap(self) -> float:
-        """How much a move must improve on the best one to matter."""
-        size = 1.0 if self.best is None else max(1.0, abs(self.best.objective))
-        return 0.4 * self.request.relative_gap * size
-
-    def _target(self) -> float | None:
-        """The least value of the goal that would be better than what is known."""
-        if self.best is None:
-            return None
-        return self.best.objective + self.sign * (self.step * (1 - 1e-6) if self.step else self._gap())
-
-    def _is_better(self, bound: float) -> bool:
-        target = self._target()
-        return target is None or self.sign * (bound - target) >= 0
-
-    # -- limits and results ---
-
-    def _elapsed(self) -> float:
-        return time.monotonic() - self.started
-
-    def _seconds_left(self) -> float:
-        limit = self.request.time_limit
-        return math.inf if limit is None else limit - self._elapsed()
-
-    def _stopped(self) -> StoppedBy | None:
-        if self.request.interrupted():
-            return StoppedBy.INTERRUPT
-        if self._seconds_left() <= 0:
-            return StoppedBy.TIME_LIMIT
-        if self.request.node_limit is not None and self.nodes >= self.request.node_limit:
-            return StoppedBy.NODE_LIMIT
-        return None
-
-    def _bound(self, reason: StoppedBy, still_open: Sequence[float]) -> float | None:
-        """The best that an unknown move could reach."""
-        values = list(still_open) if reason is not StoppedBy.PROOF else []
-        if self.loosest is not None:
-            values.append(self.loosest)
-        if self.best is not None:
-            values.append(self.best.objective + (0.0 if self.step else self.sign * self._gap()))
-        if not values:
-            return None
-        bound = max(values, key=lambda b: self.sign * b)
-        return bound if math.isfinite(bound) else None
+        known = known_in(relaxation.region, self)
+        return self.close(RelaxedChoices(relaxation), bound, known, seconds) is None
 
     def _report(self, heap: Sequence[tuple[float, int, Region, int]]) -> None:
         if self.request.progress is not None:
             primal = None if self.best is None else self.best.objective
-            bound = self._bound(StoppedBy.TIME_LIMIT, [-self.sign * rank for rank, *_ in heap])
-            self.request.progress(Progress(self._elapsed(), self.nodes, primal, bound))
-
-    def _claim(self, reason: StoppedBy, still_open: Sequence[float]) -> Claim:
-        from oar_opt.solvers.highs import quiet_highs
-
-        tied = self.tied
-        if tied is not None and tied.tie and (self.best is None or tied.exceeds(self.best, self._gap())):
-            raise InputError("position", tied.tie)
-        best, bound = self.best, self._bound(reason, still_open)
-        return Claim(
-            stopped_by=reason,
-            moves=None if best is None else best.moves,
-            objective=None if best is None else best.objective,
-            bound=bound,
-            infeasible=best is None and reason is StoppedBy.PROOF and self.loosest is None,
-            parameters=None if best is None else best.parameters,
-            solver=f"re-training and highs {quiet_highs().version()}",
-            options={"relative_gap": self.request.relative_gap, "threads": self.request.threads},
-            nodes=self.nodes,
-        )
-
-
-def _loss_limit(problem: RecourseProblem) -> float | None:
-    """The largest ``sum_i s_i l(y_i, f_i)`` over the records as they are that ``max_loss_increase`` leaves."""
-    learner = learner_of(problem)
-    risk = learner.risk(problem.learner, problem.d)
-    if problem.max_loss_increase is None or risk is None or learner.undefined(problem, problem.records):
-        return None
-    present = learner.training_loss(problem, problem.records, learner.fit(problem, problem.records).parameters)
-    return (present + problem.max_loss_increase + problem.tolerances.feasibility) / risk.factor
-
-
-def _step(problem: RecourseProblem) -> float:
-    """The goal's values are multiples of this; 0 where nothing is known."""
-    if problem.goal in (GoalKind.MIN_MEMBERS, GoalKind.MAX_HELPED):
-        return 1.0
-    if problem.goal is GoalKind.MIN_COST:
-        costs = [o.cost for member in problem.collective.members for o in problem.admissible_options(member)]
-        scaled = [cost * COST_UNITS for cost in costs]
-        if all(abs(cost - round(cost)) <= 1e-9 * max(1.0, cost) for cost in scaled):
-            return math.gcd(*(round(cost) for cost in scaled)) / COST_UNITS
-    return 0.0
+            bound = self.bound(StoppedBy.TIME_LIMIT, [-self.sign * rank for rank, *_ in heap])
+            self.request.progress(Progress(self.elapsed(), self.nodes, primal, bound))
