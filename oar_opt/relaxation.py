@@ -46,7 +46,7 @@ import numpy as np
 from oar_opt.bounds import Interval, ParameterBounds
 from oar_opt.linear_program import LinearProgram, Terms, Triplets, along
 from oar_opt.problem import Flags, GoalKind, Indices, Matrix, Query, RecourseProblem, Vector
-from oar_opt.risk import Line, PenaltyNorm, Piece
+from oar_opt.risk import Line, PenaltyNorm, line_over
 
 WIDENING = 1e-6
 VIOLATED = 1e-6
@@ -116,7 +116,7 @@ class _Shapes:
 
 
 @dataclass(frozen=True)
-class _Square:
+class Square:
     """A column above ``weight * t^2 / z`` with ``t = direction'columns``; ``z`` None stands for 1."""
 
     column: int
@@ -135,7 +135,7 @@ class _Square:
 
 
 @dataclass(frozen=True)
-class _Curve:
+class Curve:
     """A general record: columns of ``f``, ``g``, loss and conjugate (None where it is linear), and of ``z`` or None."""
 
     y: float
@@ -150,7 +150,12 @@ class _Curve:
 
 
 class Relaxation:
-    """The linear program over one region. ``theta``, ``choice`` and ``margin`` are column numbers (-1: none)."""
+    """The linear program over one region. ``theta``, ``choice`` and ``margin`` are column numbers (-1: none).
+
+    ``groups`` names all columns in their order, ``lower`` and ``upper`` are their ends, ``integer`` marks those that the
+    program relaxes; ``rows`` are the rows before scaling and further tangents, ``duality`` is that of strong duality;
+    ``squares`` and ``curves`` are the convex terms that tangents stand for.
+    """
 
     def __init__(
         self,
@@ -166,13 +171,14 @@ class Relaxation:
         self._low: list[Vector] = []
         self._high: list[Vector] = []
         self._width = 0
+        self.groups: list[tuple[str, int]] = []
         self._rows = Triplets()
-        self._squares: list[_Square] = []
-        self._curves: list[_Curve] = []
+        self._squares: list[Square] = []
+        self._curves: list[Curve] = []
         self._quadratic = np.zeros((self.p, self.p))
         self._linear = np.zeros(self.p)
         self._target = np.zeros(self.p)
-        self.theta = self._columns(*region.theta)
+        self.theta = self._columns("theta", *region.theta)
         self._stationarity = self._rows.add(0.0, 0.0, self.p)
         self._duality = self._rows.add(-math.inf, 0.0, 1)
         self._duality_constant = 0.0
@@ -187,20 +193,23 @@ class Relaxation:
         integer = np.zeros(self._width, dtype=bool)
         integer[self.z] = True
         integer[self.reached[self.reached >= 0]] = True
+        self.lower, self.upper, self.integer = lower, upper, integer
+        self.rows, self.duality, self.squares, self.curves = self._rows, self._duality, self._squares, self._curves
         self.program = LinearProgram(lower, upper, self._rows, integer)
 
     # -- columns ---
 
-    def _columns(self, low: Vector, high: Vector) -> Indices:
+    def _columns(self, group: str, low: Vector, high: Vector) -> Indices:
         size = len(low)
+        self.groups.append((group, size))
         self._low.append(np.asarray(low, dtype=float))
         self._high.append(np.asarray(high, dtype=float))
         self._width += size
         found: Indices = np.arange(self._width - size, self._width, dtype=np.int64)
         return found
 
-    def _column(self, low: float, high: float) -> int:
-        return int(self._columns(np.array([low]), np.array([high]))[0])
+    def _column(self, group: str, low: float, high: float) -> int:
+        return int(self._columns(group, np.array([low]), np.array([high]))[0])
 
     # -- the learner ---
 
@@ -216,9 +225,9 @@ class Relaxation:
         low, high = self.region.theta
         pull_low = np.where(low > theta0, reach, -reach)
         pull_high = np.where(high < theta0, -reach, reach)
-        pull = self._columns(pull_low, pull_high)
+        pull = self._columns("penalty_pull", pull_low, pull_high)
         far = np.maximum(np.abs(low - theta0), np.abs(high - theta0))
-        size = self._columns(np.zeros(self.p), far)
+        size = self._columns("distance", np.zeros(self.p), far)
         for sign in (1.0, -1.0):
             rows = self._rows.add(-sign * theta0, math.inf, self.p)
             self._rows.put(rows, size, 1.0)
@@ -237,10 +246,10 @@ class Relaxation:
         low, high = region.theta
         size = len(self.undecided)
         self.choice = np.full(len(bounds.owner), -1)
-        self.choice[self.undecided] = self._columns(np.zeros(size), np.ones(size))
+        self.choice[self.undecided] = self._columns("choice", np.zeros(size), np.ones(size))
         self.z = self.choice[self.undecided]
         width = high - low
-        flat = self._columns(np.zeros(size * self.p), np.tile(width, size))
+        flat = self._columns("copy", np.zeros(size * self.p), np.tile(width, size))
         self.copies = flat.reshape(size, self.p)
         caps = rows.add(-math.inf, 0.0, size * self.p)
         rows.put(caps, flat, 1.0)
@@ -258,7 +267,7 @@ class Relaxation:
         line, slope, offset, general = [], [], [], []
         for r in range(len(y)):
             found = (
-                _only_line(self.risk.loss.pieces(float(y[r])), float(low[r]), float(high[r])) if a[r] > 0 else NOTHING
+                line_over(self.risk.loss.pieces(float(y[r])), float(low[r]), float(high[r])) if a[r] > 0 else NOTHING
             )
             if found is None:
                 general.append(r)
@@ -286,7 +295,7 @@ class Relaxation:
         self._target -= lines.T @ shapes.offset
         r = shapes.general
         self.open_fixed = r[r < len(bounds.fixed)]
-        f = self._columns(low[r], high[r])
+        f = self._columns("value", low[r], high[r])
         define = self._rows.add(0.0, 0.0, len(r))
         self._rows.put(define, f, -1.0)
         self._rows.put(define[:, None], self.theta[None, :], xhat[r])
@@ -309,7 +318,7 @@ class Relaxation:
         k = self.undecided
         xhat, y, a = bounds.stacked.xhat[k], bounds.stacked.y[k], bounds.stacked.a[k]
         low, high = region.options[0][k], np.maximum(region.options[0][k], region.options[1][k])
-        f = self._columns(np.minimum(low, 0.0), np.maximum(high, 0.0))
+        f = self._columns("option_value", np.minimum(low, 0.0), np.maximum(high, 0.0))
         self.option_f = np.full(len(bounds.owner), -1)
         self.option_f[k] = f
         define = rows.add(0.0, 0.0, len(k))
@@ -341,7 +350,7 @@ class Relaxation:
         z: int | None,
     ) -> None:
         top = weight * max(low * low, high * high) * (1 + WIDENING)
-        square = _Square(self._column(0.0, top), weight, columns, direction, z)
+        square = Square(self._column("square", 0.0, top), weight, columns, direction, z)
         self._squares.append(square)
         self._rows.put(self._duality, square.column, 1.0)
         for share in (0.1, 0.5, 0.9):
@@ -359,7 +368,7 @@ class Relaxation:
         g_low, g_high = np.array(pulls).reshape(-1, 2).T
         g_low, g_high = a * g_low, a * g_high
         within = (np.minimum(g_low, 0.0), np.maximum(g_high, 0.0)) if z is not None else (g_low, g_high)
-        g = self._columns(*within)
+        g = self._columns("pull", *within)
         rows.put(self._stationarity[None, :], g[:, None], xhat)
         if z is not None:
             for end, lower, upper in ((g_low, 0.0, math.inf), (g_high, -math.inf, 0.0)):
@@ -396,12 +405,13 @@ class Relaxation:
         losses = _envelope(g0, value - g0 * f0, low, high)
         # (a l)*(a g0) = a (f0 g0 - l(f0)) on the graph, with f0 in its subdifferential
         conjugates = _envelope(f0, -value, pulls[0] / a, pulls[1] / a)
-        curve_loss = self._bracket(losses, f, a, a, z, (low, high))
-        curve_conjugate = self._bracket(conjugates, g, 1.0, a, z, (pulls[0], pulls[1]))
-        self._curves.append(_Curve(y, a, low, high, f, g, curve_loss, curve_conjugate, z))
+        curve_loss = self._bracket("loss", losses, f, a, a, z, (low, high))
+        curve_conjugate = self._bracket("conjugate", conjugates, g, 1.0, a, z, (pulls[0], pulls[1]))
+        self._curves.append(Curve(y, a, low, high, f, g, curve_loss, curve_conjugate, z))
 
     def _bracket(
         self,
+        group: str,
         lines: list[tuple[float, float]],
         column: int,
         scale: float,
@@ -421,7 +431,7 @@ class Relaxation:
         high = max(at_ends)
         slack = WIDENING * (1 + abs(high))
         level = [weight * offset for slope, offset in lines if slope == 0 and (z is None or offset == 0)]
-        own = self._column(max([min(low, 0.0) - slack, *level]), max(high, 0.0) + slack)
+        own = self._column(group, max([min(low, 0.0) - slack, *level]), max(high, 0.0) + slack)
         self._rows.put(self._duality, own, 1.0)
         for slope, offset in lines:
             if slope or weight * offset not in level:
@@ -505,7 +515,7 @@ class Relaxation:
             low, high = min(end[0] for end in ends), min(end[1] for end in ends)
             low, high = max(low, floor), min(high, cap)
             self.empty = self.empty or low > high
-            margin = self._column(min(low, high), high)
+            margin = self._column("margin", min(low, high), high)
             for query in problem.queries:
                 terms, constant = self._margin(query)
                 # The smallest margin is at most the cap; of a single query that is its own.
@@ -540,7 +550,7 @@ class Relaxation:
             if low >= needed:
                 sure += 1.0
                 continue
-            reached = self._column(0.0, 1.0)
+            reached = self._column("reached", 0.0, 1.0)
             self.reached[q] = reached
             values, constant = self._margin(query)
             row = self._rows.add(low - constant, math.inf, 1)
@@ -613,21 +623,27 @@ class Relaxation:
         return added + self._separate_training_loss(x[self.theta]) > 0
 
     def _separate_training_loss(self, theta: Vector) -> int:
-        """The tangent of ``sum_i s_i l(y_i, f_i)`` over the records as they are, where it exceeds the limit."""
-        if self.loss_limit is None:
+        found = self.training_loss_tangent(theta)
+        if found is None:
             return 0
+        self.program.cut(along(self.theta, found[0]), -math.inf, found[1])
+        return 1
+
+    def training_loss_tangent(self, theta: Vector) -> tuple[Vector, float] | None:
+        """``(v, limit)``: the tangent ``v'theta <= limit`` of ``sum_i s_i l(y_i, f_i)`` over the records as they are,
+        where it exceeds the limit at these parameters; else None."""
+        if self.loss_limit is None:
+            return None
         records = self.problem.records
         xhat = self.risk.extend(records.X)
         f = xhat @ theta
         value = float(records.s @ self.risk.loss.value(records.y, f))
         if value - self.loss_limit <= VIOLATED * (1 + value):
-            return 0
+            return None
         gradient = xhat.T @ (records.s * self.risk.loss.pull(records.y, f))
-        limit = self.loss_limit - value + float(gradient @ theta) + WIDENING * (1 + value)
-        self.program.cut(along(self.theta, gradient), -math.inf, limit)
-        return 1
+        return gradient, self.loss_limit - value + float(gradient @ theta) + WIDENING * (1 + value)
 
-    def _separate_curve(self, curve: _Curve, x: Vector) -> int:
+    def _separate_curve(self, curve: Curve, x: Vector) -> int:
         z = 1.0 if curve.z is None else float(x[curve.z])
         if z <= 1e-7 or (curve.loss is None and curve.conjugate is None):
             return 0
@@ -642,7 +658,7 @@ class Relaxation:
             added += self._tangent(curve, f0, curve.conjugate, x, z, conjugate=True)
         return added
 
-    def _tangent(self, curve: _Curve, f0: Vector, column: int, x: Vector, z: float, *, conjugate: bool) -> int:
+    def _tangent(self, curve: Curve, f0: Vector, column: int, x: Vector, z: float, *, conjugate: bool) -> int:
         y = np.array([curve.y])
         value, pull = float(self.risk.loss.value(y, f0)[0]), float(self.risk.loss.pull(y, f0)[0])
         f = float(f0[0])
@@ -661,18 +677,6 @@ class Relaxation:
 
 
 NOTHING = Line(-math.inf, math.inf, 0.0, 0.0)
-
-
-def _only_line(pieces: Sequence[Piece] | None, low: float, high: float) -> Line | None:
-    """The line that a graph is over an interval; None where it is more than that."""
-    inside = [piece for piece in pieces or () if _meets(piece, low, high)]
-    return inside[0] if len(inside) == 1 and isinstance(inside[0], Line) else None
-
-
-def _meets(piece: Piece, low: float, high: float) -> bool:
-    if isinstance(piece, Line):
-        return piece.f_low < high and piece.f_high > low
-    return low <= piece.f <= high
 
 
 def _preimage(pull: object, g: float, low: float, high: float) -> float:

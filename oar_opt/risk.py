@@ -98,6 +98,18 @@ def segments(pieces: tuple[Piece, ...], low: float, high: float, weight: float) 
     return tuple(found)
 
 
+def line_over(pieces: Sequence[Piece] | None, low: float, high: float) -> Line | None:
+    """The line that a graph is over an interval; None where it is more than that, or curved."""
+    inside = [piece for piece in pieces or () if _meets(piece, low, high)]
+    return inside[0] if len(inside) == 1 and isinstance(inside[0], Line) else None
+
+
+def _meets(piece: Piece, low: float, high: float) -> bool:
+    if isinstance(piece, Line):
+        return piece.f_low < high and piece.f_high > low
+    return low <= piece.f <= high
+
+
 def polyline_hull(graph: Sequence[Segment], *, upper: bool) -> list[tuple[float, float]]:
     """``(slope, offset)`` of the lines that bound the segments' convex hull from above (or below)."""
     points = sorted({(s.f_low, s.g_low) for s in graph} | {(s.f_high, s.g_high) for s in graph})
