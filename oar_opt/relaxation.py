@@ -152,9 +152,9 @@ class Curve:
 class Relaxation:
     """The linear program over one region. ``theta``, ``choice`` and ``margin`` are column numbers (-1: none).
 
-    ``groups`` names all columns in their order, ``lower`` and ``upper`` are their ends, ``integer`` marks those that the
-    program relaxes; ``rows`` are the rows before scaling and further tangents, ``duality`` is that of strong duality;
-    ``squares`` and ``curves`` are the convex terms that tangents stand for.
+    ``groups`` names all columns in their order, ``lower`` and ``upper`` are their ends, ``integer`` marks those that
+    the program relaxes; ``rows`` are the rows before scaling and further tangents, ``duality`` is that of strong
+    duality; ``squares`` and ``curves`` are the convex terms that tangents stand for.
     """
 
     def __init__(
