@@ -80,6 +80,7 @@ class Reason(StrEnum):
     OBJECTIVE = "objective at the reference point"
     STATIONARITY = "stationarity with the pulls' ranges"
     BALANCE = "balance of the free intercept's pulls"
+    EXTREME = "extreme over all choices of options within the cap on members"
     TIGHTENING = "optimality-based tightening, for moves at least as good as the best verified one"
     NONE = "no proof found"
 

@@ -35,6 +35,14 @@ from oar_opt.solver_features import SolverFeature
 FEASIBILITY = 1e-9
 NONLINEAR_FEASIBILITY = 1e-8
 """SCIP cannot separate a nonlinear row much more sharply than that."""
+WITHOUT_INTERIOR: dict[str, str | int | float | bool] = {
+    "numerics/feastol": 1e-6,
+    "heuristics/mpec/freq": -1,
+    "heuristics/subnlp/freq": -1,
+    "separating/aggregation/freq": -1,
+}
+"""Where no point satisfies the nonlinear rows strictly: a sharper tolerance is not reached there, and the rest took 9
+seconds of 10 and found nothing."""
 CONSTANT = 1e-9
 REPORTS = 0.1
 """Seconds between two reports of progress."""
@@ -80,6 +88,11 @@ def options_of(program: PyomoProgram, request: Request) -> dict[str, str | int |
         "heuristics/completesol/maxunknownrate": 1.0,
         "lp/threads": request.threads,
     }
+    if nonlinear:
+        # SCIP 10.0 has crashed while it looked for symmetries of quadratic rows with presolve off.
+        options["misc/usesymmetry"] = 0
+    if not program.has_interior:
+        options |= WITHOUT_INTERIOR
     if request.time_limit is not None:
         options["limits/time"] = float(request.time_limit)
     if request.node_limit is not None:

@@ -1,0 +1,560 @@
+"""Nearest centroid under menus: one product per option and the squares of the centroids' shifts.
+
+Statement
+---------
+Members ``i in C`` choose one option ``k`` each: ``z_ik`` binary, ``sum_k z_ik = 1``, option 0 is to stay. Option ``k``
+puts the weight ``s_ik`` at ``x_ik`` into class ``y_ik``. For a class ``c`` that members can change let ``Sbar_c > 0``
+and ``mubar_c`` be its weight and centroid before anyone acts, ``S_c0`` the weight of its records of no member,
+``F_c = sum s_i (x_i - mubar_c)`` over these records, and ``O_c`` the options of class ``c`` with positive weight. With
+the weight ``S_c(z) = S_c0 + sum_(ik in O_c) s_ik z_ik``, the centroid's shift ``h_c = mu_c - mubar_c`` is a ratio,
+
+    S_c(z) h_c = F_c + sum_(ik in O_c) s_ik (x_ik - mubar_c) z_ik,
+
+and it becomes linear in ``omega_c = Sbar_c / S_c(z)`` and its products ``v_ik = z_ik omega_c`` with single choices
+(A. Charnes, W. Cooper): no product of choices and centroids is needed, whatever the number of features.
+
+    S_c0 omega_c + sum_(ik in O_c) s_ik v_ik = Sbar_c                                                       (weights)
+    Sbar_c h_c = F_c omega_c + sum_(ik in O_c) s_ik (x_ik - mubar_c) v_ik                                   (shift)
+    l_c z_ik <= v_ik <= u_c z_ik                                                                for ik in O_c
+    l_c (1 - sum_k z_ik) <= omega_c - sum_k v_ik <= u_c (1 - sum_k z_ik)              for i, sums over ik in O_c
+
+where ``[l_c, u_c]`` is a proved interval of ``omega_c``. The squared distance of a query to ``mu_c`` is, with ``a_qc =
+x_q - mubar_c`` and squares ``p_cj = h_cj^2``,
+
+    D_qc = ||a_qc||^2 - 2 a_qc'h_c + sum_j p_cj,        m_q = min_(c != t) D_qc - D_qt.
+
+Margins are only ever bounded below, so ``p_cj >= h_cj^2`` (convex) is stated where ``c`` is the wanted class of a query
+or guard, and ``p_cj <= h_cj^2`` (not convex; what the solver branches on) where another class is wanted.
+``max_loss_increase`` is convex too: the loss on the records as they are is ``const + sum_c Sbar_c ||h_c||^2``.
+
+A class whose records are all members' that may leave it gets the row ``sum_(ik in O_c) z_ik >= 1``: without it the
+centroid would be undefined. Choices, budgets, excluded moves and goals are those of :mod:`oar_opt.menu_program`. Shifts
+are measured in units of the longest possible one, so that squares are near 1 for the solver.
+
+*The intervals.* All are extremes over choices that obey the cap on members, and ignore other budgets. A sum over
+members is largest where each takes its best option (with a cap: those whose best option gains most), which gives the
+extremes of ``S_c``. ``h_cj`` is a ratio ``T(z) / S_c(z)`` of two such sums, and ``r`` is at least its maximum if and
+only if ``max_z T(z) - r S_c(z) <= 0``, again such a sum; from a ratio that is reached, replacing ``r`` by the ratio at
+the maximiser climbs to the maximum in finitely many steps (W. Dinkelbach). A class that can be emptied has no fixed
+weight: its least positive weight is at least that of the lightest option in ``O_c``, and its centroid lies between
+the options' points.
+
+Hypotheses
+----------
+Learner ``nearest_centroid`` with any number of classes; menus, labels, withholding, joining. Update ``retrain``. A
+class's weight may change by a factor of at most :data:`WIDEST`, and squared distances may be at most
+:data:`FARTHEST`: beyond, a solver's tolerances would hide what matters. A solver for quadratic rows that are not
+convex.
+
+Exactness
+---------
+Exact. For fixed binaries the rows leave ``v_ik = z_ik omega_c``: a chosen option of ``O_c`` has the others at 0 and
+``omega_c - v_ik`` between 0 and 0; where none of ``O_c`` is chosen all are 0. Then ``omega_c = Sbar_c / S_c(z)`` and
+``h_c`` is the centroid's shift. A square that only one side holds cannot make a margin larger than it is.
+
+Size
+----
+With ``K`` options, ``k`` members and ``g`` classes that members can change: ``K`` binaries, at most ``K`` products,
+``g (1 + 2 d)`` other variables; at most ``2 K + 2 k g`` rows for the products, ``g (1 + d)`` linear and ``2 g d``
+quadratic ones.
+
+Reference
+---------
+A. Charnes, W. Cooper, "Programming with Linear Fractional Functionals", 1962; W. Dinkelbach, "On Nonlinear Fractional
+Programming", 1967. The learner and the question: E. Creager, R. Zemel, "Online Algorithmic Recourse by Collective
+Action", 2023. The statement for centroids is derived here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyomo.environ as pyo
+
+from oar_opt.active_bounds import Quantity
+from oar_opt.bounds import WIDENING, ProvedBound, Reason
+from oar_opt.contracts import Formulation, PyomoProgram, WorkedExample
+from oar_opt.discovery import missing_learner
+from oar_opt.menu_program import Margin, MenuModel, dot, equal_options
+from oar_opt.parameters import CentroidParameters, Parameters
+from oar_opt.problem import (
+    Budget,
+    Collective,
+    GoalKind,
+    LabelAction,
+    LearnerSpec,
+    Matrix,
+    Member,
+    Move,
+    Option,
+    Query,
+    Records,
+    RecourseProblem,
+    UpdateKind,
+    Vector,
+    WithholdAction,
+)
+from oar_opt.result import Request
+from oar_opt.solver_features import SolverFeature
+
+WIDEST = 1e4
+"""Largest factor by which a class's weight may fall or rise; times a solver's tolerance, 1e-4."""
+FARTHEST = 1e8
+"""Largest squared distance; times a solver's tolerance, 1."""
+
+
+class CentroidMenu(Formulation):
+    """See the module's docstring."""
+
+    name = "centroid_menu"
+    rank = 16
+    exportable = True
+    needs = frozenset({SolverFeature.QUADRATIC})
+
+    def accepts(self, problem: RecourseProblem) -> str | None:
+        reason = missing_learner(problem)
+        if reason:
+            return reason
+        if not problem.learner.is_centroid:
+            return f"learner '{problem.learner.kind}' is no nearest centroid"
+        if problem.update.kind is not UpdateKind.RETRAIN:
+            return f"the update '{problem.update.kind}' moves centroids by another rule"
+        if not problem.is_menu_problem:
+            return "members may move features, and this formulation knows finite options only"
+        return _too_wide(problem)
+
+    def build(self, problem: RecourseProblem, request: Request | None = None) -> PyomoProgram:
+        return CentroidModel(problem, request or Request()).program()
+
+    def examples(self) -> Sequence[WorkedExample]:
+        """Two records at 0 against two at 4; the query at 1.5 wants ``near``."""
+        return _examples()
+
+
+def _too_wide(problem: RecourseProblem) -> str | None:
+    """Why floating point does not carry this instance, or None."""
+    classes = _moving_classes(problem)
+    for c, moving in classes.items():
+        low, high = moving.weights
+        if max(moving.weight / low, high / moving.weight) > WIDEST:
+            return (
+                f"the weight of class '{problem.label_of(c)}' is {moving.weight:.3g} and may become {low:.3g} to "
+                f"{high:.3g}, too far apart for a solver's tolerances"
+            )
+    model = CentroidModel(problem, Request())
+    subjects = (*problem.queries, *problem.guards)
+    farthest = max(model.distances(c, subject)[1] for subject in subjects for c in model.codes)
+    if farthest > FARTHEST:
+        return f"squared distances reach {farthest:.3g}, too large for a solver's tolerances: standardise the features"
+    return None
+
+
+# -- what members can do to one class ---
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What one member's options put into a class: weights ``(K_i,)``, 0 for options of other classes or withheld, and
+    points relative to the class's present centroid ``(K_i, d)``."""
+
+    record: int
+    weights: Vector
+    offsets: Matrix
+
+    @property
+    def options(self) -> list[int]:
+        """The options with weight in the class."""
+        return [int(k) for k in np.flatnonzero(self.weights)]
+
+    @property
+    def can_leave(self) -> bool:
+        return len(self.options) < len(self.weights)
+
+
+@dataclass(frozen=True)
+class MovingClass:
+    """A class that members can change, with the proved intervals of its weight and of its centroid's shift.
+
+    ``weight`` and ``centroid (d,)`` are those before anyone acts; ``fixed_weight`` and ``fixed_moment (d,)`` belong to
+    the records of no member, the moment relative to ``centroid``. ``cap`` is how many members may act.
+    """
+
+    weight: float
+    centroid: Vector
+    fixed_weight: float
+    fixed_moment: Vector
+    members: tuple[Contribution, ...]
+    cap: int | None
+
+    @cached_property
+    def can_be_empty(self) -> bool:
+        """Whether some choice within the cap leaves no weight in the class."""
+        leaving = sum(bool(member.weights[0] > 0) for member in self.members)
+        within_cap = self.cap is None or leaving <= self.cap
+        return self.fixed_weight == 0 and all(member.can_leave for member in self.members) and within_cap
+
+    @cached_property
+    def weights(self) -> tuple[float, float]:
+        """The least positive and the largest weight."""
+        highest = self._weight(self._best([member.weights for member in self.members]))
+        if self.can_be_empty:
+            return min(float(member.weights[k]) for member in self.members for k in member.options), highest
+        return self._weight(self._best([-member.weights for member in self.members])), highest
+
+    @cached_property
+    def inverse(self) -> tuple[float, float]:
+        """The interval of ``omega_c``, the present weight divided by the weight."""
+        low, high = self.weights
+        return self.weight / high * (1 - WIDENING), self.weight / low * (1 + WIDENING)
+
+    @cached_property
+    def shifts(self) -> tuple[Vector, Vector]:
+        """The least and the largest shift of the centroid, ``(d,)`` each."""
+        d = len(self.centroid)
+        high = np.array([self._largest_shift(j, 1.0) for j in range(d)])
+        low = -np.array([self._largest_shift(j, -1.0) for j in range(d)])
+        return low - WIDENING * (1 + np.abs(low)), high + WIDENING * (1 + np.abs(high))
+
+    def _largest_shift(self, j: int, sign: float) -> float:
+        """The maximum of ``sign h_cj``; see the module's docstring."""
+        if self.can_be_empty:
+            return max(sign * float(member.offsets[k, j]) for member in self.members for k in member.options)
+        choice = [0] * len(self.members)
+        ratio = self._shift(choice, j, sign)
+        while True:
+            choice = self._best([member.weights * (sign * member.offsets[:, j] - ratio) for member in self.members])
+            better = self._shift(choice, j, sign)
+            if better <= ratio:
+                return ratio
+            ratio = better
+
+    def _best(self, values: Sequence[Vector]) -> list[int]:
+        """The options that make the sum of ``values`` (one array per member) largest within the cap."""
+        best = [int(np.argmax(value)) for value in values]
+        gains = np.array([value[k] - value[0] for value, k in zip(values, best, strict=True)])
+        if self.cap is not None and self.cap < len(best):
+            for i in np.argsort(-gains, kind="stable")[self.cap :]:
+                best[i] = 0
+        return best
+
+    def _weight(self, choice: Sequence[int]) -> float:
+        return self.fixed_weight + sum(float(m.weights[k]) for m, k in zip(self.members, choice, strict=True))
+
+    def _shift(self, choice: Sequence[int], j: int, sign: float) -> float:
+        moments = (float(m.weights[k] * m.offsets[k, j]) for m, k in zip(self.members, choice, strict=True))
+        return sign * (float(self.fixed_moment[j]) + sum(moments)) / self._weight(choice)
+
+
+def _moving_classes(problem: RecourseProblem) -> dict[int, MovingClass]:
+    """The classes with options of members, by code."""
+    found = {}
+    for c in range(len(problem.classes or ())):
+        moving = _moving_class(problem, c)
+        if moving.members:
+            found[c] = moving
+    return found
+
+
+def _moving_class(problem: RecourseProblem, c: int) -> MovingClass:
+    records = problem.records
+    centroid = _centroids(problem)[c]
+    fixed = records.y == c
+    weight = float(records.s[fixed].sum())
+    fixed[[member.record for member in problem.collective.members]] = False
+    contributions = (
+        _contribution(member.record, problem.admissible_options(member), c, centroid)
+        for member in problem.collective.members
+    )
+    return MovingClass(
+        weight,
+        centroid,
+        float(records.s[fixed].sum()),
+        records.s[fixed] @ (records.X[fixed] - centroid),
+        tuple(contribution for contribution in contributions if contribution.options),
+        problem.collective.budget.members,
+    )
+
+
+def _contribution(record: int, options: Sequence[Option], c: int, centroid: Vector) -> Contribution:
+    weights = np.array([option.s if option.y == c else 0.0 for option in options])
+    return Contribution(record, weights, np.array([option.x for option in options]) - centroid)
+
+
+def _centroids(problem: RecourseProblem) -> Matrix:
+    """Of the records as they are, ``(classes, d)``."""
+    X, y, s = problem.records.X, problem.records.y, problem.records.s
+    return np.array([np.average(X[y == c], axis=0, weights=s[y == c]) for c in range(len(problem.classes or ()))])
+
+
+# -- the program ---
+
+
+class CentroidModel(MenuModel):
+    """A :class:`MenuModel` with the shifts of all centroids that members can change."""
+
+    def __init__(self, problem: RecourseProblem, request: Request) -> None:
+        super().__init__(problem, request)
+        self.moving = _moving_classes(problem)
+        self.centroids = _centroids(problem)
+        ends = [float(np.abs(end).max()) for moving in self.moving.values() for end in moving.shifts]
+        self.unit = max(ends, default=1.0)
+
+    @property
+    def codes(self) -> range:
+        return range(len(self.problem.classes or ()))
+
+    def program(self) -> PyomoProgram:
+        self.add_choices()
+        self.add_budgets()
+        self._add_products()
+        self._add_shifts()
+        self._add_squares()
+        self._add_loss_limit()
+        self.add_goal()
+        return PyomoProgram(
+            model=self.model,
+            read=self.read,
+            start=self.start,
+            meanings=self.meanings(),
+            bounds=self.proved(),
+            needs=CentroidMenu.needs,
+            quantities=self.quantities(),
+        )
+
+    # -- rows ---
+
+    def _add_products(self) -> None:
+        """``omega_c`` (``inverse[c]``) and ``v_ik`` (``product[i,k]``)."""
+        m, moving = self.model, self.moving
+        owner = {(i.record, k): c for c, cls in moving.items() for i in cls.members for k in i.options}
+        pairs = [pair for pair in self.pairs if pair in owner]
+        m.inverse = pyo.Var(list(moving), bounds=lambda _, c: moving[c].inverse)
+        m.product = pyo.Var(pairs, bounds=lambda _, i, k: (0.0, moving[owner[i, k]].inverse[1]))
+        ends = {pair: moving[owner[pair]].inverse for pair in pairs}
+        m.product_low = pyo.Constraint(pairs, rule=lambda m, i, k: m.product[i, k] >= ends[i, k][0] * m.choice[i, k])
+        m.product_high = pyo.Constraint(pairs, rule=lambda m, i, k: m.product[i, k] <= ends[i, k][1] * m.choice[i, k])
+        others = {(member.record, c): (member, cls) for c, cls in moving.items() for member in cls.members}
+        m.rest_low = pyo.Constraint(list(others), rule=lambda _, i, c: self._rest(c, *others[i, c], low=True))
+        m.rest_high = pyo.Constraint(list(others), rule=lambda _, i, c: self._rest(c, *others[i, c], low=False))
+        m.weights = pyo.Constraint(list(moving), rule=lambda _, c: self._weights(c))
+        emptied = [c for c, cls in moving.items() if cls.can_be_empty]
+        m.defined = pyo.Constraint(emptied, rule=lambda _, c: sum(self._chosen(c)) >= 1)
+
+    def _rest(self, c: int, member: Contribution, moving: MovingClass, *, low: bool) -> Any:
+        """``omega_c`` less the member's products, where it chooses no option of the class; else 0."""
+        m, record = self.model, member.record
+        rest = m.inverse[c] - sum(m.product[record, k] for k in member.options)
+        away = 1 - sum(m.choice[record, k] for k in member.options) if member.can_leave else 0.0
+        return rest >= moving.inverse[0] * away if low else rest <= moving.inverse[1] * away
+
+    def _weights(self, c: int) -> Any:
+        moving = self.moving[c]
+        return self._share(c, moving.fixed_weight, [member.weights for member in moving.members]) == 1
+
+    def _share(self, c: int, fixed: float, values: Sequence[Vector]) -> Any:
+        """``(fixed omega_c + sum values_ik v_ik) / Sbar_c``, with one array of values per member of the class."""
+        m, moving = self.model, self.moving[c]
+        terms = [
+            float(value[k]) / moving.weight * m.product[member.record, k]
+            for member, value in zip(moving.members, values, strict=True)
+            for k in member.options
+        ]
+        return fixed / moving.weight * m.inverse[c] + sum(terms)
+
+    def _chosen(self, c: int) -> list[Any]:
+        return [self.model.choice[member.record, k] for member in self.moving[c].members for k in member.options]
+
+    def _add_shifts(self) -> None:
+        """``h_cj`` (``shift[c,j]``), in the model's unit of length."""
+        m, places = self.model, self._coordinates()
+
+        def box(_: Any, c: int, j: int) -> tuple[float, float]:
+            low, high = self.moving[c].shifts
+            return float(low[j]) / self.unit, float(high[j]) / self.unit
+
+        def shift(m: Any, c: int, j: int) -> Any:
+            moving = self.moving[c]
+            moments = [member.weights * member.offsets[:, j] / self.unit for member in moving.members]
+            return m.shift[c, j] == self._share(c, float(moving.fixed_moment[j]) / self.unit, moments)
+
+        m.shift = pyo.Var(places, bounds=box)
+        m.shift_is = pyo.Constraint(places, rule=shift)
+
+    def _add_squares(self) -> None:
+        """``p_cj`` (``square[c,j]``), in the square of the unit, held on the sides that matter."""
+        m, places = self.model, self._coordinates()
+        wanted = {int(subject.target) for subject in (*self.problem.queries, *self.problem.guards)}
+        limited = self.problem.max_loss_increase is not None
+        above = [(c, j) for c, j in places if limited or c in wanted]
+        below = [(c, j) for c, j in places if wanted - {c}]
+
+        def largest(_: Any, c: int, j: int) -> tuple[float, float]:
+            low, high = (float(end[j]) / self.unit for end in self.moving[c].shifts)
+            return 0.0, max(low**2, high**2)
+
+        m.square = pyo.Var(places, bounds=largest)
+        m.square_above = pyo.Constraint(above, rule=lambda m, c, j: m.shift[c, j] ** 2 - m.square[c, j] <= 0)
+        m.square_below = pyo.Constraint(below, rule=lambda m, c, j: m.square[c, j] - m.shift[c, j] ** 2 <= 0)
+
+    def _add_loss_limit(self) -> None:
+        problem = self.problem
+        if problem.max_loss_increase is None or not self.moving:
+            return
+        limit = problem.max_loss_increase + problem.tolerances.feasibility
+        increase = sum(moving.weight * self._squared_length(c) for c, moving in self.moving.items())
+        self.model.loss_limit = pyo.Constraint(expr=increase <= limit)
+
+    def _coordinates(self) -> list[tuple[int, int]]:
+        return [(c, j) for c in self.moving for j in range(self.problem.d)]
+
+    def _squared_length(self, c: int) -> Any:
+        return self.unit**2 * sum(self.model.square[c, j] for j in range(self.problem.d))
+
+    # -- margins ---
+
+    def margin(self, place: int, subject: Query) -> Margin:
+        t = int(subject.target)
+        others = [c for c in self.codes if c != t]
+        low, high = self.distances(t, subject)
+        ends = [self.distances(c, subject) for c in others]
+        lowest, highest = min(end[0] for end in ends) - high, min(end[1] for end in ends) - low
+        parts = tuple(self._distance(c, subject) - self._distance(t, subject) for c in others)
+        return Margin(parts, lowest - WIDENING * (1 + abs(lowest)), highest + WIDENING * (1 + abs(highest)))
+
+    def distances(self, c: int, subject: Query) -> tuple[float, float]:
+        """An interval of the squared distance to the centroid of class ``c``."""
+        a = np.array(subject.x) - self.centroids[c]
+        low, high = self.moving[c].shifts if c in self.moving else (np.zeros(len(a)), np.zeros(len(a)))
+        nearest, farthest = a - np.clip(a, low, high), np.maximum(np.abs(a - low), np.abs(a - high))
+        return float(nearest @ nearest), float(farthest @ farthest)
+
+    def _distance(self, c: int, subject: Query) -> Any:
+        a = np.array(subject.x) - self.centroids[c]
+        if c not in self.moving:
+            return float(a @ a)
+        shift = [self.model.shift[c, j] for j in range(self.problem.d)]
+        return float(a @ a) - dot(2 * self.unit * a, shift) + self._squared_length(c)
+
+    # -- reading, starting, names ---
+
+    def read(self) -> tuple[tuple[Move, ...], CentroidParameters]:
+        """Moves and centroids of the variables' present values."""
+        mu = self.centroids.copy()
+        for c, j in self._coordinates():
+            mu[c, j] += self.unit * float(self.model.shift[c, j].value)
+        return self.read_choice(), CentroidParameters.of(mu)
+
+    def start(self, moves: Sequence[Move], parameters: Parameters | None) -> Mapping[str, float]:
+        """Values of the choices and, where the centroids are known, of all that follows from both."""
+        values, m = self.start_choices(moves), self.model
+        if not isinstance(parameters, CentroidParameters):
+            return values
+        mu = np.array(parameters.mu)
+        for c, moving in self.moving.items():
+            inverse = moving.weight / self._weight_after(c, moves)
+            values[m.inverse[c].name] = inverse
+            for member in moving.members:
+                for k in member.options:
+                    chosen = values[m.choice[member.record, k].name]
+                    values[m.product[member.record, k].name] = inverse * chosen
+            for j, shift in enumerate((mu[c] - moving.centroid) / self.unit):
+                values[m.shift[c, j].name] = float(shift)
+                values[m.square[c, j].name] = float(shift) ** 2
+        return values
+
+    def _weight_after(self, c: int, moves: Sequence[Move]) -> float:
+        acting = {move.record: move for move in moves}
+        moving = self.moving[c]
+        menus = dict(self.menus)
+        chosen = (equal_options(menus[member.record], acting.get(member.record))[0] for member in moving.members)
+        return moving.fixed_weight + sum(
+            float(member.weights[k]) for member, k in zip(moving.members, chosen, strict=True)
+        )
+
+    def proved(self) -> dict[str, ProvedBound]:
+        """The intervals that rows rest on, as the variables are measured."""
+        found = {}
+        for c, moving in self.moving.items():
+            found[f"inverse[{c}]"] = ProvedBound(*moving.inverse, Reason.EXTREME, Reason.EXTREME)
+            for j, (low, high) in enumerate(zip(*moving.shifts, strict=True)):
+                ends = float(low) / self.unit, float(high) / self.unit
+                found[f"shift[{c},{j}]"] = ProvedBound(*ends, Reason.EXTREME, Reason.EXTREME)
+        return found
+
+    def quantities(self) -> dict[str, Quantity]:
+        """What every proved interval is about, by its name in :meth:`proved`."""
+        found = {}
+        for c in self.moving:
+            found[f"inverse[{c}]"] = Quantity(self._words(c), self._inverse_of(c))
+            for j in range(self.problem.d):
+                found[f"shift[{c},{j}]"] = Quantity(self._words(c, j), self._shift_of(c, j))
+        return found
+
+    def _inverse_of(self, c: int) -> Callable[[Sequence[Move], Parameters], float]:
+        return lambda moves, _: self.moving[c].weight / self._weight_after(c, moves)
+
+    def _shift_of(self, c: int, j: int) -> Callable[[Sequence[Move], Parameters], float | None]:
+        def value(_: Sequence[Move], parameters: Parameters) -> float | None:
+            if not isinstance(parameters, CentroidParameters):
+                return None
+            return float(parameters.mu[c][j] - self.moving[c].centroid[j]) / self.unit
+
+        return value
+
+    def _words(self, c: int, j: int | None = None) -> str:
+        label = self.problem.label_of(c)
+        if j is None:
+            return f"present weight of class '{label}' divided by its weight"
+        feature = self.problem.features[j].name
+        return f"shift of the centroid of '{label}' in '{feature}', in units of {self.unit:.6g}"
+
+    def meanings(self) -> dict[str, str]:
+        words = super().meanings()
+        for c, moving in self.moving.items():
+            words[f"inverse[{c}]"] = self._words(c)
+            words[f"weights[{c}]"] = f"the weight of class '{self.problem.label_of(c)}'"
+            for member in moving.members:
+                for k in member.options:
+                    words[f"product[{member.record},{k}]"] = f"inverse[{c}] if choice[{member.record},{k}] is 1, else 0"
+            for j in range(self.problem.d):
+                words[f"shift[{c},{j}]"] = self._words(c, j)
+                words[f"square[{c},{j}]"] = f"square of shift[{c},{j}]"
+        return words
+
+
+# -- worked examples ---
+
+
+def _examples() -> tuple[WorkedExample, ...]:
+    X, y = np.array([[0.0], [0.0], [4.0], [4.0]]), np.array([0.0, 0.0, 1.0, 1.0])
+
+    def problem(members: tuple[Member, ...], goal: GoalKind, cap: int | None = None) -> RecourseProblem:
+        return RecourseProblem(
+            name="two-centroids-with-labels",
+            records=Records(X, y, np.ones(4)),
+            learner=LearnerSpec("nearest_centroid"),
+            classes=("near", "far"),
+            collective=Collective(members, budget=Budget(members=cap)),
+            queries=(Query("q", (2.5,), 0.0, required=2.0),),
+            goal=goal,
+        )
+
+    flips = tuple(Member(i, (LabelAction((0.0,)),)) for i in (2, 3))
+    withholds = (Member(2, (WithholdAction(),)), Member(3, (WithholdAction(),)))
+    return (
+        WorkedExample(
+            problem(flips, GoalKind.MAX_MARGIN),
+            1.5**2 - (2.5 - 4 / 3) ** 2,
+            "one label moves 'near' to 4/3 and leaves 'far' at 4; both would empty 'far'",
+        ),
+        WorkedExample(
+            problem(withholds, GoalKind.MIN_MEMBERS), None, "withholding one of two equal records moves no centroid"
+        ),
+        WorkedExample(
+            problem(flips, GoalKind.MIN_COST), None, "the best margin of one label is 0.889, and 2 are required"
+        ),
+    )
