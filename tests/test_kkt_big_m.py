@@ -281,6 +281,28 @@ def test_where_no_choice_leaves_the_learner_defined_it_refuses_or_proves_infeasi
         assert "no finite bound is proved" in reason
 
 
+def test_an_optimum_that_presolve_loses_is_found_by_the_second_run():
+    """HiGHS 1.16 alone says 1, the margin if the member stays: the widest strip lies between -1 and 1, ``f = -x``.
+
+    Once its record is at 0 the strip lies between 0 and 1: ``f = 1 - 2 x``, and the query's margin is 3. The pulls this
+    takes, 2 on either side, are below ``C s``.
+    """
+    records = Records(np.array([[1.0], [-1.0], [-2.0]]), np.array([-1.0, 1.0, 1.0]), np.array([2.0, 2.0, 3.0]))
+    problem = RecourseProblem(
+        "strip",
+        records,
+        LearnerSpec("svm", Intercept.FREE, C=10.0),
+        Team((Member(2, (), (Option(OptionKind.MENU, (0.0,), 1.0, 3.0, 1.0),)),)),
+        (Query("q", (-1.0,), 1.0),),
+        GoalKind.MAX_MARGIN,
+        classes=("no", "yes"),
+        position=Position.OPTIMISTIC,
+    )
+    claim = program().build(problem).run(Request())
+    assert claim.objective == pytest.approx(3.0, abs=1e-6) and claim.bound == pytest.approx(3.0, abs=1e-6)
+    assert claim.parameters.w == pytest.approx((-2.0,), abs=1e-6)
+
+
 # -- where it applies -------------------------------------------------------------------------------------------------
 
 
