@@ -77,6 +77,10 @@ class Candidate:
 class ChoiceProgram(Protocol):
     """A relaxation of the problem whose solutions are choices; it keeps what it is told."""
 
+    @property
+    def solver(self) -> str:
+        """What solves it, with its version where that is known."""
+
     def best(self, limits: Limits) -> Candidate:
         """The best choice that is not forbidden."""
 
@@ -143,7 +147,10 @@ class RetrainingSearch:
             if not self.is_better(found.bound):
                 return None
             # A forbidden choice: the solver is beyond its tolerances, and must not be asked again.
-            if not found.ended or found.choice is None or found.choice in forbidden:
+            if found.choice is None or found.choice in forbidden:
+                return bound
+            if not found.ended:
+                self.consider_choice(found.choice)
                 return bound
             forbidden.add(found.choice)
             self.settle(found.choice, bound)
@@ -285,6 +292,10 @@ class RelaxedChoices:
     def __init__(self, relaxation: Relaxation) -> None:
         self.relaxation = relaxation
         self._point: Vector | None = None
+
+    @property
+    def solver(self) -> str:
+        return f"highs {self.relaxation.program.solver.version()}"
 
     def best(self, limits: Limits) -> Candidate:
         terms, sense, constant = self.relaxation.goal

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
@@ -224,6 +224,18 @@ class Loss(ABC):
         pieces = self.pieces(y)
         assert pieces is not None, "a loss with a curved graph brings its own points"
         return polyline_tangent_points(segments(pieces, low, high, 1.0))
+
+    def value_excess(self, y: float, value: Any, f: Any, exp: Callable[[Any], Any]) -> Any:
+        """A convex expression that is at most 0 if and only if ``value >= l(y, f)``, by the ``exp`` of any library.
+
+        Only for a loss with a curved graph, like :meth:`conjugate_excess`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has a curved graph and brings no row for its value")
+
+    def conjugate_excess(self, y: float, value: Any, g: Any, log: Callable[[Any], Any]) -> Any:
+        """A convex expression that is at most 0 wherever ``value >= sup over f of g f - l(y, f)``, and hardly anywhere
+        else."""
+        raise NotImplementedError(f"{type(self).__name__} has a curved graph and brings no row for its conjugate")
 
     def kinks(self, y: Vector, f: Vector) -> Vector:
         """Where ``dl/df`` jumps nearest to ``f``, ``(n,)``; NaN for a loss that has no kink."""

@@ -31,6 +31,7 @@ Reference: D. R. Cox, "The Regression Analysis of Binary Sequences", 1958.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,8 @@ from oar_opt.training import Training, fit_quietly, from_prior, risk_loss, train
 LIFT = 1e-12
 FLAT = 40.0
 """Beyond it the pull is constant, and the loss a line, to double precision."""
+AWAY = 1e-8
+"""How far :meth:`LogisticLoss.conjugate_excess` keeps the arguments of its logarithms from 0."""
 STEP_OF_LINES, STEP_OF_TANGENTS = 0.4, 0.29
 
 
@@ -77,6 +80,16 @@ class LogisticLoss(Loss):
         import cvxpy as cp
 
         return cp.logistic(-cp.multiply(y, f))
+
+    def value_excess(self, y: float, value: Any, f: Any, exp: Callable[[Any], Any]) -> Any:
+        # 1 + exp(-y f) <= exp(value), divided by the right side: a sum of exponentials of linear terms.
+        return exp(-value) + exp(-y * f - value) - 1
+
+    def conjugate_excess(self, y: float, value: Any, g: Any, log: Callable[[Any], Any]) -> Any:
+        # Solvers hold the argument of a logarithm away from 0, which has cut off u = 0. For phi(u) = u log u, convex,
+        # phi(u + e) <= phi(u) + e (1 + log(1 + e)) up to u = 1, so moved by e both terms together gain less than 3 e.
+        u, rest = -y * g + AWAY, 1 + y * g + AWAY
+        return u * log(u) + rest * log(rest) - value - 3 * AWAY
 
     def hull(self, y: float, low: float, high: float, *, upper: bool) -> list[tuple[float, float]]:
         constant = 1.0 if y > 0 else 0.0
