@@ -109,26 +109,34 @@ class NonlinearRelaxation:
 
     def _add_columns(self) -> None:
         relaxation = self.relaxation
-        counts: dict[str, int] = {}
-        names: dict[str, list[tuple[int, int]]] = {}
+        places: dict[str, list[int]] = {}
         column = 0
         for group, size in relaxation.groups:
-            first = counts.get(group, 0)
-            names.setdefault(group, []).extend((first + k, column + k) for k in range(size))
-            counts[group], column = first + size, column + size
+            places.setdefault(group, []).extend(range(column, column + size))
+            column += size
         made: dict[int, Any] = {}
-        for group, places in names.items():
-            if not places:
+        for group, numbers in places.items():
+            if not numbers:
                 continue
-            where = dict(places)
-            variable = pyo.Var(
-                list(where),
-                bounds=lambda _, k, where=where: (relaxation.lower[where[k]], relaxation.upper[where[k]]),
-                domain=pyo.Binary if relaxation.integer[places[0][1]] else pyo.Reals,
-            )
+            names = self._names(group, len(numbers))
+            ends = {name: (relaxation.lower[n], relaxation.upper[n]) for name, n in zip(names, numbers, strict=True)}
+            domain = pyo.Binary if relaxation.integer[numbers[0]] else pyo.Reals
+            variable = pyo.Var(names, bounds=ends, domain=domain)
             self.model.add_component(group, variable)
-            made |= {number: variable[k] for k, number in places}
+            made |= {n: variable[name] for name, n in zip(names, numbers, strict=True)}
         self.columns = [made[number] for number in range(column)]
+
+    def _names(self, group: str, size: int) -> list[Any]:
+        """Options by the member's record and the option's place, their copies by the coordinate too, else numbers."""
+        relaxation = self.relaxation
+        records = [member.record for member in relaxation.problem.collective.members]
+        rows = relaxation.undecided
+        options = [(records[int(relaxation.bounds.owner[row])], int(relaxation.bounds.place[row])) for row in rows]
+        if group in ("choice", "option_value"):
+            return options
+        if group == "copy":
+            return [(*option, j) for option in options for j in range(relaxation.p)]
+        return list(range(size))
 
     def _add_rows(self) -> None:
         relaxation = self.relaxation

@@ -43,7 +43,8 @@ Exactness
 Exact. Answers are re-trained choices; the bound is the solver's own word on the rest, HiGHS's "no choice is left" after
 a second run without presolve where that is cheap. Any position: re-training takes it, and the program, which leaves
 the learner's ties open, stays a relaxation. A choice that could not be re-trained accurately enough keeps the bound
-that it was found with.
+that it was found with. By itself the program is a relaxation (the limit on the training loss, ties, and choices that
+leave the learner undefined are left to re-training), so it is not exported.
 
 Size
 ----
