@@ -43,18 +43,41 @@ PAGE_SECTIONS = ("Statement", "Hypotheses", "Exactness", "Size", "Reference")
 
 
 @dataclass(frozen=True)
+class Accuracy:
+    """Bounds on how far a learner with a free intercept is from an optimum: ``||w - w*||`` is at most ``of_w``, and the
+    decision value at ``centre (d,)`` is off by at most ``of_value``.
+
+    Far from 0 this says much more than a distance in ``(w, b)``: there small errors of ``w`` are large ones of ``b``,
+    and cancel where the records are.
+    """
+
+    centre: tuple[float, ...]
+    of_w: float
+    of_value: float
+
+
+@dataclass(frozen=True)
 class Fit:
     """A re-trained learner.
 
     ``error`` bounds the Euclidean distance of ``parameters`` from an exact optimum of the learner (of ``w`` alone where
     a polyline loss has a free intercept in the l2 norm). ``optima`` is the set of all optima where it is more than a
     point to the accuracy of training; ``parameters`` is one of them. ``backend`` names the code that trained.
+    ``accuracy`` is sharper than ``error``, where it is known.
     """
 
     parameters: Parameters
     error: float
     backend: str
     optima: Optima | None = None
+    accuracy: Accuracy | None = None
+
+    def decision_error(self, x: Sequence[float]) -> float:
+        """A bound on how far the decision value at ``x (d,)`` can be off."""
+        if self.accuracy is None:
+            return self.error * float(np.linalg.norm([*x, 1.0]))
+        distance = float(np.linalg.norm(np.array(x) - self.accuracy.centre))
+        return self.accuracy.of_w * distance + self.accuracy.of_value
 
     @property
     def intercepts(self) -> tuple[float, float] | None:

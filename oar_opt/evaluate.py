@@ -69,8 +69,8 @@ class Evaluation:
     def inaccuracy(self) -> float:
         """How far a margin can be off by the accuracy of re-training, relative to its size."""
         subjects = (*self.problem.queries, *self.problem.guards)
-        reach = max(1.0, *(float(np.linalg.norm([*subject.x, 1.0])) for subject in subjects))
-        return self.fit.error * reach / max(1.0, *(abs(margin) for margin in self.margins))
+        off = max(self.fit.decision_error(subject.x) for subject in subjects)
+        return off / max(1.0, *(abs(margin) for margin in self.margins))
 
     @cached_property
     def objective(self) -> float:

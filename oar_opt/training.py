@@ -9,11 +9,15 @@ the pulls of the records that sit at a jump,
     xhat_i' theta = kink_i at the jumps;
 
 records whose ``f`` leaves their line, or whose ``g`` leaves their jump, go to the neighbouring piece, and again until
-none does.
+none does. All of it happens in coordinates that suit records far from 0 (:mod:`oar_opt.round_coordinates`).
 
-How far the result can be from the optimum is proved. Let ``v = lam (w - w0) + sum g_i x_i`` be what stationarity
-leaves, ``e_i`` how far in ``f`` record ``i`` is off its graph, ``D = w - w*``. Strong convexity of the penalty and
-Fenchel duality give
+How far the result can be from the optimum is proved. A guess's own exact solution is enclosed by
+:mod:`oar_opt.stationary_system`. If within the enclosure every ``f`` stays on its line and every ``g`` in its jump,
+that solution satisfies the optimality conditions, so it is *the* optimum, and the enclosure holds for it.
+
+Where records lie at the very end of a piece this cannot be told. Then let ``v = lam (w - w0) + sum g_i x_i`` be what
+stationarity leaves, ``e_i`` how far in ``f`` record ``i`` is off its graph, ``D = w - w*``. Strong convexity of the
+penalty and Fenchel duality give
 
     lam/2 ||D||^2 <= v'D + G,     G = sum_i [ a_i l(f_i) + (a_i l)*(g_i) - f_i g_i ],
 
@@ -29,7 +33,8 @@ sigma_min``,
 
 With a free intercept, what is left of its balance, ``r = sum g_i``, adds ``r (b - b*)`` to both right sides; the ends
 of the interval of optimal intercepts move by at most the largest move of ``w'x_i``, which bounds ``b - b*`` where
-``b`` is taken from that interval. Residuals are computed in extended precision.
+``b`` is taken from that interval. There features are measured from their mean ``c``, which gives the same learner with
+the intercept ``c'w + b``. Residuals are computed in extended precision.
 """
 
 from __future__ import annotations
@@ -47,16 +52,20 @@ from typing import Any
 import numpy as np
 from scipy.optimize import lsq_linear
 
-from oar_opt.contracts import Fit
+from oar_opt.contracts import Accuracy, Fit
 from oar_opt.optima import Optima
 from oar_opt.parameters import LinearParameters, Parameters
 from oar_opt.problem import Flags, Indices, Intercept, Matrix, Records, RecourseProblem, Vector
 from oar_opt.risk import Jump, Piece, RegularizedRisk
+from oar_opt.round_coordinates import EPS, ROUNDING, Precise, RoundCoordinates, precise
+from oar_opt.stationary_system import Enclosure, StationarySystem
 
 GOOD_ERROR = 1e-8
 ROUNDS = 60
 LIBSVM_STEPS = 200_000
 """libsvm has no other end on badly scaled records; the finish needs no exact start."""
+UNEVEN = 100.0
+"""Spreads of the records that differ by more than this are too much for coordinate descent."""
 NEARNESS = (1e-4, 1e-6, 1e-8)
 TIE = 1e-7
 """An interval of optimal intercepts shorter than this is a point to the accuracy of training."""
@@ -70,14 +79,15 @@ def train(problem: RecourseProblem, risk: RegularizedRisk, records: Records, sta
     ``starts`` give ``theta`` and the name of what trained; the interior-point method and Newton's come last.
     """
     task = training_of(risk, records)
-    theta, error, backend = task.best((*starts, interior_point, from_prior))
-    w, b = risk.split(theta)
-    if risk.intercept is not Intercept.FREE or not isinstance(task, PolylineTraining):
-        return Fit(LinearParameters.of(w, b), error, backend)
+    found, backend = task.best((*starts, interior_point, from_prior))
+    w, b = risk.split(found.theta)
+    if found.is_point or not task.free or not isinstance(task, PolylineTraining):
+        return Fit(LinearParameters.of(w, b), found.error, backend, accuracy=found.accuracy)
     low, high = task.optimal_intercepts(w)
     b = 0.5 * (low + high)
-    tie = Optima.interval(w.tolist(), low, high) if high - low > TIE * max(1.0, abs(b)) else None
-    return Fit(LinearParameters.of(w, b), error, backend, tie)
+    is_tie = high - low > TIE * max(1.0, abs(task.at_centre(w, b)))
+    tie = Optima.interval(w.tolist(), low, high) if is_tie else None
+    return Fit(LinearParameters.of(w, b), found.error, backend, tie, found.accuracy)
 
 
 def training_of(risk: RegularizedRisk, records: Records) -> Training:
@@ -121,10 +131,10 @@ def interior_point(task: Training) -> tuple[Vector, str] | None:
     """The learner's own convex program, by Clarabel; None where that breaks down."""
     import cvxpy as cp
 
-    risk = task.risk
-    theta = cp.Variable(risk.p)
-    shift = cp.multiply(np.sqrt(risk.penalty), theta - np.array(risk.theta0))
-    losses = risk.loss.expression(task.y, task.xhat @ theta)
+    risk, coordinates = task.risk, task.coordinates
+    eta = cp.Variable(risk.p)
+    shift = cp.multiply(np.sqrt(risk.penalty), coordinates.T @ eta - np.array(risk.theta0))
+    losses = risk.loss.expression(task.y, coordinates.z @ eta)
     program = cp.Problem(cp.Minimize(0.5 * risk.lam * cp.sum_squares(shift) + task.a @ losses))
     for tolerance in (1e-12, 1e-8):
         # So strict a tolerance is not always reached. Whatever start is used, the finish proves its result's accuracy.
@@ -132,8 +142,8 @@ def interior_point(task: Training) -> tuple[Vector, str] | None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)
                 program.solve(solver=cp.CLARABEL, tol_gap_abs=tolerance, tol_gap_rel=tolerance, tol_feas=tolerance)
-            if theta.value is not None and np.isfinite(theta.value).all():
-                return np.asarray(theta.value, dtype=np.float64), "Clarabel"
+            if eta.value is not None and np.isfinite(eta.value).all():
+                return np.asarray(coordinates.T @ eta.value, dtype=np.float64), "Clarabel"
     return None
 
 
@@ -148,10 +158,13 @@ def fit_quietly(model: Any, X: Matrix, y: Vector, s: Vector) -> None:
         model.fit(X, y, sample_weight=s)
 
 
-def by_liblinear(task: Training, loss: str) -> tuple[Vector, str]:
-    """scikit-learn's ``LinearSVC`` without its own intercept: a penalised one is a feature here."""
+def by_liblinear(task: Training, loss: str) -> tuple[Vector, str] | None:
+    """scikit-learn's ``LinearSVC`` without its own intercept: a penalised one is a feature here. None on records that
+    are far from 0, where it does not end in time."""
     from sklearn.svm import LinearSVC
 
+    if task.coordinates.unevenness > UNEVEN:
+        return None
     model = LinearSVC(loss=loss, C=task.risk.factor, fit_intercept=False, tol=1e-6, max_iter=20_000, random_state=0)
     fit_quietly(model, task.xhat, task.y, task.a / task.risk.factor)
     return np.asarray(model.coef_[0], dtype=np.float64), "scikit-learn LinearSVC"
@@ -181,26 +194,66 @@ class Training(ABC):
         theta0 = np.array(self.risk.theta0)
         return theta0[:-1] if self.free else theta0
 
-    @abstractmethod
-    def finish(self, theta: Vector) -> tuple[float, Vector]:
-        """From a start to the optimum: the result's proved error and the result."""
+    @cached_property
+    def coordinates(self) -> RoundCoordinates:
+        return RoundCoordinates(self.risk, self.xhat)
 
-    def best(self, starts: Sequence[Start]) -> tuple[Vector, float, str]:
-        """``theta``, its proved error and the name of the start."""
+    @cached_property
+    def centred(self) -> Matrix:
+        """The penalised columns, measured from their mean where the intercept is free."""
+        if not self.free:
+            return self.features
+        return np.asarray(precise(self.features) - self.coordinates.centre, dtype=np.float64)
+
+    def from_centred(self, w: Vector, at_centre: float) -> Vector:
+        """``theta`` of a free intercept's learner trained on :attr:`centred`."""
+        return np.append(w, float(at_centre - precise(w) @ self.coordinates.centre))
+
+    @abstractmethod
+    def finish(self, theta: Vector) -> Trained:
+        """From a start to the optimum, with its proved error."""
+
+    def best(self, starts: Sequence[Start]) -> tuple[Trained, str]:
+        """The most accurate result and the name of its start."""
         if not len(self.y):
-            return np.array(self.risk.theta0), 0.0, "no record has weight"
-        found: tuple[float, Vector, str] | None = None
+            return Trained(np.array(self.risk.theta0), 0.0, None), "no record has weight"
+        found: tuple[Trained, str] | None = None
         for start in starts:
             begun = start(self)
             if begun is None:
                 continue
-            error, theta = self.finish(begun[0])
-            if found is None or error < found[0]:
-                found = error, theta, begun[1]
-            if error <= GOOD_ERROR:
+            trained = self.finish(begun[0])
+            if found is None or trained.inaccuracy < found[0].inaccuracy:
+                found = trained, begun[1]
+            if trained.inaccuracy <= GOOD_ERROR:
                 break
         assert found is not None, "at least one start always applies"
-        return found[1], found[0], found[2]
+        return found
+
+    def enclosed(self, theta: Vector, enclosure: Enclosure) -> Trained:
+        """A result whose distance from the optimum is enclosed."""
+        coordinates = self.coordinates
+        error, accuracy = enclosure.spread(coordinates.T), None
+        if self.free:
+            of_w, of_value = (enclosure.spread(rows) for rows in (coordinates.T[:-1], coordinates.at_centre[-1:]))
+            accuracy = Accuracy(tuple(coordinates.centre.tolist()), of_w, of_value)
+        return Trained(theta, error, accuracy, is_point=True)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """``theta (p,)`` with its proved error, as in :class:`oar_opt.contracts.Fit`; ``is_point`` where it is known that
+    there is no other optimum."""
+
+    theta: Vector
+    error: float
+    accuracy: Accuracy | None
+    is_point: bool = False
+
+    @property
+    def inaccuracy(self) -> float:
+        """What the best of several results has the least of."""
+        return self.error if self.accuracy is None else max(self.accuracy.of_w, self.accuracy.of_value)
 
 
 @dataclass(frozen=True)
@@ -213,24 +266,60 @@ class PolylineTraining(Training):
 
     # -- the finish ---
 
-    def finish(self, theta: Vector) -> tuple[float, Vector]:
+    def finish(self, theta: Vector) -> Trained:
         """The least error and its ``theta``, over guesses that take what is more or less near a jump to be at it."""
-        scale = max(1.0, float(np.abs(theta).max(initial=0.0)))
-        f, best = self.xhat @ theta, (math.inf, theta)
+        scale = max(1.0, float(np.abs(self._f(theta)).max(initial=0.0)))
+        f, best = self._f(theta), Trained(theta, math.inf, None)
         for near in NEARNESS:
             guess = self._settle(self.graphs.pieces_at(f, near * scale))
-            candidate, g = self._solve(guess, refinements=3)
-            g = self._admissible(guess, candidate, g)
-            best = min(best, (self.error(candidate, g), candidate), key=lambda pair: pair[0])
-            if best[0] <= GOOD_ERROR:
+            found = self._proved(guess)
+            best = min(best, found, key=lambda trained: trained.inaccuracy)
+            if best.inaccuracy <= GOOD_ERROR:
                 break
         return best
+
+    def _proved(self, guess: Indices) -> Trained:
+        """The guess's own optimum, and how far it can be from the learner's."""
+        system = self._system(guess)
+        precise_theta, g = self._solve(guess, refinements=3)
+        theta = np.asarray(precise_theta, dtype=np.float64)
+        enclosure = system.enclosure(theta, g[system.jumps])
+        if enclosure is not None and self._holds(guess, system, theta, g, enclosure):
+            return self.enclosed(theta, enclosure)
+        return self._estimated(theta, self._admissible(guess, theta, g))
+
+    def _estimated(self, theta: Vector, g: Vector) -> Trained:
+        """By convexity alone; the intercept's accuracy follows from that of ``w``, see the module's docstring."""
+        error = self.error(theta, g)
+        if not self.free:
+            return Trained(theta, error, None)
+        longest = float(np.linalg.norm(self.centred, axis=1).max(initial=0.0))
+        sizes = np.abs(self.features) @ np.abs(theta[:-1])
+        rounding = ROUNDING * (len(self.y) + 8) * (float(sizes.max(initial=0.0)) + abs(float(theta[-1])) + 1)
+        centre = tuple(self.coordinates.centre.tolist())
+        return Trained(theta, error, Accuracy(centre, error, longest * error * (1 + 1e-9) + rounding))
+
+    def _f(self, theta: Vector | Precise) -> Vector:
+        return np.asarray(self.coordinates.values(theta)[0], dtype=np.float64)
+
+    def _holds(self, guess: Indices, system: StationarySystem, theta: Vector, g: Precise, within: Enclosure) -> bool:
+        """Whether the enclosed solution keeps every record on its piece."""
+        graphs, rows, jumps = self.graphs, np.arange(len(guess)), system.jumps
+        f, f_in_doubt = self.coordinates.values(theta)
+        coordinates = self.coordinates
+        reach = (np.abs(coordinates.z) + coordinates.z_rounded) @ within.eta * (1 + 1e-9) + f_in_doubt
+        stays = (f - reach >= graphs.f_low[rows, guess]) & (f + reach <= graphs.f_high[rows, guess])
+        a = precise(self.a)[jumps]
+        low, high = (a * ends[rows, guess][jumps] for ends in (graphs.g_low, graphs.g_high))
+        slack = (1 + 1e-9) * within.g + 4 * EPS * np.maximum(np.abs(low), np.abs(high))
+        pulls = g[jumps]
+        return bool(stays[~jumps].all() and (pulls - slack >= low).all() and (pulls + slack <= high).all())
 
     def _settle(self, guess: Indices) -> Indices:
         """Correct the guess until nothing changes: all records at once, later only the one that is farthest off."""
         for turn in range(ROUNDS):
             theta, g = self._solve(guess)
-            step, off = self._correct(guess, self.xhat @ theta, g)
+            step, off = self._correct(guess, self._f(theta), np.asarray(g, dtype=np.float64))
             if not step.any():
                 break
             if turn >= ROUNDS // 4:
@@ -238,39 +327,33 @@ class PolylineTraining(Training):
             guess = guess + step
         return guess
 
-    def _admissible(self, guess: Indices, theta: Vector, g: Vector) -> Vector:
+    def _admissible(self, guess: Indices, theta: Vector, precise_g: Precise) -> Vector:
         """Pulls within the jumps. Where jumps depend on each other, others than the shortest solution may fit."""
+        g = np.asarray(precise_g, dtype=np.float64)
         clipped = self.graphs.clip(guess, g, self.a)
         rows = np.arange(len(guess))
         jumps = self.graphs.is_jump[rows, guess]
         if np.allclose(clipped, g, rtol=1e-12, atol=1e-15) or not jumps.any():
             return clipped
-        shift = theta - np.array(self.risk.theta0)
-        rest = self.risk.lam * self.risk.penalty * shift + self.xhat[~jumps].T @ g[~jumps]
+        lines = np.where(jumps, 0.0, precise_g)
+        rest = np.asarray(self.coordinates.gradient(theta, lines, np.zeros(len(g)))[0], dtype=np.float64)
         low, high = self.a * self.graphs.g_low[rows, guess], self.a * self.graphs.g_high[rows, guess]
-        clipped[jumps] = lsq_linear(self.xhat[jumps].T, -rest, bounds=(low[jumps], high[jumps]), tol=1e-14).x
+        clipped[jumps] = lsq_linear(self.coordinates.z[jumps].T, -rest, bounds=(low[jumps], high[jumps]), tol=1e-14).x
         return clipped
 
-    def _solve(self, guess: Indices, refinements: int = 0) -> tuple[Vector, Vector]:
+    def _system(self, guess: Indices) -> StationarySystem:
         graphs, rows = self.graphs, np.arange(len(guess))
-        jumps = graphs.is_jump[rows, guess]
-        slope, offset = self.a * graphs.slope[rows, guess], self.a * graphs.offset[rows, guess]
-        H = self.risk.lam * np.diag(self.risk.penalty) + (self.xhat.T * slope) @ self.xhat
-        rhs = self.risk.lam * self.risk.penalty * np.array(self.risk.theta0) - self.xhat.T @ offset
-        E, count = self.xhat[jumps], int(jumps.sum())
-        system = np.block([[H, E.T], [E, np.zeros((count, count))]])
-        kinks = graphs.f_low[rows, guess][jumps]
-        target = np.concatenate([rhs, kinks])
-        solution = np.linalg.lstsq(system, target, rcond=1e-13)[0]
-        for _ in range(refinements):
-            rest = target.astype(np.longdouble) - system.astype(np.longdouble) @ solution.astype(np.longdouble)
-            solution = solution + np.linalg.lstsq(system, rest.astype(np.float64), rcond=1e-13)[0]
-        theta: Vector = solution[: self.risk.p]
-        if self.free and not count and not slope.any():
+        jumps, a = graphs.is_jump[rows, guess], precise(self.a)
+        slope, offset = (a * part[rows, guess] for part in (graphs.slope, graphs.offset))
+        return StationarySystem(self.coordinates, slope, offset, jumps, graphs.f_low[rows, guess][jumps])
+
+    def _solve(self, guess: Indices, refinements: int = 0) -> tuple[Precise, Precise]:
+        system = self._system(guess)
+        theta, g = system.solve(refinements)
+        if self.free and not system.jumps.any() and not system.slope.any():
             # Only constant pulls: nothing holds the intercept, any optimal one will do.
-            theta = np.append(theta[:-1], float(np.mean(self.optimal_intercepts(theta[:-1]))))
-        g: Vector = slope * (self.xhat @ theta) + offset
-        g[jumps] = solution[self.risk.p :]
+            w = np.asarray(theta[:-1], dtype=np.float64)
+            theta = np.append(theta[:-1], np.longdouble(np.mean(self.optimal_intercepts(w))))
         return theta, g
 
     def _correct(self, guess: Indices, f: Vector, g: Vector) -> tuple[Indices, Vector]:
@@ -288,16 +371,14 @@ class PolylineTraining(Training):
 
     def error(self, theta: Vector, g: Vector) -> float:
         """A bound on ``||w - w*||``; see the module's docstring."""
-        lam, w, b = self.risk.lam, theta[: self.features.shape[1]], 0.0
-        if self.free:
-            b = float(np.mean(self.optimal_intercepts(w)))
-        f = np.asarray(self.features.astype(np.longdouble) @ w.astype(np.longdouble) + b, dtype=np.float64)
+        lam, w = self.risk.lam, theta[: self.features.shape[1]]
+        f = self._best_values(w)
         conjugate = self.a * self.risk.loss.conjugate(self.y, g / self.a)
         brackets = self.a * self.risk.loss.value(self.y, f) + conjugate - f * g
         gap = float(np.maximum(brackets, 0.0).sum())
         if not math.isfinite(gap):
             return math.inf
-        lengths = np.linalg.norm(self.features, axis=1)
+        lengths = np.linalg.norm(self.centred, axis=1)
         longest = float(lengths.max(initial=0.0))
         rest = self._rest(w, g, longest)
         coarse = _root(lam / 2, rest, gap)
@@ -311,9 +392,9 @@ class PolylineTraining(Training):
 
     def _rest(self, w: Vector, g: Vector, longest: float) -> float:
         """``||v||``, with ``r`` times the longest record where the intercept is free."""
-        precise = g.astype(np.longdouble)
-        v = self.risk.lam * (w - self.origin.astype(np.longdouble)) + self.features.astype(np.longdouble).T @ precise
-        return float(np.linalg.norm(v)) + (abs(float(precise.sum())) * max(longest, 1.0) if self.free else 0.0)
+        pulls = precise(g)
+        v = self.risk.lam * (w - precise(self.origin)) + (precise(self.features) - self.coordinates.centre).T @ pulls
+        return float(np.linalg.norm(v)) + (abs(float(pulls.sum())) * max(longest, 1.0) if self.free else 0.0)
 
     def _off_graph(self, f: Vector, g: Vector, touched: Flags) -> float:
         """``h``; infinite where the argument does not hold."""
@@ -322,7 +403,8 @@ class PolylineTraining(Training):
         if (touched & (graphs.slope != 0)).any() or (jumps.sum(axis=1) > 1).any():
             return math.inf
         near = jumps.any(axis=1)
-        singular = np.linalg.svd(self.xhat[near], compute_uv=False)
+        rows = np.append(self.centred, np.ones((len(f), 1)), axis=1) if self.free else self.xhat
+        singular = np.linalg.svd(rows[near], compute_uv=False)
         if near.sum() > self.risk.p or singular[-1] <= 1e-9 * singular[0]:
             return math.inf
         which = jumps.argmax(axis=1)[near]
@@ -341,8 +423,27 @@ class PolylineTraining(Training):
 
         The sum is a monotone polyline in ``b``; its pieces change at ``f_end - w'x_i``.
         """
-        at, steeper, higher, slope, level = self.graphs.changes(self.a, self.features @ w)
-        return _zero_set(at, steeper, higher, slope, level, 1e-11 * float(self.a.sum()))
+        (low, high), middle = self._around_middle(w)
+        return float(low - middle), float(high - middle)
+
+    def _around_middle(self, w: Vector) -> tuple[tuple[float, float], Any]:
+        """The interval of ``b`` plus the mean of all ``w'x_i``, and that mean: far from 0 only the sum is accurate."""
+        values = precise(self.features) @ precise(w)
+        middle = values.mean()
+        shift = np.asarray(values - middle, dtype=np.float64)
+        return _zero_set(*self.graphs.changes(self.a, shift), 1e-11 * float(self.a.sum())), middle
+
+    def _best_values(self, w: Vector) -> Vector:
+        """All ``f``, with the middle of the optimal intercepts where the intercept is free."""
+        if not self.free:
+            return self._f(w)
+        (low, high), middle = self._around_middle(w)
+        values = precise(self.features) @ precise(w) - middle
+        return np.asarray(values + 0.5 * (low + high), dtype=np.float64)
+
+    def at_centre(self, w: Vector, b: float) -> float:
+        """The decision value at the centre of the coordinates."""
+        return float(precise(w) @ self.coordinates.centre + b)
 
 
 def _root(square: float, linear: float, constant: float) -> float:

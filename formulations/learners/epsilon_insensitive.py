@@ -23,7 +23,7 @@ from oar_opt.contracts import Fit, Learner, WorkedExample, line_example
 from oar_opt.parameters import Parameters
 from oar_opt.problem import LearnerSpec, Records, RecourseProblem, Vector
 from oar_opt.risk import Jump, Line, Loss, Piece, RegularizedRisk
-from oar_opt.training import LIBSVM_STEPS, Training, fit_quietly, risk_loss, train, without_weight
+from oar_opt.training import LIBSVM_STEPS, UNEVEN, Training, fit_quietly, risk_loss, train, without_weight
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,10 @@ def by_sklearn(task: Training) -> tuple[Vector, str] | None:
     s = task.a / task.risk.factor
     if task.free:
         svr = SVR(kernel="linear", C=task.risk.factor, epsilon=loss.epsilon, tol=1e-6, max_iter=LIBSVM_STEPS)
-        fit_quietly(svr, task.features, task.y, s)
-        return np.append(svr.coef_[0], svr.intercept_[0]), "scikit-learn SVR"
+        fit_quietly(svr, task.centred, task.y, s)
+        return task.from_centred(svr.coef_[0], float(svr.intercept_[0])), "scikit-learn SVR"
+    if task.coordinates.unevenness > UNEVEN:
+        return None
     model = LinearSVR(
         epsilon=loss.epsilon, C=task.risk.factor, fit_intercept=False, tol=1e-6, max_iter=20_000, random_state=0
     )

@@ -178,6 +178,6 @@ def by_sklearn(task: Training) -> tuple[Vector, str] | None:
     model = SklearnLogisticRegression(
         C=task.risk.factor, fit_intercept=task.free, solver="newton-cholesky", tol=1e-8, max_iter=1000
     )
-    fit_quietly(model, task.features, task.y, task.a / task.risk.factor)
-    theta = np.append(model.coef_[0], model.intercept_[0]) if task.free else model.coef_[0]
+    fit_quietly(model, task.centred, task.y, task.a / task.risk.factor)
+    theta = task.from_centred(model.coef_[0], float(model.intercept_[0])) if task.free else model.coef_[0]
     return np.asarray(theta, dtype=np.float64), "scikit-learn LogisticRegression"

@@ -10,15 +10,18 @@ Reference: A. E. Hoerl, R. W. Kennard, "Ridge Regression: Biased Estimation for 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from oar_opt.contracts import Fit, Learner, WorkedExample, line_example
 from oar_opt.parameters import LinearParameters, Parameters
-from oar_opt.problem import GoalKind, Intercept, LearnerSpec, Records, RecourseProblem, Vector
+from oar_opt.problem import GoalKind, LearnerSpec, Records, RecourseProblem, Vector
 from oar_opt.risk import Line, Loss, Piece, RegularizedRisk
-from oar_opt.training import risk_loss, without_weight
+from oar_opt.round_coordinates import precise
+from oar_opt.stationary_system import StationarySystem
+from oar_opt.training import Trained, Training, fit_quietly, risk_loss, without_weight
 
 
 class SquaredLoss(Loss):
@@ -49,7 +52,7 @@ class SquaredLoss(Loss):
 
 
 class Ridge(Learner):
-    """Re-trained by scikit-learn's ``Ridge``; a prior is removed by shifting the targets."""
+    """Re-trained by scikit-learn's ``Ridge``, a prior being removed by shifting the targets, and refined."""
 
     kind = "ridge"
 
@@ -73,28 +76,34 @@ class Ridge(Learner):
         return without_weight(problem, records)
 
     def fit(self, problem: RecourseProblem, records: Records) -> Fit:
-        from sklearn.linear_model import Ridge as SklearnRidge
-
-        spec = problem.learner
-        risk = self.risk(spec, problem.d)
-        theta0 = np.array(risk.theta0)
+        risk = self.risk(problem.learner, problem.d)
         used = records.s > 0
-        xhat, y, s = risk.extend(records.X[used]), records.y[used], records.s[used]
-        free = spec.intercept is Intercept.FREE
-        design = xhat[:, :-1] if free else xhat
-        shift = theta0[:-1] if free else theta0
-        theta = theta0.copy()
-        if used.any():
-            model = SklearnRidge(alpha=spec.alpha, fit_intercept=free, solver="cholesky")
-            model.fit(design, y - design @ shift, sample_weight=s)
-            theta = shift + model.coef_
-            if free:
-                theta = np.append(theta, float(model.intercept_))
-        w, b = risk.split(theta)
-        hessian = risk.lam * np.diag(risk.penalty) + 2 * (xhat.T * s) @ xhat
-        gradient = risk.lam * risk.penalty * (theta - theta0) + 2 * xhat.T @ (s * (xhat @ theta - y))
-        error = float(np.linalg.norm(gradient) / np.linalg.eigvalsh(hessian)[0])
-        return Fit(LinearParameters.of(w, b), error, "scikit-learn Ridge")
+        task = RidgeTraining(risk, risk.extend(records.X[used]), records.y[used], records.s[used])
+        found, backend = task.best((by_sklearn,))
+        return Fit(LinearParameters.of(*risk.split(found.theta)), found.error, backend, accuracy=found.accuracy)
 
     def training_loss(self, problem: RecourseProblem, records: Records, parameters: Parameters) -> float:
         return risk_loss(self.risk(problem.learner, problem.d), records, parameters)
+
+
+@dataclass(frozen=True)
+class RidgeTraining(Training):
+    """One linear system, whose exact solution is enclosed; the start is refined."""
+
+    def finish(self, theta: Vector) -> Trained:
+        none = np.zeros(len(self.y), dtype=bool)
+        a = precise(self.a)
+        system = StationarySystem(self.coordinates, 2 * a, -2 * a * self.y, none, np.zeros(0))
+        theta = np.asarray(system.refine(precise(theta), precise(np.zeros(0)), 2)[0], dtype=np.float64)
+        enclosure = system.enclosure(theta, precise(np.zeros(0)))
+        return Trained(theta, math.inf, None) if enclosure is None else self.enclosed(theta, enclosure)
+
+
+def by_sklearn(task: Training) -> tuple[Vector, str]:
+    """scikit-learn's ``Ridge``, on features measured from their mean under a free intercept."""
+    from sklearn.linear_model import Ridge as SklearnRidge
+
+    model = SklearnRidge(alpha=task.risk.lam / 2, fit_intercept=task.free, solver="cholesky")
+    fit_quietly(model, task.centred, task.y - task.centred @ task.origin, task.a)
+    w = task.origin + model.coef_
+    return task.from_centred(w, float(model.intercept_)) if task.free else w, "scikit-learn Ridge"

@@ -92,5 +92,5 @@ def by_sklearn(task: Training) -> tuple[Vector, str] | None:
     if not task.free:
         return by_liblinear(task, "hinge")
     svc = SVC(kernel="linear", C=task.risk.factor, tol=1e-6, max_iter=LIBSVM_STEPS)
-    fit_quietly(svc, task.features, task.y, task.a / task.risk.factor)
-    return np.append(svc.coef_[0], svc.intercept_[0]), "scikit-learn SVC"
+    fit_quietly(svc, task.centred, task.y, task.a / task.risk.factor)
+    return task.from_centred(svc.coef_[0], float(svc.intercept_[0])), "scikit-learn SVC"
