@@ -137,6 +137,36 @@ def iris_boxes() -> Document:
 # -- menus on scikit-learn's data ---
 
 
+def iris_menus() -> Document:
+    X, y, names = _sklearn("iris")
+    species = ["setosa", "versicolor", "virginica"]
+    query = [6.1, 2.7, 5.0, 1.8]
+    members = _nearest(X, y == 2, np.array(query), 10)
+    goal = X[y == 1].mean(axis=0)
+    return {
+        "name": "iris-centroid-menus",
+        "title": "Iris: labels corrected, flowers measured again or withheld",
+        "provenance": {
+            **SKLEARN,
+            "notes": "all 150 flowers in centimetres; the query is an invented flower between two species; the ten "
+            "virginica nearest to it may be named versicolor, be withheld, or be measured again towards versicolor",
+        },
+        "features": [{"name": name} for name in _slug(names)],
+        "records": {"X": X.tolist(), "y": [species[c] for c in y]},
+        "classes": species,
+        "learner": {"kind": "nearest_centroid"},
+        "collective": {
+            "members": members,
+            "actions": [{"kind": "labels", "to": ["versicolor"], "cost": 1.5}, {"kind": "withhold", "cost": 1.0}],
+            "menus": {str(i): _towards(X, i, goal, (0.5, 1.0), (0.6, 1.1)) for i in members},
+            "budget": {"total": 8.0},
+        },
+        "queries": [{"name": "flower", "x": query, "target": "versicolor", "required": 0.01}],
+        "guards": [{"x": [6.5, 3.0, 5.5, 2.0], "decision": "virginica", "required": 0.2}],
+        "goal": {"kind": "max_margin"},
+    }
+
+
 def breast_cancer_svm() -> Document:
     X, y, names = _sklearn("breast_cancer")
     columns = [0, 1, 4, 5, 8]
@@ -497,6 +527,7 @@ MAKERS: tuple[Callable[[], Document], ...] = (
     iris_label_flips,
     iris_large_collective,
     iris_large_radius,
+    iris_menus,
     iris_small_radius,
     loan_infeasible,
     loan_strike,

@@ -38,7 +38,7 @@ def test_the_program_finds_what_enumeration_finds(name):
     assert result.bound == pytest.approx(found.best.objective, abs=2e-6)
 
 
-@pytest.mark.parametrize("name", names(lambda problem: problem.learner.is_centroid))
+@pytest.mark.parametrize("name", names(lambda problem: problem.learner.is_centroid and not problem.is_menu_problem))
 def test_closed_forms_are_verified_and_optimal(name):
     problem = load(name)
     assert formulations()["centroid_closed_form"].accepts(problem) is None

@@ -28,8 +28,13 @@ or guard, and ``p_cj <= h_cj^2`` (not convex; what the solver branches on) where
 ``max_loss_increase`` is convex too: the loss on the records as they are is ``const + sum_c Sbar_c ||h_c||^2``.
 
 A class whose records are all members' that may leave it gets the row ``sum_(ik in O_c) z_ik >= 1``: without it the
-centroid would be undefined. Choices, budgets, excluded moves and goals are those of :mod:`oar_opt.menu_program`. Shifts
-are measured in units of the longest possible one, so that squares are near 1 for the solver.
+centroid would be undefined. Choices, budgets, excluded moves and goals are those of :mod:`oar_opt.menu_program`.
+
+*Numbers a solver can bear.* Each ``h_cj`` is measured in a unit of its largest possible size ``L_cj`` (all in
+one, SCIP's presolve has divided by small coefficients and cut off the optimum; it is switched off as well), margins in
+units ``U = L max(2 |a_qcj|, L)`` with the largest ``L_cj`` and ``|a_qcj|``, so that all coefficients of their rows are
+at most 1. Every margin is raised by ``2 d + 3`` times the solver's tolerance, in units ``U``, so that rounding cuts no
+choice off: the bound is higher by that, and a claimed choice that needed it is refused by re-training.
 
 *The intervals.* All are extremes over choices that obey the cap on members, and ignore other budgets. A sum over
 members is largest where each takes its best option (with a cap: those whose best option gains most), which gives the
@@ -42,9 +47,9 @@ the options' points.
 Hypotheses
 ----------
 Learner ``nearest_centroid`` with any number of classes; menus, labels, withholding, joining. Update ``retrain``. A
-class's weight may change by a factor of at most :data:`WIDEST`, and squared distances may be at most
-:data:`FARTHEST`: beyond, a solver's tolerances would hide what matters. A solver for quadratic rows that are not
-convex.
+class's weight may change by a factor of at most :data:`WIDEST`, ``U`` is at most :data:`LARGEST`, and no query
+requires a margin within the solver's tolerance: beyond, that would hide what matters. A solver for quadratic rows that
+are not convex.
 
 Exactness
 ---------
@@ -68,7 +73,7 @@ Action", 2023. The statement for centroids is derived here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -98,13 +103,23 @@ from oar_opt.problem import (
     Vector,
     WithholdAction,
 )
-from oar_opt.result import Request
+from oar_opt.result import Claim, Request
 from oar_opt.solver_features import SolverFeature
 
 WIDEST = 1e4
 """Largest factor by which a class's weight may fall or rise; times a solver's tolerance, 1e-4."""
-FARTHEST = 1e8
-"""Largest squared distance; times a solver's tolerance, 1."""
+LARGEST = 1e8
+"""Largest unit of margins; times a solver's tolerance, 1."""
+SMALLEST = 1e-4
+"""Shifts have units of at least this share of the longest one, and that of a query's distance to a centroid."""
+TOLERANCE = 1e-8
+"""The solver's, on every row."""
+SCIP_SETTINGS = {
+    # It has called optima infeasible where rows of shifts and weights are nearly parallel, and saves no time here.
+    "presolving/maxrounds": 0,
+    # On the dense rows of shifts it takes most of the time and closes next to nothing.
+    "separating/aggregation/freq": -1,
+}
 
 
 class CentroidMenu(Formulation):
@@ -145,11 +160,15 @@ def _too_wide(problem: RecourseProblem) -> str | None:
                 f"the weight of class '{problem.label_of(c)}' is {moving.weight:.3g} and may become {low:.3g} to "
                 f"{high:.3g}, too far apart for a solver's tolerances"
             )
-    model = CentroidModel(problem, Request())
-    subjects = (*problem.queries, *problem.guards)
-    farthest = max(model.distances(c, subject)[1] for subject in subjects for c in model.codes)
-    if farthest > FARTHEST:
-        return f"squared distances reach {farthest:.3g}, too large for a solver's tolerances: standardise the features"
+    units = Units.of(problem, classes)
+    if units.margin > LARGEST:
+        return (
+            f"margins come in differences of numbers near {units.margin:.3g}, too large for a solver's tolerances: "
+            "divide all features by one number"
+        )
+    hidden = problem.tolerances.feasibility + units.margin * units.slack
+    if problem.goal.needs_required and any((query.required or 0.0) <= hidden for query in problem.queries):
+        return f"a required margin is within {hidden:.3g}, which a solver's tolerances hide at distances this large"
     return None
 
 
@@ -177,7 +196,7 @@ class Contribution:
 
 @dataclass(frozen=True)
 class MovingClass:
-    """A class that members can change, with the proved intervals of its weight and of its centroid's shift.
+    """A class that members can change, with the ranges of its weight and of its centroid's shift.
 
     ``weight`` and ``centroid (d,)`` are those before anyone acts; ``fixed_weight`` and ``fixed_moment (d,)`` belong to
     the records of no member, the moment relative to ``centroid``. ``cap`` is how many members may act.
@@ -206,18 +225,12 @@ class MovingClass:
         return self._weight(self._best([-member.weights for member in self.members])), highest
 
     @cached_property
-    def inverse(self) -> tuple[float, float]:
-        """The interval of ``omega_c``, the present weight divided by the weight."""
-        low, high = self.weights
-        return self.weight / high * (1 - WIDENING), self.weight / low * (1 + WIDENING)
-
-    @cached_property
     def shifts(self) -> tuple[Vector, Vector]:
         """The least and the largest shift of the centroid, ``(d,)`` each."""
         d = len(self.centroid)
         high = np.array([self._largest_shift(j, 1.0) for j in range(d)])
         low = -np.array([self._largest_shift(j, -1.0) for j in range(d)])
-        return low - WIDENING * (1 + np.abs(low)), high + WIDENING * (1 + np.abs(high))
+        return low, high
 
     def _largest_shift(self, j: int, sign: float) -> float:
         """The maximum of ``sign h_cj``; see the module's docstring."""
@@ -265,15 +278,18 @@ def _moving_class(problem: RecourseProblem, c: int) -> MovingClass:
     fixed = records.y == c
     weight = float(records.s[fixed].sum())
     fixed[[member.record for member in problem.collective.members]] = False
-    contributions = (
+    contributions = [
         _contribution(member.record, problem.admissible_options(member), c, centroid)
         for member in problem.collective.members
-    )
+    ]
+    # F_c = sum s_i (x_i - mubar_c) over the others, in the form that makes the shift exactly 0 where all stay: rounding
+    # would leave rows that are all but parallel to those of the weights, and presolve divides by the difference.
+    moment = -sum((one.weights[0] * one.offsets[0] for one in contributions), np.zeros(problem.d))
     return MovingClass(
         weight,
         centroid,
         float(records.s[fixed].sum()),
-        records.s[fixed] @ (records.X[fixed] - centroid),
+        moment,
         tuple(contribution for contribution in contributions if contribution.options),
         problem.collective.budget.members,
     )
@@ -293,15 +309,74 @@ def _centroids(problem: RecourseProblem) -> Matrix:
 # -- the program ---
 
 
+@dataclass(frozen=True)
+class CentroidProgram(PyomoProgram):
+    """A program that SCIP solves with :data:`SCIP_SETTINGS`."""
+
+    def run(self, request: Request) -> Claim:
+        from oar_opt.solvers import run_pyomo
+
+        return run_pyomo(self, request, SCIP_SETTINGS)
+
+
+@dataclass(frozen=True)
+class Units:
+    """What the program measures in: ``shift[c] (d,)`` per class, ``margin``; margins are raised by ``slack`` of it."""
+
+    shift: Mapping[int, Vector]
+    margin: float
+    slack: float
+
+    @classmethod
+    def of(cls, problem: RecourseProblem, classes: Mapping[int, MovingClass]) -> Units:
+        subjects = np.array([subject.x for subject in (*problem.queries, *problem.guards)])
+        farthest = max((float(np.abs(subjects - moving.centroid).max()) for moving in classes.values()), default=0.0)
+        reach = {c: np.maximum(*np.abs(moving.shifts)) for c, moving in classes.items()}
+        longest = max([SMALLEST * farthest, *(float(shift.max()) for shift in reach.values())]) or 1.0
+        units = {c: np.maximum(shift, SMALLEST * longest) for c, shift in reach.items()}
+        return cls(units, longest * max(2 * farthest, longest), TOLERANCE * (2 * problem.d + 3))
+
+    def measured(self, problem: RecourseProblem) -> RecourseProblem:
+        """The problem with all required margins, and the tolerance for them, in the unit of margins."""
+
+        def of(subject: Query) -> Query:
+            return replace(subject, required=None if subject.required is None else subject.required / self.margin)
+
+        tolerance = replace(problem.tolerances, feasibility=problem.tolerances.feasibility / self.margin)
+        queries, guards = tuple(map(of, problem.queries)), tuple(map(of, problem.guards))
+        return replace(problem, queries=queries, guards=guards, tolerances=tolerance)
+
+
+@dataclass(frozen=True)
+class Box:
+    """The proved intervals of ``omega_c`` and of the shift ``h_c``, ``(d,)`` each end, as the program measures them.
+
+    They are widened, or a solver's presolve takes an end within its tolerances for reached.
+    """
+
+    inverse: tuple[float, float]
+    low: Vector
+    high: Vector
+
+    @classmethod
+    def of(cls, moving: MovingClass, unit: Vector) -> Box:
+        least, most = moving.weights
+        low, high = (end / unit for end in moving.shifts)
+        inverse = moving.weight / most * (1 - WIDENING), moving.weight / least * (1 + WIDENING)
+        return cls(inverse, low - WIDENING * (1 + np.abs(low)), high + WIDENING * (1 + np.abs(high)))
+
+
 class CentroidModel(MenuModel):
     """A :class:`MenuModel` with the shifts of all centroids that members can change."""
 
     def __init__(self, problem: RecourseProblem, request: Request) -> None:
-        super().__init__(problem, request)
         self.moving = _moving_classes(problem)
+        self.units = Units.of(problem, self.moving)
+        self.boxes = {c: Box.of(moving, self.units.shift[c]) for c, moving in self.moving.items()}
         self.centroids = _centroids(problem)
-        ends = [float(np.abs(end).max()) for moving in self.moving.values() for end in moving.shifts]
-        self.unit = max(ends, default=1.0)
+        super().__init__(self.units.measured(problem), request)
+        if problem.goal is GoalKind.MAX_MARGIN and self.cutoff is not None:
+            self.cutoff /= self.units.margin
 
     @property
     def codes(self) -> range:
@@ -315,7 +390,9 @@ class CentroidModel(MenuModel):
         self._add_squares()
         self._add_loss_limit()
         self.add_goal()
-        return PyomoProgram(
+        if self.problem.goal is GoalKind.MAX_MARGIN:
+            self.model.goal.set_value(self.units.margin * self.model.margin)
+        return CentroidProgram(
             model=self.model,
             read=self.read,
             start=self.start,
@@ -332,24 +409,24 @@ class CentroidModel(MenuModel):
         m, moving = self.model, self.moving
         owner = {(i.record, k): c for c, cls in moving.items() for i in cls.members for k in i.options}
         pairs = [pair for pair in self.pairs if pair in owner]
-        m.inverse = pyo.Var(list(moving), bounds=lambda _, c: moving[c].inverse)
-        m.product = pyo.Var(pairs, bounds=lambda _, i, k: (0.0, moving[owner[i, k]].inverse[1]))
-        ends = {pair: moving[owner[pair]].inverse for pair in pairs}
+        m.inverse = pyo.Var(list(moving), bounds=lambda _, c: self.boxes[c].inverse)
+        m.product = pyo.Var(pairs, bounds=lambda _, i, k: (0.0, self.boxes[owner[i, k]].inverse[1]))
+        ends = {pair: self.boxes[owner[pair]].inverse for pair in pairs}
         m.product_low = pyo.Constraint(pairs, rule=lambda m, i, k: m.product[i, k] >= ends[i, k][0] * m.choice[i, k])
         m.product_high = pyo.Constraint(pairs, rule=lambda m, i, k: m.product[i, k] <= ends[i, k][1] * m.choice[i, k])
-        others = {(member.record, c): (member, cls) for c, cls in moving.items() for member in cls.members}
-        m.rest_low = pyo.Constraint(list(others), rule=lambda _, i, c: self._rest(c, *others[i, c], low=True))
-        m.rest_high = pyo.Constraint(list(others), rule=lambda _, i, c: self._rest(c, *others[i, c], low=False))
+        others = {(member.record, c): member for c, cls in moving.items() for member in cls.members}
+        m.rest_low = pyo.Constraint(list(others), rule=lambda _, i, c: self._rest(c, others[i, c], low=True))
+        m.rest_high = pyo.Constraint(list(others), rule=lambda _, i, c: self._rest(c, others[i, c], low=False))
         m.weights = pyo.Constraint(list(moving), rule=lambda _, c: self._weights(c))
         emptied = [c for c, cls in moving.items() if cls.can_be_empty]
         m.defined = pyo.Constraint(emptied, rule=lambda _, c: sum(self._chosen(c)) >= 1)
 
-    def _rest(self, c: int, member: Contribution, moving: MovingClass, *, low: bool) -> Any:
+    def _rest(self, c: int, member: Contribution, *, low: bool) -> Any:
         """``omega_c`` less the member's products, where it chooses no option of the class; else 0."""
-        m, record = self.model, member.record
+        m, record, (least, most) = self.model, member.record, self.boxes[c].inverse
         rest = m.inverse[c] - sum(m.product[record, k] for k in member.options)
         away = 1 - sum(m.choice[record, k] for k in member.options) if member.can_leave else 0.0
-        return rest >= moving.inverse[0] * away if low else rest <= moving.inverse[1] * away
+        return rest >= least * away if low else rest <= most * away
 
     def _weights(self, c: int) -> Any:
         moving = self.moving[c]
@@ -369,23 +446,18 @@ class CentroidModel(MenuModel):
         return [self.model.choice[member.record, k] for member in self.moving[c].members for k in member.options]
 
     def _add_shifts(self) -> None:
-        """``h_cj`` (``shift[c,j]``), in the model's unit of length."""
-        m, places = self.model, self._coordinates()
+        """``h_cj`` (``shift[c,j]``), in its unit."""
+        m, places, boxes = self.model, self._coordinates(), self.boxes
+        m.shift = pyo.Var(places, bounds=lambda _, c, j: (float(boxes[c].low[j]), float(boxes[c].high[j])))
+        m.shift_is = pyo.Constraint(places, rule=lambda m, c, j: m.shift[c, j] == self._shift(c, j))
 
-        def box(_: Any, c: int, j: int) -> tuple[float, float]:
-            low, high = self.moving[c].shifts
-            return float(low[j]) / self.unit, float(high[j]) / self.unit
-
-        def shift(m: Any, c: int, j: int) -> Any:
-            moving = self.moving[c]
-            moments = [member.weights * member.offsets[:, j] / self.unit for member in moving.members]
-            return m.shift[c, j] == self._share(c, float(moving.fixed_moment[j]) / self.unit, moments)
-
-        m.shift = pyo.Var(places, bounds=box)
-        m.shift_is = pyo.Constraint(places, rule=shift)
+    def _shift(self, c: int, j: int) -> Any:
+        moving, unit = self.moving[c], float(self.units.shift[c][j])
+        moments = [member.weights * member.offsets[:, j] / unit for member in moving.members]
+        return self._share(c, float(moving.fixed_moment[j]) / unit, moments)
 
     def _add_squares(self) -> None:
-        """``p_cj`` (``square[c,j]``), in the square of the unit, held on the sides that matter."""
+        """``p_cj`` (``square[c,j]``), in the unit's square, held on the sides that matter."""
         m, places = self.model, self._coordinates()
         wanted = {int(subject.target) for subject in (*self.problem.queries, *self.problem.guards)}
         limited = self.problem.max_loss_increase is not None
@@ -393,8 +465,8 @@ class CentroidModel(MenuModel):
         below = [(c, j) for c, j in places if wanted - {c}]
 
         def largest(_: Any, c: int, j: int) -> tuple[float, float]:
-            low, high = (float(end[j]) / self.unit for end in self.moving[c].shifts)
-            return 0.0, max(low**2, high**2)
+            box = self.boxes[c]
+            return 0.0, max(float(box.low[j]) ** 2, float(box.high[j]) ** 2)
 
         m.square = pyo.Var(places, bounds=largest)
         m.square_above = pyo.Constraint(above, rule=lambda m, c, j: m.shift[c, j] ** 2 - m.square[c, j] <= 0)
@@ -404,7 +476,7 @@ class CentroidModel(MenuModel):
         problem = self.problem
         if problem.max_loss_increase is None or not self.moving:
             return
-        limit = problem.max_loss_increase + problem.tolerances.feasibility
+        limit = problem.max_loss_increase / self.units.margin + problem.tolerances.feasibility + self.units.slack
         increase = sum(moving.weight * self._squared_length(c) for c, moving in self.moving.items())
         self.model.loss_limit = pyo.Constraint(expr=increase <= limit)
 
@@ -412,32 +484,38 @@ class CentroidModel(MenuModel):
         return [(c, j) for c in self.moving for j in range(self.problem.d)]
 
     def _squared_length(self, c: int) -> Any:
-        return self.unit**2 * sum(self.model.square[c, j] for j in range(self.problem.d))
+        return dot(
+            self.units.shift[c] ** 2 / self.units.margin, [self.model.square[c, j] for j in range(self.problem.d)]
+        )
 
-    # -- margins ---
+    # -- margins, in their unit ---
 
     def margin(self, place: int, subject: Query) -> Margin:
         t = int(subject.target)
         others = [c for c in self.codes if c != t]
-        low, high = self.distances(t, subject)
-        ends = [self.distances(c, subject) for c in others]
+        low, high = self._ends(t, subject)
+        ends = [self._ends(c, subject) for c in others]
         lowest, highest = min(end[0] for end in ends) - high, min(end[1] for end in ends) - low
-        parts = tuple(self._distance(c, subject) - self._distance(t, subject) for c in others)
+        raised = self.units.slack - self._distance(t, subject)
+        parts = tuple(self._distance(c, subject) + raised for c in others)
         return Margin(parts, lowest - WIDENING * (1 + abs(lowest)), highest + WIDENING * (1 + abs(highest)))
 
-    def distances(self, c: int, subject: Query) -> tuple[float, float]:
+    def _ends(self, c: int, subject: Query) -> tuple[float, float]:
         """An interval of the squared distance to the centroid of class ``c``."""
         a = np.array(subject.x) - self.centroids[c]
-        low, high = self.moving[c].shifts if c in self.moving else (np.zeros(len(a)), np.zeros(len(a)))
+        low = high = np.zeros(len(a))
+        if c in self.boxes:
+            low, high = (end * self.units.shift[c] for end in (self.boxes[c].low, self.boxes[c].high))
         nearest, farthest = a - np.clip(a, low, high), np.maximum(np.abs(a - low), np.abs(a - high))
-        return float(nearest @ nearest), float(farthest @ farthest)
+        return float(nearest @ nearest) / self.units.margin, float(farthest @ farthest) / self.units.margin
 
     def _distance(self, c: int, subject: Query) -> Any:
         a = np.array(subject.x) - self.centroids[c]
+        present = float(a @ a) / self.units.margin
         if c not in self.moving:
-            return float(a @ a)
+            return present
         shift = [self.model.shift[c, j] for j in range(self.problem.d)]
-        return float(a @ a) - dot(2 * self.unit * a, shift) + self._squared_length(c)
+        return present - dot(2 * a * self.units.shift[c] / self.units.margin, shift) + self._squared_length(c)
 
     # -- reading, starting, names ---
 
@@ -445,7 +523,7 @@ class CentroidModel(MenuModel):
         """Moves and centroids of the variables' present values."""
         mu = self.centroids.copy()
         for c, j in self._coordinates():
-            mu[c, j] += self.unit * float(self.model.shift[c, j].value)
+            mu[c, j] += self.units.shift[c][j] * float(self.model.shift[c, j].value)
         return self.read_choice(), CentroidParameters.of(mu)
 
     def start(self, moves: Sequence[Move], parameters: Parameters | None) -> Mapping[str, float]:
@@ -461,7 +539,7 @@ class CentroidModel(MenuModel):
                 for k in member.options:
                     chosen = values[m.choice[member.record, k].name]
                     values[m.product[member.record, k].name] = inverse * chosen
-            for j, shift in enumerate((mu[c] - moving.centroid) / self.unit):
+            for j, shift in enumerate((mu[c] - moving.centroid) / self.units.shift[c]):
                 values[m.shift[c, j].name] = float(shift)
                 values[m.square[c, j].name] = float(shift) ** 2
         return values
@@ -478,10 +556,9 @@ class CentroidModel(MenuModel):
     def proved(self) -> dict[str, ProvedBound]:
         """The intervals that rows rest on, as the variables are measured."""
         found = {}
-        for c, moving in self.moving.items():
-            found[f"inverse[{c}]"] = ProvedBound(*moving.inverse, Reason.EXTREME, Reason.EXTREME)
-            for j, (low, high) in enumerate(zip(*moving.shifts, strict=True)):
-                ends = float(low) / self.unit, float(high) / self.unit
+        for c, box in self.boxes.items():
+            found[f"inverse[{c}]"] = ProvedBound(*box.inverse, Reason.EXTREME, Reason.EXTREME)
+            for j, ends in enumerate(zip(box.low.tolist(), box.high.tolist(), strict=True)):
                 found[f"shift[{c},{j}]"] = ProvedBound(*ends, Reason.EXTREME, Reason.EXTREME)
         return found
 
@@ -501,7 +578,7 @@ class CentroidModel(MenuModel):
         def value(_: Sequence[Move], parameters: Parameters) -> float | None:
             if not isinstance(parameters, CentroidParameters):
                 return None
-            return float(parameters.mu[c][j] - self.moving[c].centroid[j]) / self.unit
+            return float(parameters.mu[c][j] - self.moving[c].centroid[j]) / float(self.units.shift[c][j])
 
         return value
 
@@ -510,7 +587,7 @@ class CentroidModel(MenuModel):
         if j is None:
             return f"present weight of class '{label}' divided by its weight"
         feature = self.problem.features[j].name
-        return f"shift of the centroid of '{label}' in '{feature}', in units of {self.unit:.6g}"
+        return f"shift of the centroid of '{label}' in '{feature}', in units of {self.units.shift[c][j]:.6g}"
 
     def meanings(self) -> dict[str, str]:
         words = super().meanings()

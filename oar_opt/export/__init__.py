@@ -84,6 +84,9 @@ def _write(program: PyomoProgram, path: Path, form: str) -> dict[str, str]:
         _, identity = program.model.write(str(path), format=FORMATS[form], io_options={"symbolic_solver_labels": True})
     except OSError as failure:
         raise InputError(str(path), f"cannot be written: {failure.strerror}") from failure
+    if SolverFeature.QUADRATIC in program.needs:
+        # Pyomo writes squares with blanks, which the format allows and SCIP's reader does not know.
+        path.write_text(path.read_text(encoding="utf-8").replace(" ^ 2\n", "^2\n"), encoding="utf-8")
     by_symbol = program.model.solutions.symbol_map[identity].bySymbol
     return {symbol: component.name for symbol, component in by_symbol.items()}
 

@@ -7,7 +7,10 @@ older ones (``cbc``, ``glpk``, ``cplex``, ...).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
 
 from oar_opt.contracts import PyomoProgram
 from oar_opt.errors import InputError
@@ -15,7 +18,11 @@ from oar_opt.result import Claim, Request, StoppedBy
 from oar_opt.solver_features import default_solver, fit_solvers, unfit
 
 
-def run_pyomo(program: PyomoProgram, request: Request) -> Claim:
+def run_pyomo(
+    program: PyomoProgram,
+    request: Request,
+    scip_settings: Mapping[str, str | int | float | bool] = MappingProxyType({}),
+) -> Claim:
     """Solve with ``request.solver``; an error where it lacks what the program needs."""
     from pyomo.common.errors import InfeasibleConstraintException
 
@@ -27,7 +34,9 @@ def run_pyomo(program: PyomoProgram, request: Request) -> Claim:
     if name == "highs":
         from oar_opt.solvers.highs import run
     elif name == "scip":
-        from oar_opt.solvers.scip import run
+        from oar_opt.solvers import scip
+
+        run = partial(scip.run, settings=scip_settings)
     else:
         from oar_opt.solvers.by_pyomo import run
     try:

@@ -2,13 +2,15 @@
 ordered sets and indicator rows, with progress, interruption and a start.
 
 Rows are scaled by powers of two so that their largest coefficient is near 1. "Infeasible" is believed only if a second
-run without presolve ends so too.
+run without presolve (with it, where the first had none) ends so too.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -59,11 +61,15 @@ STOPS = {
 }
 
 
-def run(program: PyomoProgram, request: Request) -> Claim:
-    """Solve a :class:`PyomoProgram`."""
+Settings = Mapping[str, str | int | float | bool]
+"""SCIP parameters by name."""
+
+
+def run(program: PyomoProgram, request: Request, settings: Settings = MappingProxyType({})) -> Claim:
+    """Solve a :class:`PyomoProgram`; ``settings`` are the program's own, where measurements ask for them."""
     started = time.monotonic()
     translation = Translation(program)
-    scip, options = translation.scip, options_of(program, request)
+    scip, options = translation.scip, options_of(program, request) | dict(settings)
     scip.setParams(options)
     scip.includeEventhdlr(_Watch(request), "watch", "progress and interruption")
     if request.start is not None:
@@ -71,7 +77,8 @@ def run(program: PyomoProgram, request: Request) -> Claim:
     scip.optimize()
     if scip.getStatus() in ("infeasible", "inforunbd"):
         scip.freeTransform()
-        scip.setPresolve(SCIP_PARAMSETTING.OFF)
+        had_presolve = options.get("presolving/maxrounds") != 0
+        scip.setPresolve(SCIP_PARAMSETTING.OFF if had_presolve else SCIP_PARAMSETTING.DEFAULT)
         if request.time_limit is not None:
             scip.setParam("limits/time", max(0.1, request.time_limit - (time.monotonic() - started)))
         scip.optimize()
