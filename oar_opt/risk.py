@@ -177,9 +177,12 @@ class Loss(ABC):
         return None
 
     def second_derivative(self, y: Vector, f: Vector) -> Vector:
-        """``d^2 l/df^2`` of a loss with a curved graph; its own derivative is at most as large in size, see
-        :mod:`oar_opt.newton_training`."""
-        raise NotImplementedError(f"{type(self).__name__} has a polyline graph: its slopes are in the pieces")
+        """``d^2 l/df^2`` of a loss without kinks; between two lines, that of either one.
+
+        Of a loss with a curved graph, its own derivative is at most as large in size, see
+        :mod:`oar_opt.newton_training`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has kinks")
 
     def curvature(self) -> float:
         """A ``kappa`` such that ``l(y, f) - kappa/2 f^2`` is convex in ``f`` for every ``y``."""

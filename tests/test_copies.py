@@ -39,6 +39,7 @@ from oar_opt.problem import (
     resulting_records,
 )
 from oar_opt.result import Request, Status, StoppedBy
+from oar_opt.screening import Screening
 
 REQUEST = Request(relative_gap=1e-5)
 KINDS = ("ridge", "svm", "squared_hinge", "huber", "epsilon_insensitive", "logistic", "l1_svm", "lad")
@@ -51,12 +52,20 @@ WAYS = ("training", "branch and bound", "splitting")
 def way(request, monkeypatch):
     """As it is; without re-training whole regions; and without HiGHS's branch and bound where a region can be split."""
     if request.param != "training":
-        monkeypatch.setattr(copies, "TRAINING_SECONDS", -1.0)
-        count = copies._Search._count
-        monkeypatch.setattr(copies._Search, "_count", lambda self, r: n if (n := count(self, r)) <= 1 else 10**12)
+        no_screening(monkeypatch)
     if request.param == "splitting":
         monkeypatch.setattr(copies, "WASTE", -1.0)
     return request.param
+
+
+def no_screening(monkeypatch):
+    """Re-train for all choices of a region only where there is a single one."""
+    expected = Screening.expected_seconds
+
+    def seconds(self, region, terms):
+        return expected(self, region, terms) if self.choices(region).count <= 1 else float("inf")
+
+    monkeypatch.setattr(Screening, "expected_seconds", seconds)
 
 
 def program():
@@ -124,9 +133,7 @@ def test_a_start_and_its_cutoff_change_nothing(make_small, way, kind):
         problem = make_small(seed, kind, "penalized", goal_of(seed + KINDS.index(kind)), most_members=2)
         ranking = enumerate_choices(problem, keep=100).ranking
         for known in (*ranking[:1], *ranking[-1:]):
-            request = replace(
-                REQUEST, start=known.moves, start_parameters=known.parameters, cutoff=known.objective
-            )
+            request = replace(REQUEST, start=known.moves, start_parameters=known.parameters, cutoff=known.objective)
             assert_right(problem, run(problem, request), ranking[0])
 
 
@@ -244,8 +251,7 @@ def test_the_bound_is_valid_after_any_number_of_nodes(make, way, kind, goal):
 
 
 def test_a_node_limit_can_end_a_run_early(make, monkeypatch):
-    monkeypatch.setattr(copies, "TRAINING_SECONDS", -1.0)
-    monkeypatch.setattr(copies._Search, "_count", lambda self, r: 10**12)
+    monkeypatch.setattr(Screening, "expected_seconds", lambda *_: float("inf"))
     claim = run(larger(make, "svm"), replace(REQUEST, node_limit=1))
     assert claim.stopped_by is StoppedBy.NODE_LIMIT and claim.bound is not None
 

@@ -39,6 +39,9 @@ class HuberLoss(Loss):
     def pull(self, y: Vector, f: Vector) -> Vector:
         return np.clip(f - y, -self.delta, self.delta)
 
+    def second_derivative(self, y: Vector, f: Vector) -> Vector:
+        return np.asarray(np.abs(f - y) < self.delta, dtype=np.float64)
+
     def pull_range(self, y: float) -> tuple[float, float]:
         return -self.delta, self.delta
 

@@ -33,6 +33,9 @@ class SquaredLoss(Loss):
     def pull(self, y: Vector, f: Vector) -> Vector:
         return 2 * (f - y)
 
+    def second_derivative(self, y: Vector, f: Vector) -> Vector:
+        return np.full_like(f, 2.0)
+
     def pull_range(self, y: float) -> tuple[float, float]:
         return -math.inf, math.inf
 

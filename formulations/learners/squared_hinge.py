@@ -35,6 +35,9 @@ class SquaredHingeLoss(Loss):
     def pull(self, y: Vector, f: Vector) -> Vector:
         return -2 * y * np.maximum(0.0, 1 - y * f)
 
+    def second_derivative(self, y: Vector, f: Vector) -> Vector:
+        return np.where(y * f < 1, 2.0, 0.0)
+
     def pull_range(self, y: float) -> tuple[float, float]:
         return (-math.inf, 0.0) if y > 0 else (0.0, math.inf)
 
