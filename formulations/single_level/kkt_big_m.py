@@ -68,7 +68,9 @@ from typing import Any
 
 import pyomo.environ as pyo
 
+from oar_opt.batch_training import has_batches
 from oar_opt.discovery import learner_of, missing_learner
+from oar_opt.evaluate import count_choices
 from oar_opt.optimality_system import Graph, OptimalitySystem, no_polyline
 from oar_opt.problem import GoalKind, RecourseProblem
 from oar_opt.risk import Jump, RegularizedRisk
@@ -77,6 +79,8 @@ from oar_opt.risk_program import RiskFormulation, RiskModel
 FEW_KINKS, FEW_KINKS_FOR_COSTS = 100, 125
 """Up to so many fixed records it closed instances that ``copies`` left open in 30 s; beyond them its gap was several
 times as wide, or it took longer (bench of menus)."""
+SOON_SCREENED = 10**6
+"""Choices that batches settle in seconds (ridge) to two minutes (svm, 200 records)."""
 MANY_COPIES = 1500
 """For ridge it was faster with 1,680 and 1,860 entries of the copies, slower with up to 1,056 (bench of menus)."""
 
@@ -91,10 +95,13 @@ class KktBigM(RiskFormulation):
         return no_polyline(problem, risk)
 
     def preference(self, problem: RecourseProblem) -> tuple[int, str]:
-        """Before the search over regions where that would be large, or the binaries of kinks are few."""
+        """Before the search over regions where that would be large, or the binaries of kinks are few; not where batches
+        settle all choices soon."""
         learner = learner_of(problem) if missing_learner(problem) is None else None
         risk = learner.risk(problem.learner, problem.d) if learner else None
         if risk is None or not problem.is_menu_problem:
+            return super().preference(problem)
+        if has_batches(risk) and count_choices(problem) <= SOON_SCREENED:
             return super().preference(problem)
         pieces = risk.loss.pieces(1.0) or ()
         copies = risk.p * sum(len(problem.admissible_options(member)) for member in problem.collective.members)
