@@ -40,8 +40,9 @@ and the relaxation ignores it, which keeps its bound valid.
 Exactness
 ---------
 Exact. Bounds of linear programs are safe ones (:mod:`oar_opt.linear_program`), and so are those of batches of choices
-(:mod:`oar_opt.batch_training`); the bounds and "no better choice" of HiGHS's branch and bound are its own words. Choices are told apart by what re-training gives within its proved
-accuracy; one that could not be re-trained so accurately keeps its region's bound.
+(:mod:`oar_opt.batch_training`); the bounds and "no better choice" of HiGHS's branch and bound are its own words.
+Choices are told apart by what re-training gives within its proved accuracy; one that could not be re-trained so
+accurately keeps its region's bound.
 
 Size
 ----

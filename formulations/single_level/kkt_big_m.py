@@ -79,7 +79,7 @@ from oar_opt.risk_program import RiskFormulation, RiskModel
 FEW_KINKS, FEW_KINKS_FOR_COSTS = 100, 125
 """Up to so many fixed records it closed instances that ``copies`` left open in 30 s; beyond them its gap was several
 times as wide, or it took longer (bench of menus)."""
-SOON_SCREENED = 10**6
+SOON_SCREENED = 2 * 10**6
 """Choices that batches settle in seconds (ridge) to two minutes (svm, 200 records)."""
 MANY_COPIES = 1500
 """For ridge it was faster with 1,680 and 1,860 entries of the copies, slower with up to 1,056 (bench of menus)."""
