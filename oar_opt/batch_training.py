@@ -126,6 +126,7 @@ class BatchTraining:
         self.M = risk.lam * np.diag(risk.penalty)
         self.c = -risk.lam * risk.penalty * np.array(risk.theta0)
         general = []
+        c_size = np.abs(self.c)
         for r in range(len(fixed)):
             low, high = float(region.fixed[0][r]), float(region.fixed[1][r])
             line = line_over(risk.loss.pieces(float(fixed.y[r])), low, max(low, high))
@@ -134,7 +135,11 @@ class BatchTraining:
                 continue
             self.M += float(fixed.a[r]) * line.slope * np.outer(fixed.xhat[r], fixed.xhat[r])
             self.c += float(fixed.a[r]) * line.offset * fixed.xhat[r]
+            c_size += np.abs(float(fixed.a[r]) * line.offset * fixed.xhat[r])
         rest = Occurrences(fixed.xhat[general], fixed.y[general], fixed.a[general])
+        # What the sums above may be off by, in units of rounding: their terms in absolute value, and their number.
+        roots = np.sqrt(np.diag(self.M))
+        self.M_size, self.c_size, self.summed = np.outer(roots, roots), c_size, len(fixed) - len(general)
         self.start = np.clip(bounds.theta_bar, *region.theta)
         pieces = risk.loss.pieces(1.0) or ()
         kind = _Hinges if any(isinstance(piece, Jump) for piece in pieces) else _Smooth
@@ -199,16 +204,17 @@ class BatchTraining:
         linear = self.c - tilt
         rho = theta @ self.M + linear + self.terms.combine(work, pulls)
         size = np.abs(pulls).sum(axis=1)
-        rounding = UNIT * (self.terms.width + self.p + 4)
-        fuzz = rounding * (size[:, None] * self.largest + np.abs(theta) @ np.abs(self.M) + np.abs(linear))
-        values = 1 + np.abs(theta) @ self.largest
+        rounding = UNIT * (self.summed + self.terms.width + self.p + 6)
+        fuzz = rounding * (size[:, None] * self.largest + np.abs(theta) @ self.M_size + self.c_size + np.abs(tilt))
+        values = self.terms.scale + np.abs(theta) @ self.largest
         gap = (1 + rounding) * bracket + 4 * UNIT * (self.p + 4) * (size + work.a.sum(axis=1)) * values
         scaled = np.linalg.norm(rho[:, :q] @ self.inverse.T, axis=1)
         scaled += np.linalg.norm(fuzz[:, :q] @ np.abs(self.inverse).T, axis=1)
         gap += 0.5 * (1 + LEAST_CURVATURE) * scaled**2
         if self.split:
             ends = [np.abs(end[-1] - theta[:, -1]) for end in self.region.theta]
-            gap += self.terms.rest(work, pulls, linear[..., -1]) * np.maximum(*ends)
+            rest = self.terms.rest(work, pulls, linear[..., -1]) + UNIT * self.summed * self.c_size[-1]
+            gap += rest * np.maximum(*ends)
         return rho, scaled, gap
 
     def _ball(self, work: _Work, rho: Matrix, scaled: Vector, gap: Vector) -> tuple[Vector, Flags]:
@@ -268,6 +274,8 @@ class _Terms(ABC):
     X: Matrix
     table: Matrix
     """Columns of the options' terms, ``(K, J, p)``."""
+    scale: float
+    """At least 1, and the largest size of a kink or target."""
     blind: int
     """Steps before the bounds are looked at for the first time."""
 
@@ -356,6 +364,7 @@ class _Hinges(_Terms):
         x, k, a = _hinges(loss, fixed)
         self.X, self.k, self.a = x.reshape(-1, x.shape[2]), k.ravel(), a.ravel()
         self.table, self.k_table, self.a_table = _hinges(loss, options)
+        self.scale = 1 + max(np.abs(self.k).max(initial=0.0), np.abs(self.k_table).max(initial=0.0))
         self._finish(members)
 
     def begin(self, options: Indices, theta: Matrix) -> _Work:
@@ -463,6 +472,7 @@ class _Smooth(_Terms):
         self.loss = loss
         self.X, self.y, self.a = fixed.xhat, fixed.y, fixed.a
         self.table, self.y_table, self.a_table = options.xhat[:, None, :], options.y, options.a
+        self.scale = 1 + max(np.abs(self.y).max(initial=0.0), np.abs(self.y_table).max(initial=0.0))
         self.ends, self.end_tables = (_pull_ranges(loss, records.y) for records in (fixed, options))
         self._finish(members)
 
