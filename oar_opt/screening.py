@@ -18,21 +18,26 @@ from oar_opt.batch_training import BatchTraining, has_batches
 from oar_opt.choice_batches import ChoiceBatches, Limit
 from oar_opt.problem import Flags, GoalKind, Indices, Matrix
 from oar_opt.relaxation import WIDENING, Region
+from oar_opt.result import Progress
 from oar_opt.retraining_search import RetrainingSearch
 
 GUESSED_SECONDS = 5e-7
 """For one term of one choice, before any was tried."""
 BATCH = 1000
 """Choices at a time where they are re-trained one by one."""
+REPORTS = 1.0
+"""Seconds between two reports of progress."""
 
 
 @dataclass
 class Screening:
-    """What a search settles in this way, and how long that takes: ``seconds`` for ``tried`` choices so far."""
+    """What a search settles in this way, and how long that takes: ``seconds`` for ``tried`` choices so far; ``told``
+    is when progress was last reported."""
 
     search: RetrainingSearch
     seconds: float = 0.0
     tried: int = 0
+    told: float = 0.0
 
     def __post_init__(self) -> None:
         problem, bounds = self.search.problem, self.search.bounds
@@ -90,7 +95,15 @@ class Screening:
             elif not self._one_by_one(options, bound):
                 return False
             self.tried += len(options)
+            self._report(bound)
         return True
+
+    def _report(self, bound: float) -> None:
+        search, now = self.search, self.search.elapsed()
+        if search.request.progress is not None and now - self.told >= REPORTS:
+            self.told = now
+            primal = None if search.best is None else search.best.objective
+            search.request.progress(Progress(now, search.nodes, primal, bound if math.isfinite(bound) else None))
 
     def _batch(self, region: Region) -> BatchTraining | None:
         if self.in_batches:

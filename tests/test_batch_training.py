@@ -234,6 +234,17 @@ def test_time_that_runs_out_leaves_the_region_open(make):
     assert not Screening(search).close(Region.of(problem, search.bounds), math.inf)
 
 
+def test_progress_is_told_between_batches(make, monkeypatch):
+    monkeypatch.setattr("oar_opt.screening.REPORTS", 0.0)
+    monkeypatch.setattr("oar_opt.batch_training.ELEMENTS", 300)
+    told = []
+    problem = make(8, "svm", members=4, options=3, n=30)
+    search = RetrainingSearch(problem, Request(progress=told.append))
+    assert Screening(search).close(Region.of(problem, search.bounds), 7.0)
+    assert len(told) > 2 and all(entry.bound == 7.0 for entry in told)
+    assert told[-1].primal == search.best.objective
+
+
 def test_copies_screens_the_first_region(make, monkeypatch):
     """With no time for anything else, the answer comes from batches alone."""
     from formulations.single_level import copies
