@@ -320,7 +320,6 @@ def test_the_choice_is_explained(make):
     chosen, notes = choose(many)
     assert chosen.name == "copies" and "the usual order" in notes[0] and "no nearest centroid" in notes[0]
     assert choose(make(0, "svm", members=6, options=4))[0].name == "copies"
-    assert choose(make(0, "l1_svm", members=6, options=4))[0].name == "kkt_big_m"
     assert choose(make(0, "svm", n=14, members=12, options=4))[0].name == "kkt_big_m"
 
 
