@@ -84,6 +84,16 @@ class Evaluation:
         """Whether this is an answer and better than ``other`` (None: no answer yet)."""
         return self.is_answer and (other is None or not other.is_answer or self.exceeds(other))
 
+    def could_beat(self, other: Evaluation | None) -> bool:
+        """Whether, within the accuracy of re-training, this may be an answer that is better than ``other``."""
+        problem, off = self.problem, self.fit.decision_error
+        margins = [margin + off(query.x) for query, margin in zip(problem.queries, self.margins, strict=True)]
+        guards = [margin + off(guard.x) for guard, margin in zip(problem.guards, self.guard_margins, strict=True)]
+        if _unmet(problem, margins, guards):
+            return False
+        sign = 1 if problem.goal.maximises else -1
+        return other is None or sign * (goal_value(problem, self.moves, margins) - other.objective) > 0
+
     def exceeds(self, other: Evaluation, tolerance: float = 0.0) -> bool:
         """Whether the goal's value is better by more than a relative tolerance."""
         sign = 1 if self.problem.goal.maximises else -1
@@ -262,7 +272,7 @@ class Enumeration:
 
     ``ranking`` has the best answers with different results, best first. ``tied`` is a choice with a forbidden tie that
     could be among them: then nothing is settled. It is not ``complete`` either where some choice could not be
-    re-trained accurately enough to tell.
+    re-trained accurately enough to tell whether it belongs there.
     """
 
     ranking: tuple[Evaluation, ...]
@@ -286,12 +296,14 @@ def enumerate_choices(
     """
     ranking = _Ranking(problem, keep)
     tied: Evaluation | None = None
-    tried = undefined = vague = 0
+    vague: list[Evaluation] = []
+    tried = undefined = 0
     unwanted = {resulting_records(problem, moves) for moves in excluded}
 
     def found(complete: bool) -> Enumeration:
         open_tie = tied if tied and ranking.would_hold(tied, problem.tolerances.feasibility) else None
-        return Enumeration(tuple(ranking.best), open_tie, tried, undefined, complete and not vague)
+        doubtful = any(ranking.may_hold(outcome) for outcome in vague)
+        return Enumeration(tuple(ranking.best), open_tie, tried, undefined, complete and not doubtful)
 
     for choice in choices(problem):
         if callable(stop) and stop():
@@ -305,7 +317,8 @@ def enumerate_choices(
         except UndefinedLearner:
             undefined += 1
             continue
-        vague += outcome.inaccuracy > problem.tolerances.feasibility
+        if outcome.inaccuracy > problem.tolerances.feasibility:
+            vague.append(outcome)
         if outcome.is_answer:
             ranking.add(outcome)
         elif outcome.tie and not outcome.broken and (tied is None or outcome.exceeds(tied)):
@@ -323,6 +336,10 @@ class _Ranking:
     def would_hold(self, outcome: Evaluation, tolerance: float = 0.0) -> bool:
         """Whether an outcome is better than the last one, or there still is room."""
         return len(self.best) < self.keep or outcome.exceeds(self.best[-1], tolerance)
+
+    def may_hold(self, outcome: Evaluation) -> bool:
+        """Whether an outcome could belong here, given the accuracy of re-training."""
+        return outcome.could_beat(self.best[-1] if len(self.best) == self.keep else None)
 
     def add(self, answer: Evaluation) -> None:
         if not self.would_hold(answer):

@@ -198,7 +198,7 @@ class RetrainingSearch:
             self.best = outcome
         elif outcome.tie and not outcome.broken and (self.tied is None or outcome.exceeds(self.tied)):
             self.tied = outcome
-        return outcome.inaccuracy <= problem.tolerances.feasibility
+        return outcome.inaccuracy <= problem.tolerances.feasibility or not outcome.could_beat(self.best)
 
     # -- what would be better ---
 

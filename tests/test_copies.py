@@ -7,6 +7,7 @@ must be valid then.
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from itertools import product
 
@@ -111,6 +112,17 @@ def assert_valid(problem, claim, best):
         assert evaluate(problem, claim.moves).objective == pytest.approx(claim.objective, abs=1e-9)
 
 
+TRUTHS: dict = {}
+
+
+def enumerated(problem, keep=1):
+    """Enumeration of a problem; the ways of one test share it."""
+    key = pickle.dumps((problem, keep))
+    if key not in TRUTHS:
+        TRUTHS[key] = enumerate_choices(problem, keep=keep)
+    return TRUTHS[key]
+
+
 def goal_of(seed):
     return str(list(GoalKind)[seed % 4])
 
@@ -124,14 +136,14 @@ def test_the_optimum_equals_that_of_re_training_every_choice(make_small, way, ki
     for seed in range(200 + shift, 201 + shift):
         problem = make_small(seed, kind, intercept, goal_of(seed), most_members=2)
         if program().accepts(problem) is None:
-            assert_right(problem, run(problem), enumerate_choices(problem).best)
+            assert_right(problem, run(problem), enumerated(problem).best)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_start_and_its_cutoff_change_nothing(make_small, way, kind):
     for seed in range(220, 221):
         problem = make_small(seed, kind, "penalized", goal_of(seed + KINDS.index(kind)), most_members=2)
-        ranking = enumerate_choices(problem, keep=100).ranking
+        ranking = enumerated(problem, keep=100).ranking
         for known in (*ranking[:1], *ranking[-1:]):
             request = replace(REQUEST, start=known.moves, start_parameters=known.parameters, cutoff=known.objective)
             assert_right(problem, run(problem, request), ranking[0])
@@ -143,7 +155,7 @@ def test_more_members_with_guards_and_budgets(make, way, kind, goal):
     for seed, budget in ((1, Budget(each=1.5, total=3.0, members=3)), (2, Budget(total=2.5))):
         traits = {"members": 3, "options": 2, "n": 9, "guards": 1, "queries": 2, "required": 0.05, "budget": budget}
         problem = make(seed, kind, "penalized", goal, **traits)
-        assert_right(problem, run(problem), enumerate_choices(problem).best)
+        assert_right(problem, run(problem), enumerated(problem).best)
 
 
 @pytest.mark.parametrize("kind", ["ridge", "svm", "squared_hinge"])
@@ -151,10 +163,10 @@ def test_moves_that_harm_the_fit_too_much_are_no_answer(make, way, kind):
     mattered = 0
     for seed in range(4):
         free = make(seed, kind, "penalized", n=7)
-        best = enumerate_choices(free).best
+        best = enumerated(free).best
         increase = evaluate(replace(free, max_loss_increase=1e9), best.moves).loss_increase
         problem = replace(free, max_loss_increase=max(0.0, 0.5 * increase))
-        expected = enumerate_choices(problem).best
+        expected = enumerated(problem).best
         mattered += expected is None or expected.objective < best.objective - 1e-6
         assert_right(problem, run(problem), expected)
     assert mattered
@@ -171,7 +183,7 @@ def test_ties_are_taken_as_the_position_says(make_small, way, kind, position):
             seed, kind, "free", goal_of(seed), position=position, most_members=2, strengths=(0.05, 0.3)
         )
         if program().accepts(problem) is None:
-            assert_right(problem, run(problem), enumerate_choices(problem).best)
+            assert_right(problem, run(problem), enumerated(problem).best)
 
 
 def tie_or_not(target):
@@ -242,7 +254,7 @@ def larger(make, kind, goal="max_margin"):
 @pytest.mark.parametrize("kind", ["ridge", "svm", "logistic"])
 def test_the_bound_is_valid_after_any_number_of_nodes(make, way, kind, goal):
     problem = larger(make, kind, goal)
-    best = enumerate_choices(problem).best
+    best = enumerated(problem).best
     for nodes in (1, 4):
         claim = run(problem, replace(REQUEST, node_limit=nodes))
         assert_valid(problem, claim, best)
@@ -260,14 +272,14 @@ def test_a_node_limit_can_end_a_run_early(make, monkeypatch):
 @pytest.mark.parametrize("kind", ["svm", "logistic"])
 def test_the_bound_is_valid_when_time_runs_out(make, way, kind, seconds):
     problem = larger(make, kind)
-    assert_valid(problem, run(problem, replace(REQUEST, time_limit=seconds)), enumerate_choices(problem).best)
+    assert_valid(problem, run(problem, replace(REQUEST, time_limit=seconds)), enumerated(problem).best)
 
 
 @pytest.mark.parametrize("asked", [0, 3, 20, 60])
 def test_the_bound_is_valid_when_it_is_interrupted(make, way, asked):
     problem, count = larger(make, "svm"), iter(range(10**9))
     claim = run(problem, replace(REQUEST, interrupted=lambda: next(count) >= asked))
-    assert_valid(problem, claim, enumerate_choices(problem).best)
+    assert_valid(problem, claim, enumerated(problem).best)
     assert claim.stopped_by in (StoppedBy.INTERRUPT, StoppedBy.PROOF)
     if asked == 0:
         assert claim.stopped_by is StoppedBy.INTERRUPT and not claim.infeasible
@@ -275,7 +287,7 @@ def test_the_bound_is_valid_when_it_is_interrupted(make, way, asked):
 
 def test_progress_never_crosses_the_truth(make, way):
     problem, seen = larger(make, "svm"), []
-    best = enumerate_choices(problem).best.objective
+    best = enumerated(problem).best.objective
     run(problem, replace(REQUEST, progress=seen.append))
     for line in seen:
         assert line.primal is None or line.primal <= best + 1e-9
@@ -286,7 +298,7 @@ def test_a_run_through_the_pipeline_is_certified(make):
     problem = larger(make, "ridge")
     result = solve(problem, formulation="copies")
     assert result.status is Status.OPTIMAL
-    assert result.objective == pytest.approx(enumerate_choices(problem).best.objective, abs=1e-4)
+    assert result.objective == pytest.approx(enumerated(problem).best.objective, abs=1e-4)
 
 
 # -- where it applies -------------------------------------------------------------------------------------------------
@@ -315,7 +327,7 @@ def test_movable_features_and_the_centroid_are_refused(make):
 def test_a_choice_whose_worth_is_not_settled_keeps_the_bound_open(kind, seed, make, way, monkeypatch):
     """The best choice is told to be no answer, by a re-training so inaccurate that nothing follows from it."""
     problem = make(seed, kind, members=3, options=3)
-    best = enumerate_choices(problem).best
+    best = enumerated(problem).best
     real = retraining_search.evaluate
 
     def vague(problem, moves):
@@ -333,7 +345,7 @@ def test_an_empty_relaxation_that_breaks_down_is_not_taken_for_closed(make, monk
     """Where no linear program is solved, every region's bound is infinite, and only re-training is left."""
     problem = make(3, "svm", members=2, options=2)
     monkeypatch.setattr(LinearProgram, "maximum", _unsolved)
-    assert_right(problem, run(problem), enumerate_choices(problem).best)
+    assert_right(problem, run(problem), enumerated(problem).best)
 
 
 def _unsolved(self, terms, sense=1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from functools import cache
 from itertools import combinations, product
 
 import numpy as np
@@ -381,11 +382,13 @@ def guarded_margin(M, G, needed):
     return -found.fun
 
 
+@cache
 def tied_problems(kind):
-    """Problems on the grid whose optimum is not unique, with several queries and guards."""
+    """Problems on the grid whose optimum is not unique, with several queries and guards, and their vertices."""
+    found = []
     for seed, variant in product(range(40), range(4)):
-        problem = tiny(seed, kind, True)
-        if fit(problem).optima is None:
+        problem, points = tied_points(seed, kind)
+        if points is None:
             continue
         draw = np.random.default_rng([seed, variant])
 
@@ -395,7 +398,15 @@ def tied_problems(kind):
 
         queries = tuple(subject(f"q{q}", 0.05 + 0.2 * q) for q in range(int(draw.integers(1, 2 + variant))))
         guards = tuple(subject(f"g{g}", float(draw.choice([-1.0, -0.2, 0.1]))) for g in range(int(draw.integers(0, 3))))
-        yield replace(problem, queries=queries, guards=guards)
+        found.append((replace(problem, queries=queries, guards=guards), points))
+    return found
+
+
+@cache
+def tied_points(seed, kind):
+    """A problem and the vertices of its optima; None in their place where there is one optimum only."""
+    problem = tiny(seed, kind, True)
+    return problem, None if fit(problem).optima is None else as_points(Exactly(problem).vertices()[0], problem)
 
 
 @pytest.mark.parametrize("position", [Position.OPTIMISTIC, Position.PESSIMISTIC])
@@ -403,9 +414,8 @@ def tied_problems(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_position_is_taken_as_brute_force_takes_it(kind, goal, position):
     outcomes = []
-    for base in tied_problems(kind):
+    for base, points in tied_problems(kind):
         problem = replace(base, goal=goal, position=position)
-        points = as_points(Exactly(problem).vertices()[0], problem)
         outcome = evaluate(problem, ())
         is_answer, value = expected(problem, points)
         assert outcome.is_answer == is_answer
@@ -558,8 +568,11 @@ def menu_problem(make, seed, kind, intercept, goal, position):
 @pytest.mark.parametrize("goal", list(GoalKind))
 @pytest.mark.parametrize("kind", KINDS)
 def test_small_menus_are_solved_and_verified_in_every_position(make, kind, goal, position):
-    solved = 0
+    """Two intercepts each, all three for every pair of learner, goal and position."""
+    solved, left_out = 0, (list(GoalKind).index(goal) + list(Position).index(position)) % 3
     for seed, intercept in enumerate(INTERCEPTS):
+        if seed == left_out:
+            continue
         problem = menu_problem(make, seed, kind, intercept, goal, position)
         found = enumerate_choices(problem)
         if found.tied:

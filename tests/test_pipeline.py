@@ -21,7 +21,7 @@ from oar_opt.certificate import Grade
 from oar_opt.contracts import DirectProgram
 from oar_opt.discovery import formulations, heuristics
 from oar_opt.errors import InputError, OarError, UnsupportedError, VerificationError
-from oar_opt.evaluate import evaluate, evaluate_present
+from oar_opt.evaluate import enumerate_choices, evaluate, evaluate_present
 from oar_opt.library import load
 from oar_opt.pipeline import choose, solve
 from oar_opt.problem import (
@@ -327,6 +327,38 @@ def test_auto_takes_the_lowest_preference_that_applies(make):
     problem = make(0, members=6, options=4)
     order = sorted(formulations().values(), key=lambda f: f.preference(problem)[0])
     assert choose(problem)[0] is next(f for f in order if f.accepts(problem) is None)
+
+
+# -- accuracy -------------------------------------------------------------------------------------------------------
+
+
+def test_inaccurate_re_training_matters_only_where_it_could_be_better(make, monkeypatch):
+    problem = make(2, "ridge")
+    ranking = enumerate_choices(problem, keep=50).ranking
+    best, worst = ranking[0], ranking[-1]
+    apart = best.objective - worst.objective
+    assert apart > 1e-2
+
+    def vague(outcome, error):
+        return replace(outcome, fit=replace(outcome.fit, error=error, accuracy=None))
+
+    assert not vague(worst, 1e-4).could_beat(best) and vague(worst, 1e-4).could_beat(None)
+    assert vague(worst, apart).could_beat(best)
+    for moves, error, complete in ((worst.moves, 1e-4, True), (worst.moves, apart, False), (best.moves, 1e-4, False)):
+
+        def inaccurate(problem, chosen, moves=moves, error=error):
+            found = evaluate(problem, chosen)
+            return vague(found, error) if found.moves == moves else found
+
+        monkeypatch.setattr("oar_opt.evaluate.evaluate", inaccurate)
+        assert enumerate_choices(problem).complete is complete
+
+
+def test_what_is_required_is_met_within_the_accuracy(make):
+    problem = make(2, "ridge", goal="min_cost", required=50.0)
+    outcome = evaluate(problem, ())
+    assert outcome.broken and not outcome.could_beat(None)
+    assert replace(outcome, fit=replace(outcome.fit, error=100.0, accuracy=None)).could_beat(None)
 
 
 # -- grades -----------------------------------------------------------------------------------------------------------
