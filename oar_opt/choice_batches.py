@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -75,6 +76,24 @@ class ChoiceBatches:
                 count += len(part)
         if kept:
             yield np.concatenate(kept)
+
+    def near(self, rows: Indices, distance: int, size: int) -> Iterator[Indices]:
+        """The choices that differ from ``rows (k,)`` for at most ``distance`` members, some of them repeatedly."""
+        for part in itertools.combinations(range(len(self.menus)), min(distance, len(self.menus))):
+            others = ChoiceBatches(tuple(self.menus[i] for i in part), self.costs, self.acts, Limit(math.inf, math.inf))
+            for some in others.batches(size):
+                found = np.tile(rows, (len(some), 1))
+                found[:, part] = some
+                cheap = self.costs[found].sum(axis=1) <= self.limit.total
+                found = found[cheap & (self.acts[found].sum(axis=1) <= self.limit.members)]
+                if len(found):
+                    yield found
+
+    def count_near(self, distance: int) -> float:
+        """At most how many choices :meth:`near` gives."""
+        sizes = [len(menu) for menu in self.menus]
+        parts = itertools.combinations(sizes, min(distance, len(sizes)))
+        return float(sum(math.prod(part) for part in parts))
 
     def _tail(self, start: int) -> Indices:
         """Every combination of options of the members from ``start`` on."""

@@ -16,6 +16,8 @@ from threadpoolctl import threadpool_limits
 
 from oar_opt.batch_training import BatchTraining, has_batches
 from oar_opt.choice_batches import ChoiceBatches, Limit
+from oar_opt.evaluate import Evaluation
+from oar_opt.menu_program import equal_options
 from oar_opt.problem import Flags, GoalKind, Indices, Matrix
 from oar_opt.relaxation import WIDENING, Region
 from oar_opt.result import Progress
@@ -25,6 +27,8 @@ GUESSED_SECONDS = 5e-7
 """For one term of one choice, before any was tried."""
 BATCH = 1000
 """Choices at a time where they are re-trained one by one."""
+FARTHEST = 3
+"""For how many members a move may differ from the best one to be tried next."""
 REPORTS = 1.0
 """Seconds between two reports of progress."""
 
@@ -49,13 +53,13 @@ class Screening:
 
     def expected_seconds(self, region: Region, terms: int) -> float:
         """What closing a region may take whose fixed records have so many terms that are no lines."""
+        return self.choices(region).count * self._each(terms + len(self.search.menus))
+
+    def _each(self, terms: int) -> float:
+        """What a choice with so many terms takes."""
         if not self.in_batches:
-            each = self.search.training_seconds()
-        elif self.tried:
-            each = self.seconds / self.tried
-        else:
-            each = GUESSED_SECONDS * (terms + len(self.search.menus))
-        return self.choices(region).count * each
+            return self.search.training_seconds()
+        return self.seconds / self.tried if self.tried else GUESSED_SECONDS * terms
 
     def choices(self, region: Region) -> ChoiceBatches:
         """The region's choices that obey the budgets and do not cost more than a better move may."""
@@ -104,6 +108,36 @@ class Screening:
             self.told = now
             primal = None if search.best is None else search.best.objective
             search.request.progress(Progress(now, search.nodes, primal, bound if math.isfinite(bound) else None))
+
+    def climb(self, region: Region, bound: float, seconds: float) -> None:
+        """Replace the best move by a better one of the region that differs for two or three members, as long as there
+        is one and ``seconds`` are left; every one of them is tried at once."""
+        batch, end = self._batch(region), self.search.elapsed() + seconds
+        distance = 2
+        while batch is not None and self.search.best is not None and distance <= FARTHEST:
+            choices, begun = self.choices(region), time.monotonic()
+            expected = choices.count_near(distance) * self._each(batch.terms.width)
+            if self.search.elapsed() + expected > min(end, self.search.elapsed() + self.search.seconds_left()):
+                return
+            known = self.search.best
+            with threadpool_limits(self.search.request.threads):
+                for options in choices.near(self._rows_of(known), distance, batch.size):
+                    if self.search.stopped() is not None:
+                        return
+                    self._screen(batch, options, bound)
+                    self.tried += len(options)
+            self.seconds += time.monotonic() - begun
+            distance = distance + 1 if self.search.best is known else 2
+
+    def _rows_of(self, answer: Evaluation) -> Indices:
+        """The rows of the options that an answer chooses, ``(k,)``."""
+        moves = {move.record: move for move in answer.moves}
+        members = self.search.problem.collective.members
+        places = [
+            equal_options(menu, moves.get(member.record))[0]
+            for member, menu in zip(members, self.search.menus, strict=True)
+        ]
+        return np.asarray(self.search.first_row[:-1] + np.array(places, dtype=np.int64))
 
     def _batch(self, region: Region) -> BatchTraining | None:
         if self.in_batches:

@@ -192,6 +192,18 @@ def test_no_choice_costs_less_than_nothing():
     assert batches.count == 0 and list(batches.batches(10)) == []
 
 
+@pytest.mark.parametrize("distance", [1, 2, 3])
+def test_choices_near_another_one_differ_for_few_members(make, distance):
+    problem = make(5, "ridge", members=4, options=2, budget=Budget(members=3))
+    search = RetrainingSearch(problem, Request())
+    batches = Screening(search).choices(Region.of(problem, search.bounds))
+    every = {tuple(row) for part in batches.batches(1000) for row in part.tolist()}
+    centre = search.first_row[:-1] + np.array([0, 1, 2, 0])
+    found = {tuple(row) for part in batches.near(centre, distance, 4) for row in part.tolist()}
+    assert found == {row for row in every if (np.array(row) != centre).sum() <= distance}
+    assert len(found) <= batches.count_near(distance)
+
+
 # -- searches ---
 
 
@@ -232,6 +244,34 @@ def test_time_that_runs_out_leaves_the_region_open(make):
     problem = make(8, "svm", members=4, options=3, n=30)
     search = RetrainingSearch(problem, Request(time_limit=1e-9))
     assert not Screening(search).close(Region.of(problem, search.bounds), math.inf)
+
+
+@pytest.mark.parametrize("goal", ["max_margin", "min_cost"])
+def test_climbing_ends_where_no_three_members_do_better(make, goal):
+    problem = make(8, "svm", goal=goal, members=4, options=3, n=30, required=0.02)
+    search = RetrainingSearch(problem, Request(relative_gap=1e-6))
+    ranking = enumerate_choices(problem, keep=200).ranking
+    worst = ranking[-1]
+    search.consider(worst.moves)
+    screening = Screening(search)
+    region = Region.of(problem, search.bounds)
+    screening.climb(region, math.inf, 60.0)
+    assert search.best.exceeds(worst)
+    rows = screening._rows_of(search.best)
+    near = {tuple(row) for part in screening.choices(region).near(rows, 3, 1000) for row in part.tolist()}
+    sign = 1 if problem.goal.maximises else -1
+    for answer in ranking:
+        if tuple(screening._rows_of(answer)) in near:
+            assert sign * (answer.objective - search.best.objective) <= 1e-5
+
+
+def test_climbing_stops_for_lack_of_time(make):
+    problem = make(8, "svm", members=4, options=3, n=30)
+    search = RetrainingSearch(problem, Request())
+    search.consider(())
+    before = search.best
+    Screening(search).climb(Region.of(problem, search.bounds), math.inf, 1e-9)
+    assert search.best is before
 
 
 def test_progress_is_told_between_batches(make, monkeypatch):

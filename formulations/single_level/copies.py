@@ -12,7 +12,8 @@ the parameters for every option, products of choices and parameters are gone, an
 one convex constraint beside linear ones: :mod:`oar_opt.relaxation` states it over a *region* (a box of ``theta``, the
 options still allowed, a window of the margin) with tangents in place of the convex terms, so that it is a linear
 program up to the choices. What it promises for a choice is an upper bound (of a goal to be maximised); what the
-choice is worth is known from **re-training the learner**, as an answer is verified. The search:
+choice is worth is known from **re-training the learner**, as an answer is verified. Where choices are many, it begins
+with all that differ from the first answer for two or three members, as long as one of them is better. The search:
 
 1. Take the region with the best bound. Shrink its box of ``theta`` by two linear programs for each coordinate, for
    moves better than the best verified one, while that helps; drop options that the reduced costs exclude. Close the
@@ -88,6 +89,8 @@ at least this share of the time so far)."""
 SCREENING_SECONDS, SCREENING_SHARE = 2.0, 5.0
 """All choices are re-trained where that is expected to take no longer than this, or than so many times the search so
 far."""
+CLIMBING_SECONDS, CLIMBING_SHARE = 20.0, 0.2
+"""For better moves near the first one, where not all choices are re-trained at once; the latter of the time limit."""
 FEW = 0.2
 """Share of the first region's choices, and of the search's seconds, that re-training may take in a later region."""
 WASTE = 0.5
@@ -129,6 +132,9 @@ class _Search(RetrainingSearch):
     def run(self) -> Claim:
         if self.request.start is not None:
             self.consider(self.request.start)
+        if not self._pays():
+            seconds = min(CLIMBING_SECONDS, CLIMBING_SHARE * self.seconds_left())
+            self.screening.climb(self.root, self.sign * math.inf, seconds)
         counter = itertools.count()
         heap: list[tuple[float, int, Region, int]] = [(-math.inf, next(counter), self.root, 0)]
         reason = StoppedBy.PROOF
