@@ -42,16 +42,19 @@ def program():
     return formulations()["kkt_big_m"]
 
 
-def oracle(problem, moves_of):
-    """The best objective by re-training every choice, None where no choice is an answer."""
-    best, sign = None, 1 if problem.goal.maximises else -1
+def reached(problem, moves_of):
+    """The objectives of all answers by re-training every choice, in the choices' order."""
+    found = []
     for _, moves in moves_of(problem):
-        if learner_of(problem).undefined(problem, problem.apply(moves)):
-            continue
-        outcome = evaluate(problem, moves)
-        if not outcome.broken and (best is None or sign * outcome.objective > sign * best):
-            best = outcome.objective
-    return best
+        if not learner_of(problem).undefined(problem, problem.apply(moves)):
+            outcome = evaluate(problem, moves)
+            found += [] if outcome.broken else [outcome.objective]
+    return found
+
+
+def oracle(problem, moves_of):
+    """The best of them, None where no choice is an answer."""
+    return (max if problem.goal.maximises else min)(reached(problem, moves_of), default=None)
 
 
 def assert_same_optimum(problem, moves_of, request=EXACT):
@@ -72,7 +75,7 @@ def assert_same_optimum(problem, moves_of, request=EXACT):
         assert outcome.fit.intercepts[0] - 1e-6 <= claim.parameters.b <= outcome.fit.intercepts[1] + 1e-6
 
 
-@pytest.mark.parametrize("seed", range(200))
+@pytest.mark.parametrize("seed", range(96))
 def test_the_optimum_equals_that_of_re_training_every_choice(make_varied, moves_of, seed):
     assert_same_optimum(make_varied(seed), moves_of)
 
@@ -122,13 +125,9 @@ def test_tightened_intervals_leave_room_for_the_solvers_tolerances(make_varied, 
 
 
 def assert_no_cutoff_loses_the_optimum(problem, moves_of, *, every=False):
-    reached = []
-    for _, moves in moves_of(problem):
-        if not learner_of(problem).undefined(problem, problem.apply(moves)):
-            outcome = evaluate(problem, moves)
-            reached += [] if outcome.broken else [outcome.objective]
-    best = (max if problem.goal.maximises else min)(reached, default=None)
-    for cutoff in {*(reached if every else reached[:1]), best} - {None}:
+    values = reached(problem, moves_of)
+    best = (max if problem.goal.maximises else min)(values, default=None)
+    for cutoff in {*(values if every else values[:1]), best} - {None}:
         request = replace(EXACT, cutoff=cutoff)
         claim = program().build(problem, request).run(request)
         assert claim.objective == pytest.approx(best, abs=1e-6) and claim.bound == pytest.approx(best, abs=1e-6)
@@ -384,9 +383,10 @@ def test_every_big_m_has_a_finite_bound_with_a_reason(make, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_start_is_accepted_and_does_not_change_the_optimum(make, moves_of, kind):
     problem = make(1, kind, "penalized", n=7)
+    best = oracle(problem, moves_of)
     for _, moves in moves_of(problem)[:3]:
         claim = program().build(problem).run(Request(relative_gap=1e-9, start=moves))
-        assert claim.objective == pytest.approx(oracle(problem, moves_of), abs=1e-6)
+        assert claim.objective == pytest.approx(best, abs=1e-6)
 
 
 def test_the_model_is_linear(make):
