@@ -222,11 +222,12 @@ def assert_honest(problem, found, name):
 @pytest.mark.parametrize("kind", LEARNERS)
 @pytest.mark.parametrize("case", CASES)
 def test_nothing_false_is_certified(case, kind):
-    """The goals go by turns over cases and learners, all formulations take theirs."""
+    """The goals, and the two programs for SCIP that differ only in how a product is stated, go by turns."""
     place = list(CASES).index(case) + list(LEARNERS).index(kind)
     goal = (GoalKind.MAX_MARGIN, GoalKind.MIN_COST)[place % 2]
     problem, found = truth(case, kind, goal)
-    said = {name: assert_honest(problem, found, name) for name in formulations() if name != "enumeration"}
+    left_out = ("enumeration", ("kkt_sos1", "kkt_indicator")[place // 2 % 2])
+    said = {name: assert_honest(problem, found, name) for name in formulations() if name not in left_out}
     # Not everybody may take refuge in refusing.
     assert any(status is not None for status in said.values())
 
@@ -240,7 +241,9 @@ def kinked_truth(seed):
 @pytest.mark.parametrize("name", [name for name in formulations() if name != "enumeration"])
 def test_records_at_kinks_with_a_free_intercept(name):
     """On records at -2, 2, 2 HiGHS has claimed 0.5 as optimal in the tightened big-M program where 0.8254 is."""
-    for seed in range(8):
+    # Each seed by every other formulation, and all by the one that was wrong.
+    place = list(formulations()).index(name)
+    for seed in range(8) if name == "kkt_big_m" else range(place % 2, 8, 2):
         status = assert_honest(*kinked_truth(seed), name)
         assert status in (Status.OPTIMAL, Status.INFEASIBLE) or (status is None and name != "kkt_big_m")
 
