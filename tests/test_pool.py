@@ -237,8 +237,8 @@ def hard(make, **traits):
 
 def test_a_time_limit_holds_for_all_searches_together(make):
     problem, started = hard(make), time.monotonic()
-    result = solve(problem, formulation="kkt_big_m", pool=3, time_limit=8.0)
-    assert time.monotonic() - started < 25
+    result = solve(problem, formulation="kkt_big_m", pool=3, time_limit=5.0)
+    assert time.monotonic() - started < 22
     pool = result.solution.pool
     assert result.moves and not pool.complete
     for answer in result.alternatives:
