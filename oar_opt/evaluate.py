@@ -84,15 +84,18 @@ class Evaluation:
         """Whether this is an answer and better than ``other`` (None: no answer yet)."""
         return self.is_answer and (other is None or not other.is_answer or self.exceeds(other))
 
-    def could_beat(self, other: Evaluation | None) -> bool:
-        """Whether, within the accuracy of re-training, this may be an answer that is better than ``other``."""
+    @property
+    def at_best(self) -> float | None:
+        """The goal's value at best, within the accuracy of re-training; None where this can be no answer."""
         problem, off = self.problem, self.fit.decision_error
         margins = [margin + off(query.x) for query, margin in zip(problem.queries, self.margins, strict=True)]
         guards = [margin + off(guard.x) for guard, margin in zip(problem.guards, self.guard_margins, strict=True)]
-        if _unmet(problem, margins, guards):
-            return False
-        sign = 1 if problem.goal.maximises else -1
-        return other is None or sign * (goal_value(problem, self.moves, margins) - other.objective) > 0
+        return None if _unmet(problem, margins, guards) else goal_value(problem, self.moves, margins)
+
+    def could_beat(self, other: Evaluation | None) -> bool:
+        """Whether, within the accuracy of re-training, this may be an answer that is better than ``other``."""
+        sign, value = 1 if self.problem.goal.maximises else -1, self.at_best
+        return value is not None and (other is None or sign * (value - other.objective) > 0)
 
     def exceeds(self, other: Evaluation, tolerance: float = 0.0) -> bool:
         """Whether the goal's value is better by more than a relative tolerance."""

@@ -96,7 +96,8 @@ class ChoiceProgram(Protocol):
 
 @dataclass
 class RetrainingSearch:
-    """The state of one run. ``known`` says of every choice that was re-trained whether its worth is settled.
+    """The state of one run. ``known`` has every choice that was re-trained, with what it may be worth at best
+    where that is not settled (else None).
 
     ``tied`` is the best move whose worth depends on an unstated tie, ``loosest`` the worst bound of choices whose worth
     is not settled, ``training`` the seconds that re-training took.
@@ -106,7 +107,7 @@ class RetrainingSearch:
     request: Request
     best: Evaluation | None = None
     tied: Evaluation | None = None
-    known: dict[Choice, bool] = field(default_factory=dict)
+    known: dict[Choice, float | None] = field(default_factory=dict)
     nodes: int = 0
     training: float = 0.0
     loosest: float | None = None
@@ -150,7 +151,7 @@ class RetrainingSearch:
             if found.choice is None or found.choice in forbidden:
                 return bound
             if not found.ended:
-                self.consider_choice(found.choice)
+                self.try_choice(found.choice)
                 return bound
             forbidden.add(found.choice)
             self.settle(found.choice, bound)
@@ -172,12 +173,27 @@ class RetrainingSearch:
         return self.training / max(1, len(self.known)) if self.known else 1e-3
 
     def settle(self, choice: Choice, bound: float) -> None:
-        """Find out what a choice is worth; where that stays open, the bound that holds for it is kept for good."""
-        if not self.consider_choice(choice):
-            self.loosest = bound if self.loosest is None else self.looser(self.loosest, bound)
+        """Find out what a choice is worth; where that stays open, the better of what re-training and ``bound``, which
+        holds for it, promise is kept for good."""
+        own = self.consider_choice(choice)
+        if own is not None:
+            self._keep(self.tighter(own, bound))
 
-    def consider_choice(self, choice: Choice) -> bool:
-        """Re-train for it, once. Whether its worth is settled."""
+    def try_choice(self, choice: Choice) -> None:
+        """The same without a bound that holds for it."""
+        self.settle(choice, self.sign * math.inf)
+
+    def try_moves(self, moves: Sequence[Move]) -> None:
+        """The same for moves, say a start."""
+        own = self.consider(moves)
+        if own is not None:
+            self._keep(own)
+
+    def _keep(self, bound: float) -> None:
+        self.loosest = bound if self.loosest is None else self.looser(self.loosest, bound)
+
+    def consider_choice(self, choice: Choice) -> float | None:
+        """Re-train for it, once. What it may be worth at best where that is not settled, else None."""
         if choice not in self.known:
             begun = time.monotonic()
             options = [menu[k] for menu, k in zip(self.menus, choice, strict=True)]
@@ -185,20 +201,22 @@ class RetrainingSearch:
             self.training += time.monotonic() - begun
         return self.known[choice]
 
-    def consider(self, moves: Sequence[Move]) -> bool:
-        """Re-train for moves. Whether their worth is settled."""
+    def consider(self, moves: Sequence[Move]) -> float | None:
+        """Re-train for moves. What they may be worth at best where that is not settled, else None."""
         problem = self.problem
         if budget_violations(problem, moves) or resulting_records(problem, moves) in self.unwanted:
-            return True
+            return None
         try:
             outcome = evaluate(problem, moves)
         except UndefinedLearner:
-            return True
+            return None
         if outcome.beats(self.best):
             self.best = outcome
         elif outcome.tie and not outcome.broken and (self.tied is None or outcome.exceeds(self.tied)):
             self.tied = outcome
-        return outcome.inaccuracy <= problem.tolerances.feasibility or not outcome.could_beat(self.best)
+        if outcome.inaccuracy <= problem.tolerances.feasibility or not outcome.could_beat(self.best):
+            return None
+        return outcome.at_best
 
     # -- what would be better ---
 

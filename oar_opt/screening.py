@@ -109,7 +109,7 @@ class Screening:
             primal = None if search.best is None else search.best.objective
             search.request.progress(Progress(now, search.nodes, primal, bound if math.isfinite(bound) else None))
 
-    def climb(self, region: Region, bound: float, seconds: float) -> None:
+    def climb(self, region: Region, seconds: float) -> None:
         """Replace the best move by a better one of the region that differs for two or three members, as long as there
         is one and ``seconds`` are left; every one of them is tried at once."""
         batch, end = self._batch(region), self.search.elapsed() + seconds
@@ -120,24 +120,29 @@ class Screening:
             if self.search.elapsed() + expected > min(end, self.search.elapsed() + self.search.seconds_left()):
                 return
             known = self.search.best
+            rows = self._rows_of(known)
+            if rows is None:
+                return
             with threadpool_limits(self.search.request.threads):
-                for options in choices.near(self._rows_of(known), distance, batch.size):
+                for options in choices.near(rows, distance, batch.size):
                     if self.search.stopped() is not None:
                         return
-                    self._screen(batch, options, bound)
+                    self._screen(batch, options, self.search.sign * math.inf)
                     self.tried += len(options)
             self.seconds += time.monotonic() - begun
             distance = distance + 1 if self.search.best is known else 2
 
-    def _rows_of(self, answer: Evaluation) -> Indices:
-        """The rows of the options that an answer chooses, ``(k,)``."""
+    def _rows_of(self, answer: Evaluation) -> Indices | None:
+        """The rows of the options that an answer chooses, ``(k,)``; None where it has a move that is no option."""
         moves = {move.record: move for move in answer.moves}
         members = self.search.problem.collective.members
-        places = [
-            equal_options(menu, moves.get(member.record))[0]
+        equal = [
+            equal_options(menu, moves.get(member.record))
             for member, menu in zip(members, self.search.menus, strict=True)
         ]
-        return np.asarray(self.search.first_row[:-1] + np.array(places, dtype=np.int64))
+        if not all(equal):
+            return None
+        return np.asarray(self.search.first_row[:-1] + np.array([places[0] for places in equal], dtype=np.int64))
 
     def _batch(self, region: Region) -> BatchTraining | None:
         if self.in_batches:

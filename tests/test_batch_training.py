@@ -255,7 +255,7 @@ def test_climbing_ends_where_no_three_members_do_better(make, goal):
     search.consider(worst.moves)
     screening = Screening(search)
     region = Region.of(problem, search.bounds)
-    screening.climb(region, math.inf, 60.0)
+    screening.climb(region, 60.0)
     assert search.best.exceeds(worst)
     rows = screening._rows_of(search.best)
     near = {tuple(row) for part in screening.choices(region).near(rows, 3, 1000) for row in part.tolist()}
@@ -265,12 +265,29 @@ def test_climbing_ends_where_no_three_members_do_better(make, goal):
             assert sign * (answer.objective - search.best.objective) <= 1e-5
 
 
+def test_a_best_answer_that_is_not_settled_keeps_its_own_bound(make, monkeypatch):
+    def vague(problem, moves):
+        found = evaluate(problem, moves)
+        return replace(found, fit=replace(found.fit, error=1.0, accuracy=None))
+
+    problem = make(8, "svm", members=4, options=3, n=30)
+    search = RetrainingSearch(problem, Request())
+    search.consider(enumerate_choices(problem, keep=200).ranking[-1].moves)
+    monkeypatch.setattr("oar_opt.retraining_search.evaluate", vague)
+    screening, region = Screening(search), Region.of(problem, search.bounds)
+    screening.climb(region, 60.0)
+    assert search.best.fit.error == 1.0
+    # What the best answer may be worth bounds what is known, although nothing seems better than itself.
+    assert screening.close(region, math.inf)
+    assert search.loosest >= search.best.at_best > search.best.objective + 1.0
+
+
 def test_climbing_stops_for_lack_of_time(make):
     problem = make(8, "svm", members=4, options=3, n=30)
     search = RetrainingSearch(problem, Request())
     search.consider(())
     before = search.best
-    Screening(search).climb(Region.of(problem, search.bounds), math.inf, 1e-9)
+    Screening(search).climb(Region.of(problem, search.bounds), 1e-9)
     assert search.best is before
 
 

@@ -131,10 +131,10 @@ class _Search(RetrainingSearch):
 
     def run(self) -> Claim:
         if self.request.start is not None:
-            self.consider(self.request.start)
+            self.try_moves(self.request.start)
         if not self._pays():
             seconds = min(CLIMBING_SECONDS, CLIMBING_SHARE * self.seconds_left())
-            self.screening.climb(self.root, self.sign * math.inf, seconds)
+            self.screening.climb(self.root, seconds)
         counter = itertools.count()
         heap: list[tuple[float, int, Region, int]] = [(-math.inf, next(counter), self.root, 0)]
         reason = StoppedBy.PROOF
@@ -208,7 +208,7 @@ class _Search(RetrainingSearch):
             return None
         point = relaxation.program.solution
         if point is not None:
-            self.consider_choice(likeliest(relaxation, point))
+            self.try_choice(likeliest(relaxation, point))
         return relaxation, bound, point
 
     def _is_closed(self, relaxation: Relaxation, region: Region, bound: float) -> bool:

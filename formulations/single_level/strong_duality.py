@@ -126,7 +126,7 @@ class _Search(RetrainingSearch):
 
     def run(self) -> Claim:
         if self.request.start is not None:
-            self.consider(self.request.start)
+            self.try_moves(self.request.start)
         self.regions.append((self.sign * math.inf, self._root()))
         reason = StoppedBy.PROOF
         while self.regions:
