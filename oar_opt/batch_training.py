@@ -147,7 +147,7 @@ class BatchTraining:
 
     def _set_metric(self) -> None:
         diagonal = np.diag(self.M)
-        self.split = self.risk.intercept is Intercept.FREE and bool(diagonal[-1] <= 1e-12 * diagonal.max())
+        self.split = self.risk.intercept is Intercept.FREE and bool(diagonal[-1] == 0)
         q = self.q = self.p - 1 if self.split else self.p
         part, sizes = self.M[:q, :q], np.sqrt(np.maximum(diagonal[:q], 1e-300))
         self.is_sound = bool(np.linalg.eigvalsh(part / np.outer(sizes, sizes)).min(initial=1.0) > LEAST_CURVATURE)
@@ -222,7 +222,7 @@ class BatchTraining:
         q = self.q
         radius = np.sqrt(np.maximum(gap - 0.25 * scaled**2, 0.0)) * (1 + 1e-9)
         centre = work.theta[:, :q] - 0.5 * rho[:, :q] @ self.M_inverse
-        off = radius[:, None] * self.coordinate_reach
+        off = radius[:, None] * self.coordinate_reach + 1e-12 * (1 + np.abs(centre))
         low, high = (end[:q] for end in self.region.theta)
         outside: Flags = ((centre - off > high) | (centre + off < low)).any(axis=1)
         return radius, outside
@@ -345,7 +345,7 @@ class _Terms(ABC):
         H += M
         diagonal = np.arange(len(M))
         H[:, diagonal, diagonal] += LEVENBERG * np.trace(M)
-        work.own |= {"d": d, "H": H, "inverse": np.linalg.inv(H)}
+        work.own |= {"d": d, "H": H, "inverse": _inverses(H)}
 
     def solve(self, work: _Work, right: Matrix) -> Matrix:
         """``H^-1 right``, ``(m, p)``, refined once: near a kink the entries of ``H`` are huge."""
@@ -353,6 +353,17 @@ class _Terms(ABC):
         found = np.matmul(inverse, right[:, :, None])
         found += np.matmul(inverse, right[:, :, None] - np.matmul(H, found))
         return np.asarray(found[:, :, 0])
+
+
+def _inverses(H: Matrix) -> Matrix:
+    """Of every matrix; where one is singular to rounding, NaN, so that nothing is proved of its choice any more."""
+    try:
+        return np.asarray(np.linalg.inv(H))
+    except np.linalg.LinAlgError:
+        if len(H) == 1:
+            return np.full_like(H, np.nan)
+        half = len(H) // 2
+        return np.concatenate([_inverses(H[:half]), _inverses(H[half:])])
 
 
 class _Hinges(_Terms):
@@ -374,13 +385,15 @@ class _Hinges(_Terms):
         work = _Work(np.arange(count), self._columns(options), theta, a, {"k": k})
         D = self.values(work, theta) - k
         # On the central path alpha s = nu and (1 - alpha) xi = nu with s - xi = D.
-        s = 0.5 * (D + 2 * FIRST_NU + np.sqrt(D * D + 4 * FIRST_NU**2))
-        work.own |= {"s": s, "xi": s - D, "alpha": FIRST_NU / s, "beta": FIRST_NU / (s - D)}
+        root = np.sqrt(D * D + 4 * FIRST_NU**2)
+        s = FIRST_NU + 0.5 * np.where(D < 0, 4 * FIRST_NU**2 / (root - D), root + D)
+        xi = FIRST_NU + 0.5 * np.where(D > 0, 4 * FIRST_NU**2 / (root + D), root - D)
+        work.own |= {"s": s, "xi": xi, "alpha": FIRST_NU / s, "beta": FIRST_NU / xi}
         return work
 
     def dual(self, work: _Work) -> tuple[Matrix, Vector]:
         work.own["D"] = self.values(work, work.theta) - work.own["k"]
-        alpha = work.own["alpha"]
+        alpha = np.clip(work.own["alpha"], 0.0, 1.0)
         return -work.a * alpha, self._brackets(work, alpha)
 
     def curvature(self, work: _Work) -> Matrix:

@@ -321,8 +321,9 @@ def enumerate_choices(
             undefined += 1
             continue
         if outcome.inaccuracy > problem.tolerances.feasibility:
+            # Not known well enough to be an answer, nor for others to be held against it.
             vague.append(outcome)
-        if outcome.is_answer:
+        elif outcome.is_answer:
             ranking.add(outcome)
         elif outcome.tie and not outcome.broken and (tied is None or outcome.exceeds(tied)):
             tied = outcome

@@ -210,13 +210,14 @@ class RetrainingSearch:
             outcome = evaluate(problem, moves)
         except UndefinedLearner:
             return None
+        if outcome.inaccuracy > problem.tolerances.feasibility:
+            # Not known well enough to be the answer, nor for others to be held against it.
+            return outcome.at_best if outcome.could_beat(self.best) else None
         if outcome.beats(self.best):
             self.best = outcome
         elif outcome.tie and not outcome.broken and (self.tied is None or outcome.exceeds(self.tied)):
             self.tied = outcome
-        if outcome.inaccuracy <= problem.tolerances.feasibility or not outcome.could_beat(self.best):
-            return None
-        return outcome.at_best
+        return None
 
     # -- what would be better ---
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from oar_opt.batch_training import BatchTraining, has_batches
+from oar_opt.batch_training import BatchTraining, _inverses, has_batches
 from oar_opt.choice_batches import ChoiceBatches, Limit
 from oar_opt.discovery import formulations
 from oar_opt.evaluate import UndefinedLearner, choices, enumerate_choices, evaluate
@@ -265,21 +265,49 @@ def test_climbing_ends_where_no_three_members_do_better(make, goal):
             assert sign * (answer.objective - search.best.objective) <= 1e-5
 
 
-def test_a_best_answer_that_is_not_settled_keeps_its_own_bound(make, monkeypatch):
+@pytest.mark.parametrize("goal", ["max_margin", "min_cost"])
+def test_an_answer_that_is_not_settled_is_no_answer_and_keeps_its_own_bound(make, monkeypatch, goal):
+    problem = make(8, "svm", goal=goal, members=4, options=3, n=30, required=0.02)
+    best = enumerate_choices(problem).best
+
     def vague(problem, moves):
         found = evaluate(problem, moves)
+        if found.moves != best.moves:
+            return found
         return replace(found, fit=replace(found.fit, error=1.0, accuracy=None))
 
-    problem = make(8, "svm", members=4, options=3, n=30)
+    for module in ("retraining_search", "evaluate"):
+        monkeypatch.setattr(f"oar_opt.{module}.evaluate", vague)
     search = RetrainingSearch(problem, Request())
-    search.consider(enumerate_choices(problem, keep=200).ranking[-1].moves)
-    monkeypatch.setattr("oar_opt.retraining_search.evaluate", vague)
-    screening, region = Screening(search), Region.of(problem, search.bounds)
-    screening.climb(region, 60.0)
-    assert search.best.fit.error == 1.0
-    # What the best answer may be worth bounds what is known, although nothing seems better than itself.
-    assert screening.close(region, math.inf)
-    assert search.loosest >= search.best.at_best > search.best.objective + 1.0
+    search.try_moves(best.moves)
+    assert search.best is None and search.loosest == vague(problem, best.moves).at_best
+    assert Screening(search).close(Region.of(problem, search.bounds), search.sign * math.inf)
+    assert not search.best.exceeds(best)
+    could_be_better = search.sign * (search.loosest - search.best.objective) > 0
+    assert enumerate_choices(problem).complete is not could_be_better
+    assert could_be_better or goal == "min_cost"
+
+
+def test_a_singular_system_proves_nothing():
+    systems = np.stack([np.eye(2), np.zeros((2, 2)), 2 * np.eye(2)])
+    found = _inverses(systems)
+    assert np.isnan(found[1]).all() and np.array_equal(found[[0, 2]], np.stack([np.eye(2), 0.5 * np.eye(2)]))
+
+
+@pytest.mark.parametrize(("seed", "kind"), [(536316, "epsilon_insensitive"), (787032, "svm")])
+def test_options_far_away_break_nothing(make, seed, kind):
+    """Such kinks once made a linear system singular."""
+    strength = {536316: 0.31920896, 787032: 0.1645792320388229}[seed]
+    regression = kind == "epsilon_insensitive"
+    made = make(seed, kind, "free", n=12, d=2, members=2, options=3, regression=regression, strength=strength)
+    members = tuple(
+        replace(m, menu=tuple(replace(o, x=tuple(1e4 * value for value in o.x)) for o in m.menu))
+        for m in made.collective.members
+    )
+    problem = replace(made, collective=replace(made.collective, members=members))
+    claim = formulations()["copies"].build(problem).run(Request(relative_gap=1e-5))
+    best = enumerate_choices(problem).best
+    assert claim.objective == pytest.approx(best.objective, abs=1e-5 * max(1.0, abs(best.objective)))
 
 
 def test_climbing_stops_for_lack_of_time(make):
