@@ -1,15 +1,18 @@
-"""Makers of small seeded problems, handed to the tests as fixtures."""
+"""Makers of small seeded problems and other things that several tests need, handed to them as fixtures."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 
+from oar_opt import retraining_search
+from oar_opt.evaluate import Evaluation
 from oar_opt.problem import (
     Budget,
     Collective,
@@ -27,6 +30,7 @@ from oar_opt.problem import (
     Records,
     RecourseProblem,
     WithholdAction,
+    resulting_records,
 )
 
 INTERCEPTS = tuple(Intercept)
@@ -297,3 +301,22 @@ def oar(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> C
         return code, out, err
 
     return run
+
+
+@pytest.fixture
+def unsettle(monkeypatch: pytest.MonkeyPatch) -> Callable[[Evaluation], None]:
+    """Lets searches re-train so inaccurately for the choices with one result that nothing follows from it."""
+    real = retraining_search.evaluate
+
+    def make_vague(best: Evaluation) -> None:
+        wanted = resulting_records(best.problem, best.moves)
+
+        def vague(problem: RecourseProblem, moves: Sequence[Move]) -> Evaluation:
+            outcome = real(problem, moves)
+            if resulting_records(problem, outcome.moves) != wanted:
+                return outcome
+            return replace(outcome, broken=("vague",), fit=replace(outcome.fit, error=1.0, accuracy=None))
+
+        monkeypatch.setattr(retraining_search, "evaluate", vague)
+
+    return make_vague
