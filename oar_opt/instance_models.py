@@ -155,6 +155,7 @@ class FeatureActionModel(Part):
     kind: Literal["features"] = Field(description="The action.")
     norm: Norm = Field(description="Norm of the scaled change.")
     radius: Number = Field(description="Largest norm of the scaled change, at least 0.")
+    charge: Number = Field(default=0.0, description="What acting costs beside the change itself, at least 0.")
 
 
 class LabelActionModel(Part):

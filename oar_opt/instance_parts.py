@@ -204,7 +204,7 @@ def _read_actions(models: tuple[ActionModel, ...], coder: Coder, where: str) -> 
 def _read_action(model: ActionModel, coder: Coder, where: str) -> Action:
     match model:
         case FeatureActionModel():
-            return FeatureAction(model.norm, model.radius)
+            return FeatureAction(model.norm, model.radius, model.charge)
         case LabelActionModel():
             codes = tuple(coder.code(label, f"{where}.to[{k}]") for k, label in enumerate(model.to))
             return LabelAction(codes, model.cost)
@@ -253,7 +253,7 @@ def written_collective(problem: RecourseProblem) -> dict[str, Any]:
 def _written_action(problem: RecourseProblem, action: Action) -> dict[str, Any]:
     match action:
         case FeatureAction():
-            return {"kind": "features", "norm": action.norm, "radius": action.radius}
+            return {"kind": "features", "norm": action.norm, "radius": action.radius, "charge": action.charge}
         case LabelAction():
             return {"kind": "labels", "to": [problem.label_of(code) for code in action.to], "cost": action.cost}
         case WithholdAction():

@@ -22,6 +22,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,12 @@ class Norm(StrEnum):
         """The norm of a vector."""
         order = {Norm.L1: 1, Norm.L2: 2, Norm.LINF: np.inf}[self]
         return float(np.linalg.norm(vector, ord=order)) if vector.size else 0.0
+
+    def of_rows(self, vectors: Matrix) -> Vector:
+        """The norm of every row, ``(m,)``."""
+        order = {Norm.L1: 1, Norm.L2: 2, Norm.LINF: np.inf}[self]
+        lengths: Vector = np.linalg.norm(vectors, ord=order, axis=1)
+        return lengths
 
 
 class CostKind(StrEnum):
@@ -245,10 +252,14 @@ class Update:
 
 @dataclass(frozen=True)
 class FeatureAction:
-    """Move ``x`` within ``|| delta / scale ||_norm <= radius`` and every feature's own rules."""
+    """Move ``x`` within ``|| delta / scale ||_norm <= radius`` and every feature's own rules.
+
+    ``charge`` is what acting costs beside the cost of the change itself.
+    """
 
     norm: Norm
     radius: float
+    charge: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -274,6 +285,8 @@ class OptionKind(StrEnum):
     MENU = "menu"
     LABEL = "label"
     WITHHOLD = "withhold"
+    CHANGE = "change"
+    """Of features that all move in steps, where there are few; see :mod:`oar_opt.changes`."""
 
 
 @dataclass(frozen=True)
@@ -402,12 +415,19 @@ class RecourseProblem:
         """The features' scales, ``(d,)``."""
         return np.array([feature.scale for feature in self.features])
 
-    @property
+    @cached_property
     def is_menu_problem(self) -> bool:
-        """Whether every member has finitely many options: nobody has a feature to move and room to move it."""
-        movable = any(not feature.is_fixed for feature in self.features)
-        actions = [action for member in self.collective.members for action in member.feature_actions]
-        return not (movable and any(action.radius > 0 for action in actions))
+        """Whether every member has finitely many options: nobody has room to move a feature, or only in few steps."""
+        from oar_opt.changes import change_sets
+
+        return not any(change_sets(self, member) for member in self.collective.members if member.feature_actions)
+
+    @cached_property
+    def _listed(self) -> dict[int, tuple[Option, ...]]:
+        from oar_opt.changes import listed_options
+
+        moving = [member for member in self.collective.members if member.feature_actions]
+        return {member.record: listed_options(self, member) for member in moving}
 
     def label_of(self, y: float) -> Label:
         """A coded ``y`` as the file writes it."""
@@ -425,7 +445,8 @@ class RecourseProblem:
     # -- moves ---
 
     def options(self, member: Member) -> tuple[Option, ...]:
-        """All finite options of a member: staying first, then labels, withholding and its menu, in the file's order."""
+        """All finite options of a member: staying first, then labels, withholding, feature changes in steps where
+        they are few, and its menu."""
         i = member.record
         x, y, s = tuple(self.records.X[i].tolist()), float(self.records.y[i]), float(self.records.s[i])
         found = [Option(OptionKind.STAY, x, y, s, 0.0)]
@@ -434,7 +455,7 @@ class RecourseProblem:
                 found += [Option(OptionKind.LABEL, x, to, s, action.cost) for to in action.to if to != y]
             elif isinstance(action, WithholdAction):
                 found.append(Option(OptionKind.WITHHOLD, x, y, 0.0, action.cost))
-        return (*found, *member.menu)
+        return (*found, *(self._listed.get(i, ()) if member.feature_actions else ()), *member.menu)
 
     def admissible_options(self, member: Member) -> tuple[Option, ...]:
         """The options that the budget for one member (and the total) leaves; staying is always among them."""
@@ -607,6 +628,7 @@ def _check_collective(problem: RecourseProblem) -> None:
             match action:
                 case FeatureAction():
                     _at_least_zero(f"{part}.radius", action.radius)
+                    _at_least_zero(f"{part}.charge", action.charge)
                 case LabelAction():
                     _at_least_zero(f"{part}.cost", action.cost)
                     for to in action.to:

@@ -128,7 +128,8 @@ def _can(problem: RecourseProblem, member: Member) -> str:
     for action in member.actions:
         match action:
             case FeatureAction():
-                parts.append(f"move features within {action.norm} radius {number(action.radius)}")
+                charge = f" (charge {number(action.charge)})" if action.charge else ""
+                parts.append(f"move features within {action.norm} radius {number(action.radius)}{charge}")
             case LabelAction():
                 labels = "/".join(str(problem.label_of(to)) for to in action.to)
                 parts.append(f"report {labels} (cost {number(action.cost)})")

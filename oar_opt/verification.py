@@ -27,7 +27,7 @@ from oar_opt.evaluate import (
     not_replayed,
 )
 from oar_opt.parameters import CentroidParameters, LinearParameters, Parameters
-from oar_opt.problem import CostKind, FeatureAction, Move, RecourseProblem, Vector, resulting_records
+from oar_opt.problem import FeatureAction, Move, RecourseProblem, Vector, resulting_records
 from oar_opt.requirements import Requirement, keeping, requirements_of
 from oar_opt.result import Status, StoppedBy, relative_gap
 from oar_opt.rules import (
@@ -211,11 +211,9 @@ def _change_beyond(problem: RecourseProblem, move: Move, action: FeatureAction) 
     broken = change_violation(problem, before, after, tolerance) or domain_violation(problem, after, tolerance)
     if broken:
         return broken
-    cost = problem.collective.cost.of(scaled)
-    if problem.collective.cost is not CostKind.COUNT and abs(cost - move.cost) > tolerance * max(1.0, cost):
+    cost = action.charge + problem.collective.cost.of(scaled)
+    if abs(cost - move.cost) > tolerance * max(1.0, cost):
         return f"states the cost {move.cost:.6g}, and it is {cost:.6g}"
-    if problem.collective.cost is CostKind.COUNT and move.cost != 1.0:
-        return f"states the cost {move.cost:.6g}, and every move counts 1"
     return None
 
 

@@ -313,7 +313,8 @@ def test_a_run_through_the_pipeline_is_certified(make):
 
 def test_movable_features_and_the_centroid_are_refused(make):
     problem = make(0)
-    moving = replace(problem, collective=Collective((Member(2, (FeatureAction(Norm.L2, 0.5),)),)))
+    weighted = next(i for i in range(problem.n) if problem.records.s[i] > 0)
+    moving = replace(problem, collective=Collective((Member(weighted, (FeatureAction(Norm.L2, 0.5),)),)))
     assert "features" in program().accepts(moving)
     records = Records(problem.records.X, (problem.records.y > 0).astype(float), np.ones(problem.n))
     centroid = replace(

@@ -347,7 +347,8 @@ def test_another_update_rule_is_refused(make):
 
 def test_movable_features_are_refused(make):
     problem = make(0)
-    members = (Member(2, (FeatureAction(Norm.L2, 0.5),)),)
+    moving = next(i for i in range(problem.n) if problem.records.s[i] > 0)
+    members = (Member(moving, (FeatureAction(Norm.L2, 0.5),)),)
     assert "features" in program().accepts(replace(problem, collective=Team(members)))
 
 
