@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from formulations.single_level import centroid_menu
+from oar_opt import centroid_program
 from oar_opt.bounds import Reason
 from oar_opt.bounds_listing import list_bounds
 from oar_opt.evaluate import UndefinedLearner, choices, enumerate_choices, evaluate
@@ -104,7 +105,7 @@ def assert_right(problem, claim, best):
 
     The program raises margins by a stated allowance for the solver's tolerances.
     """
-    units = centroid_menu.CentroidModel(problem, REQUEST).units
+    units = centroid_program.CentroidModel(problem, REQUEST).units
     raised = units.margin * units.slack
     if best is None:
         assert claim.infeasible and claim.moves is None
@@ -224,7 +225,7 @@ def test_every_interval_holds_for_every_choice_and_is_reached(seed):
     problem = replace(problem, collective=replace(problem.collective, budget=budget))
     built = program().build(problem)
     assert built.quantities.keys() == built.bounds.keys()
-    emptied = {c for c, moving in centroid_menu._moving_classes(problem).items() if moving.can_be_empty}
+    emptied = {c for c, moving in centroid_program.moving_classes(problem).items() if moving.can_be_empty}
     undefined = {
         c
         for choice in choices(problem)
