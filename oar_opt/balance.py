@@ -44,11 +44,15 @@ Ranges = Callable[[Matrix], tuple[Vector, Vector]]
 
 @dataclass(frozen=True)
 class Balance:
-    """``ranges``: the proved interval of ``w'u`` for every row ``u`` of a matrix ``(k, p - 1)``."""
+    """``ranges``: the proved interval of ``w'u`` for every row ``u`` of a matrix ``(k, p - 1)``.
+
+    ``rooms``: how far each of a member's decision values may be from that of its record, where features move.
+    """
 
     loss: Loss
     fixed: Occurrences
     members: Sequence[Occurrences]
+    rooms: Sequence[Vector]
     ranges: Ranges
 
     def ends(self, points: Matrix) -> tuple[Vector, Vector]:
@@ -60,12 +64,12 @@ class Balance:
         lower, upper = ([end(part, side) for part in parts] for side in (-1, 1))
         return np.concatenate(lower), np.concatenate(upper)
 
-    def _furthest(self, points: Matrix, xhat: Matrix, side: int) -> Matrix:
+    def _furthest(self, points: Matrix, xhat: Matrix, room: Vector, side: int) -> Matrix:
         """``side`` times the end of ``w'(x - x_i)`` on that side, ``(m, N)``."""
         steps = points[:, None, :] - xhat[None, :, :-1]
         low, high = self.ranges(steps.reshape(-1, points.shape[1]))
         ends: Matrix = (high if side == 1 else -low).reshape(steps.shape[:2])
-        return ends
+        return ends + room
 
     # -- polylines ---
 
@@ -73,14 +77,14 @@ class Balance:
         pulling = np.full(len(points), -math.inf)
         resting_any = np.full(len(points), -math.inf)
         resting = np.full(len(points), math.inf)
-        for occurrences in (self.fixed, *self.members):
+        for occurrences, room in self._used():
             used = occurrences.a > 0
             if not used.any():
                 continue
             levels = np.array([_levels(self.loss.pieces(y) or (), side) for y in occurrences.y[used]])
             if (levels[:, 0] == side * math.inf).any():
                 return np.full(len(points), side * math.inf)
-            carried = self._furthest(points, occurrences.xhat[used], side)
+            carried = self._furthest(points, occurrences.xhat[used], room[used], side)
             strict, flat = np.isfinite(levels[:, 0]), np.isfinite(levels[:, 1])
             if strict.any():
                 reached = side * levels[None, strict, 0] + carried[:, strict]
@@ -98,7 +102,9 @@ class Balance:
 
     def _smooth_end(self, points: Matrix, side: int) -> Vector:
         """Written for ``side`` 1; for -1 values and pulls are mirrored, which leaves them monotone."""
-        sources = [_Source.of(self.loss, o, self._furthest(points, o.xhat, side), side) for o in self._used()]
+        sources = [
+            _Source.of(self.loss, o, self._furthest(points, o.xhat, room, side), side) for o, room in self._used()
+        ]
         members, weight = sources[1:], sum(source.weight for source in sources)
 
         def too_large(F: Vector) -> Flags:
@@ -113,10 +119,10 @@ class Balance:
 
         return side * _first_true(too_large, len(points))
 
-    def _used(self) -> Iterator[Occurrences]:
+    def _used(self) -> Iterator[tuple[Occurrences, Vector]]:
         """The fixed records, then every member's options; those without weight stay, as they pull 0."""
-        yield self.fixed
-        yield from self.members
+        yield self.fixed, np.zeros(len(self.fixed))
+        yield from zip(self.members, self.rooms, strict=True)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Bounds on the learner's parameters over all admissible moves, each with the reason that proves it.
 
-Notation of :mod:`oar_opt.risk`. ``z`` is a choice of one option per member, ``J_z`` the learner's objective under it,
-``theta+`` any minimiser of ``J_z``. The fixed records (those of no member) and the penalty make ``J_F``. Wanted: for a
-direction ``u``, numbers ``lo <= u'theta+ <= hi`` that hold for every admissible ``z``.
+Notation of :mod:`oar_opt.risk`. ``z`` is a choice of one option per member, or of a change from one of its change sets
+(:mod:`oar_opt.changes`), ``J_z`` the learner's objective under it, ``theta+`` any minimiser of ``J_z``. The fixed
+records (those of no member) and the penalty make ``J_F``. Wanted: for a direction ``u``, numbers ``lo <= u'theta+ <=
+hi`` that hold for every admissible ``z``.
 
 **Strong monotonicity** (for the l2 norm). Let ``M = lam R + sum_F a_i kappa_i xhat_i xhat_i'``, ``kappa_i >= 0`` such
 that ``l(y_i, f) - kappa_i/2 f^2`` is convex over an interval that holds both ``f_i`` at ``theta_bar`` and, as proved so
@@ -47,6 +48,16 @@ it helps.
 **Balance of a free intercept.** The pulls sum to zero: :mod:`oar_opt.balance`, with ``w'u`` in the range that the
 objective allows.
 
+**Change sets.** Every maximum above over a member's options runs over its changes too, and all changes of a set are
+bounded together by :mod:`oar_opt.change_reach`. At ``theta_bar`` the decision value of ``xhat~ = xhat + E'delta`` lies
+in an interval, so its pull ``g`` does, and ``-g u'M^-1 xhat~`` is largest at the corners of two intervals (for a graph
+that is one line: its linear part in ``delta``, and what is left); ``||v_(i,z_i) - v_(i,stay)||_(M^-1)``, which is ``||g
+xhat~ - g_stay xhat||_(M^-1)``, is convex in ``g`` and in ``delta``; the losses in ``V`` are convex in ``f``, hence
+largest at an end. In stationarity ``g`` has the range that the loss has over the interval proved for ``f~``; and that
+is, given that the set is used, the interval of ``theta'xhat`` plus that of ``sum_j w_j delta_j``, with every weight ``w
+= E theta`` in its proved interval. In the balance, ``w'(x - x~)`` is ``w'(x - x_i)`` and at most the largest
+``|w'delta|``.
+
 All numbers are computed in floating point and widened by :data:`WIDENING`, relatively and absolutely.
 """
 
@@ -62,6 +73,8 @@ import numpy as np
 from scipy.optimize import lsq_linear
 
 from oar_opt.balance import Balance
+from oar_opt.change_reach import Reach, ReferencePull
+from oar_opt.changes import change_sets
 from oar_opt.problem import Flags, Indices, Matrix, Option, RecourseProblem, Vector
 from oar_opt.risk import Jump, PenaltyNorm, Piece, RegularizedRisk
 
@@ -81,6 +94,7 @@ class Reason(StrEnum):
     STATIONARITY = "stationarity with the pulls' ranges"
     BALANCE = "balance of the free intercept's pulls"
     EXTREME = "extreme over all choices of options within the cap on members"
+    ROOM = "decision value of the unmoved record and weights times the room of the change"
     TIGHTENING = "optimality-based tightening, for moves at least as good as the best verified one"
     NONE = "no proof found"
 
@@ -170,12 +184,22 @@ def option_occurrences(problem: RecourseProblem, risk: RegularizedRisk, options:
     )
 
 
+@dataclass(frozen=True)
+class _Given:
+    """For every row, the member whose option or change is known to be chosen, and its place; options come first."""
+
+    owner: Indices
+    place: Indices
+
+
 class ParameterBounds:
     """Everything that :mod:`oar_opt.bounds` proves about one problem.
 
+    ``members`` are the finite options of each, ``changes`` its change sets.
+
     Parameters
     ----------
-    problem : its members' finite options are what the bounds range over.
+    problem : its members' finite options and change sets are what the bounds range over.
     risk : the learner as a regularised risk.
     theta_bar : the reference point, ``(p,)``; any point is valid, the learner's present optimum is a good one.
     """
@@ -187,19 +211,24 @@ class ParameterBounds:
             option_occurrences(problem, risk, problem.admissible_options(member))
             for member in problem.collective.members
         ]
+        self.changes = [
+            [Reach.of(one, risk) for one in change_sets(problem, member)] for member in problem.collective.members
+        ]
         cap = problem.collective.budget.members
         self.cap = len(self.members) if cap is None else min(cap, len(self.members))
         self.owner = np.concatenate([np.full(len(o), i) for i, o in enumerate(self.members)] or [np.zeros(0, int)])
         self.place = np.concatenate([np.arange(len(o)) for o in self.members] or [np.zeros(0, int)])
         self.stacked = _stacked(self.members, risk.p)
-        self._boxes: tuple[Interval, Interval] | None = None
+        self._given_options = _Given(self.owner, self.place)
+        self._given_changes = self._places_of_changes()
+        self._boxes: tuple[Interval, Interval, Interval] | None = None
         self._theta_box: Interval | None = None
         self._metric = self._metric_of(np.full(len(self.fixed), risk.loss.curvature()))
 
     # -- public ---
 
     def along(self, U: Matrix) -> Interval:
-        """Bounds on ``u'theta+`` for every row of ``U (m, p)``, over all admissible choices."""
+        """Bounds on ``u'theta+`` for every row of ``U (m, p)``, over all admissible choices and changes."""
         self._propagate()
         return self._prove(np.atleast_2d(np.asarray(U, dtype=float)), None)
 
@@ -213,6 +242,19 @@ class ParameterBounds:
         """Bounds on ``f`` of every option, members in order, **given that the option is chosen**."""
         return self._propagate()[1]
 
+    @property
+    def of_changes(self) -> Interval:
+        """Bounds on ``f`` of every change set, members in order, **given that it is used**: over all its changes."""
+        return self._propagate()[2]
+
+    @property
+    def pulls_of_changes(self) -> tuple[Vector, Vector]:
+        """The least and the largest pull of every change set given that it is used, in the order of :attr:`of_changes`.
+
+        Infinite where the loss bounds no pull and ``f`` has no finite interval.
+        """
+        return self._change_pulls(self.of_changes)
+
     def adopt(self, theta: Interval, fixed: Interval, options: Interval) -> None:
         """Take over intervals of ``theta`` and of the decision values that :mod:`oar_opt.tightening` proved."""
         boxes = self._propagate()
@@ -222,14 +264,19 @@ class ParameterBounds:
 
     # -- the sources ---
 
-    def _propagate(self) -> tuple[Interval, Interval]:
+    def _propagate(self) -> tuple[Interval, Interval, Interval]:
         """Prove the records' own intervals, then repeat with the pulls that those leave."""
         if self._boxes is None:
             stacked = np.vstack([o.xhat for o in self.members] or [np.zeros((0, self.risk.p))])
-            self._boxes = (Interval.unknown(len(self.fixed)), Interval.unknown(len(stacked)))
+            sizes = (len(self.fixed), len(stacked), len(self._given_changes.owner))
+            self._boxes = (Interval.unknown(sizes[0]), Interval.unknown(sizes[1]), Interval.unknown(sizes[2]))
             for _ in range(ROUNDS):
                 before = [box.upper - box.lower for box in self._boxes]
-                news = (self._prove(self.fixed.xhat, None), self._prove(stacked, self.owner))
+                news = (
+                    self._prove(self.fixed.xhat, None),
+                    self._prove(stacked, self._given_options),
+                    self._prove_changes(),
+                )
                 for box, new in zip(self._boxes, news, strict=True):
                     _take_over(box, new)
                 self._metric = self._metric_of(self._curvatures(self._boxes[0]))
@@ -237,8 +284,33 @@ class ParameterBounds:
                     break
         return self._boxes
 
-    def _prove(self, U: Matrix, given: Vector | None) -> Interval:
-        """``given``: the member whose option, the row's own, is known to be chosen (rows then follow the options)."""
+    def _places_of_changes(self) -> _Given:
+        """Change sets are numbered on after the member's options."""
+        places = [(i, len(self.members[i]) + a) for i, reaches in enumerate(self.changes) for a in range(len(reaches))]
+        both: Indices = np.array(places, dtype=np.int64).reshape(-1, 2)
+        return _Given(both[:, 0], both[:, 1])
+
+    def _prove_changes(self) -> Interval:
+        """``theta'xhat`` of the unmoved record, and its weights times the room of the change."""
+        reaches = [reach for own in self.changes for reach in own]
+        found = Interval.unknown(len(reaches))
+        if not reaches:
+            return found
+        rows = np.vstack([part for reach in reaches for part in (reach.xhat[None, :], reach.rows)])
+        counts = [1 + len(reach.rows) for reach in reaches]
+        given = _Given(np.repeat(self._given_changes.owner, counts), np.repeat(self._given_changes.place, counts))
+        box, start = self._prove(rows, given), 0
+        lower, upper = np.full((2, len(reaches)), math.nan)
+        for r, (reach, count) in enumerate(zip(reaches, counts, strict=True)):
+            weights = slice(start + 1, start + count)
+            down, up = reach.weighted(box.lower[weights], box.upper[weights])
+            lower[r], upper[r] = box.lower[start] + down, box.upper[start] + up
+            start += count
+        found.improve(lower, upper, Reason.ROOM if self._theta_box is None else Reason.TIGHTENING)
+        return found
+
+    def _prove(self, U: Matrix, given: _Given | None) -> Interval:
+        """``given``: what is known to be chosen, for every row."""
         found = Interval.unknown(len(U))
         if len(U) == 0:
             return found
@@ -253,17 +325,29 @@ class ParameterBounds:
             found.improve(*ends, Reason.TIGHTENING)
         return found
 
-    def _by_monotonicity(self, U: Matrix, given: Vector | None, found: Interval) -> None:
+    def _by_monotonicity(self, U: Matrix, given: _Given | None, found: Interval) -> None:
         metric = self._metric
         if metric is None:
             return
-        omega = np.linalg.solve(metric.whitener, U.T).T
+        omega: Matrix = np.asarray(np.linalg.solve(metric.whitener, U.T).T, dtype=np.float64)
         radius = math.sqrt(self._longest(metric) ** 2 / 4 + self._reference_pulls[2])
         reach = np.linalg.norm(omega, axis=1) * radius
         centre = U @ self.theta_bar
-        upper = 0.5 * (self._best_total([-omega @ o.T for o in metric.options], given) - omega @ metric.fixed)
-        lower = -0.5 * (self._best_total([omega @ o.T for o in metric.options], given) + omega @ metric.fixed)
+        downs, ups = self._monotone_gains(metric, omega)
+        upper = 0.5 * (self._best_total(ups, given) - omega @ metric.fixed)
+        lower = -0.5 * (self._best_total(downs, given) + omega @ metric.fixed)
         found.improve(centre + lower - reach, centre + upper + reach, Reason.MONOTONICITY)
+
+    def _monotone_gains(self, metric: _Metric, omega: Matrix) -> tuple[list[Matrix], list[Matrix]]:
+        """The largest ``u'M^-1 v_(i,z)`` and ``-u'M^-1 v_(i,z)`` of every option and change set, member by member."""
+        downs, ups = [], []
+        towards: Matrix = np.asarray(np.linalg.solve(metric.whitener.T, omega.T).T, dtype=np.float64)
+        for options, reaches, pulls in zip(metric.options, self.changes, self._reference_changes, strict=True):
+            along = omega @ options.T
+            ends = [reach.reference_products(towards, pull) for reach, pull in zip(reaches, pulls, strict=True)]
+            downs.append(np.column_stack([along, *(high for _, high in ends)]))
+            ups.append(np.column_stack([-along, *(-low for low, _ in ends)]))
+        return downs, ups
 
     def _by_self_concordance(self, U: Matrix, found: Interval) -> None:
         if self.risk.loss.pieces(1.0) is not None or self._local_metric is None:
@@ -281,9 +365,9 @@ class ParameterBounds:
     def _longest(self, metric: _Metric) -> float:
         """A bound on ``max_z || v_z ||_(M^-1)``, by the triangle inequality around "all stay"."""
         stay = metric.fixed + sum((o[0] for o in metric.options), np.zeros(self.risk.p))
-        lengths = [np.linalg.norm(o - o[0], axis=1).max() for o in metric.options]
-        spread = self._capped(np.zeros((len(lengths), 1)), np.array(lengths).reshape(-1, 1))
-        return float(np.linalg.norm(stay)) + (float(spread[0]) if lengths else 0.0)
+        lengths = np.array(metric.spreads).reshape(-1, 1)
+        spread = self._capped(np.zeros(lengths.shape), lengths)
+        return float(np.linalg.norm(stay)) + (float(spread[0]) if len(lengths) else 0.0)
 
     def _by_objective(self, U: Matrix, found: Interval) -> None:
         found.improve(*self._objective_range(U), Reason.OBJECTIVE)
@@ -316,7 +400,7 @@ class ParameterBounds:
             down = np.minimum(down, V * np.maximum(-U / plus, U / minus).max(axis=1))
         return down, up
 
-    def _by_stationarity(self, U: Matrix, given: Vector | None, found: Interval) -> None:
+    def _by_stationarity(self, U: Matrix, given: _Given | None, found: Interval) -> None:
         if self.risk.norm is PenaltyNorm.L1:
             return
         low_fixed, high_fixed = self._pull_ranges(self.fixed, self._boxes[0] if self._boxes else None, 0)
@@ -326,7 +410,8 @@ class ParameterBounds:
             low.append(ends[0])
             high.append(ends[1])
             offset += len(occurrences)
-        everything = np.concatenate([low_fixed, high_fixed, *low, *high])
+        moved = self._change_pulls(self._boxes[2] if self._boxes else None)
+        everything = np.concatenate([low_fixed, high_fixed, *low, *high, *moved])
         if not np.isfinite(everything).all():
             return
         unpenalised = self.risk.penalty == 0
@@ -334,11 +419,15 @@ class ParameterBounds:
         along = towards @ self.fixed.xhat.T
         total_up = np.maximum(-along * low_fixed, -along * high_fixed).sum(axis=1)
         total_down = np.maximum(along * low_fixed, along * high_fixed).sum(axis=1)
-        ups, downs = [], []
-        for occurrences, g_low, g_high in zip(self.members, low, high, strict=True):
+        ups, downs, place = [], [], 0
+        for occurrences, reaches, g_low, g_high in zip(self.members, self.changes, low, high, strict=True):
             part = towards @ occurrences.xhat.T
-            ups.append(np.maximum(-part * g_low, -part * g_high))
-            downs.append(np.maximum(part * g_low, part * g_high))
+            moves = [
+                reach.products(towards, moved[0][place + a], moved[1][place + a]) for a, reach in enumerate(reaches)
+            ]
+            place += len(reaches)
+            ups.append(np.column_stack([np.maximum(-part * g_low, -part * g_high), *(-end[0] for end in moves)]))
+            downs.append(np.column_stack([np.maximum(part * g_low, part * g_high), *(end[1] for end in moves)]))
         centre = U @ np.array(self.risk.theta0)
         upper = (total_up + self._best_total(ups, given)) / self.risk.lam
         lower = -(total_down + self._best_total(downs, given)) / self.risk.lam
@@ -354,11 +443,21 @@ class ParameterBounds:
             return
         # A free intercept's column holds the same number in every record: 1, or the basis's unit.
         share = U[rows, -1] / (1.0 if self.risk.basis is None else float(self.risk.basis[-1, -1]))
-        balance = Balance(self.risk.loss, self.fixed, self.members, self._weight_range)
+        balance = Balance(self.risk.loss, self.fixed, *self._moving_members(), self._weight_range)
         both = share * np.stack(balance.ends(U[rows, :-1] / share[:, None]))
         lower, upper = np.full(len(U), -math.inf), np.full(len(U), math.inf)
         lower[rows], upper[rows] = both.min(axis=0), both.max(axis=0)
         found.improve(lower, upper, Reason.BALANCE)
+
+    def _moving_members(self) -> tuple[list[Occurrences], list[Vector]]:
+        """Options and unmoved records of change sets of every member, and how far ``|w'delta|`` can go for each."""
+        found, rooms = [], []
+        for options, reaches in zip(self.members, self.changes, strict=True):
+            unmoved = [Occurrences(r.xhat[None, :], np.array([r.y]), np.array([r.a])) for r in reaches]
+            ends = [reach.weighted(*self._weight_range(reach.rows[:, :-1])) for reach in reaches]
+            found.append(_stacked([options, *unmoved], self.risk.p))
+            rooms.append(np.array([0.0] * len(options) + [max(-down, up) for down, up in ends]))
+        return found, rooms
 
     def _weight_range(self, U: Matrix) -> tuple[Vector, Vector]:
         """As :meth:`_objective_range`, for directions without a free intercept's coordinate."""
@@ -384,7 +483,25 @@ class ParameterBounds:
             np.asarray(np.linalg.solve(whitener, (o.xhat * g[:, None]).T).T, dtype=np.float64)
             for o, g in zip(self.members, g_options, strict=True)
         ]
-        return _Metric(whitener, np.linalg.solve(whitener, v), options)
+        return _Metric(whitener, np.linalg.solve(whitener, v), options, self._spreads(whitener, options))
+
+    def _spreads(self, whitener: Matrix, options: Sequence[Matrix]) -> list[float]:
+        """How far a member's part of ``v_z`` can be from that of staying."""
+        inverse: Matrix = np.asarray(np.linalg.solve(whitener, np.eye(self.risk.p)), dtype=np.float64)
+        found = []
+        for i, own in enumerate(options):
+            stay = self._reference_pulls[1][i][0] * self.members[i].xhat[0]
+            moved = [
+                reach.reference_distance(pull, stay, inverse)
+                for reach, pull in zip(self.changes[i], self._reference_changes[i], strict=True)
+            ]
+            found.append(max(float(np.linalg.norm(own - own[0], axis=1).max()), *moved, 0.0))
+        return found
+
+    @cached_property
+    def _reference_changes(self) -> list[list[ReferencePull]]:
+        """What every change set pulls at ``theta_bar``."""
+        return [[reach.at(self.risk, self.theta_bar) for reach in own] for own in self.changes]
 
     @cached_property
     def _local_metric(self) -> _Metric | None:
@@ -434,11 +551,13 @@ class ParameterBounds:
 
     @cached_property
     def _highest_objective(self) -> float:
-        """The largest ``J_z(theta_bar)`` over all choices."""
+        """The largest ``J_z(theta_bar)`` over all choices and changes."""
         loss, fixed = self.risk.loss, self.fixed
         top = self.risk.objective(self.theta_bar, fixed.xhat, fixed.y, fixed.a / self.risk.factor)
-        for o in self.members:
-            top += float((o.a * loss.value(o.y, o.xhat @ self.theta_bar)).max())
+        for i, o in enumerate(self.members):
+            moved = zip(self.changes[i], self._reference_changes[i], strict=True)
+            values = [reach.highest_loss(self.risk, pull) for reach, pull in moved]
+            top += max(float((o.a * loss.value(o.y, o.xhat @ self.theta_bar)).max()), *values, 0.0)
         return top
 
     @cached_property
@@ -503,7 +622,16 @@ class ParameterBounds:
                 low[r], high[r] = max(low[r], a * ends[0]), min(high[r], a * ends[1])
         return low, high
 
-    def _best_total(self, gains: list[Matrix], given: Vector | None) -> Vector | float:
+    def _change_pulls(self, box: Interval | None) -> tuple[Vector, Vector]:
+        """As :meth:`_pull_ranges`, of every change set."""
+        reaches = [reach for own in self.changes for reach in own]
+        low, high = np.empty(len(reaches)), np.empty(len(reaches))
+        for r, reach in enumerate(reaches):
+            ends = (-math.inf, math.inf) if box is None else (float(box.lower[r]), float(box.upper[r]))
+            low[r], high[r] = reach.pulls_over(self.risk, *ends)
+        return low, high
+
+    def _best_total(self, gains: list[Matrix], given: _Given | None) -> Vector | float:
         """``max_z sum_i gains_i[:, z_i]`` row by row, ``gains_i (m, K_i)``, under the cap on acting members."""
         if not gains:
             return 0.0
@@ -513,9 +641,9 @@ class ParameterBounds:
         cap: Indices | int = self.cap
         if given is not None:
             every = np.arange(rows)
-            own = np.stack([gains[i][r, k] for r, (i, k) in enumerate(zip(self.owner, self.place, strict=True))])
-            stay[given, every], best[given, every] = own, own
-            cap = self.cap - (self.place > 0)
+            own = np.stack([gains[i][r, k] for r, (i, k) in enumerate(zip(given.owner, given.place, strict=True))])
+            stay[given.owner, every], best[given.owner, every] = own, own
+            cap = self.cap - (given.place > 0)
         return self._capped(stay, best, cap)
 
     def _capped(self, stay: Matrix, best: Matrix, cap: Indices | int | None = None) -> Vector:
@@ -529,11 +657,15 @@ class ParameterBounds:
 
 @dataclass(frozen=True)
 class _Metric:
-    """``L`` with ``M = L L'``, and ``L^-1`` times the fixed part of ``v_z`` and each option's part."""
+    """``L`` with ``M = L L'``, and ``L^-1`` times the fixed part of ``v_z`` and each option's part.
+
+    ``spreads`` bounds how far the part of a member can be from that of staying, over all that it may do.
+    """
 
     whitener: Matrix
     fixed: Vector
     options: list[Matrix]
+    spreads: list[float]
 
 
 def _stacked(parts: Sequence[Occurrences], p: int) -> Occurrences:

@@ -8,8 +8,22 @@ import numpy as np
 import pytest
 
 from oar_opt.bounds import SHARES, ParameterBounds, Reason
+from oar_opt.changes import change_sets
 from oar_opt.discovery import learner_of
-from oar_opt.problem import Budget, Intercept, OptionKind, Records
+from oar_opt.problem import (
+    Budget,
+    Collective,
+    CostKind,
+    Direction,
+    Feature,
+    FeatureAction,
+    Intercept,
+    Member,
+    Move,
+    Norm,
+    OptionKind,
+    Records,
+)
 
 SEEDS = range(48)
 ROUNDING = 1e-7
@@ -262,3 +276,167 @@ def test_bounds_in_the_l1_norm_by_hand(make):
     along = ParameterBounds(problem, risk, np.zeros(1)).along(np.eye(1))
     assert along.upper[0] == pytest.approx(1.0, abs=1e-6)
     assert max(SHARES) == 0.95 and along.lower[0] == pytest.approx(-0.525 / 1.475, abs=1e-6)
+
+
+# -- feature changes ---
+
+
+def moving(make, seed, kind, **traits):
+    """A problem whose members move features, all else drawn by the seed; some have a menu too."""
+    draw = np.random.default_rng([seed, 41])
+    problem = make(
+        seed,
+        kind,
+        ("none", "penalized", "free")[seed % 3],
+        n=int(draw.integers(6, 14)),
+        d=int(draw.integers(1, 4)),
+        options=int(draw.integers(0, 2)),
+        strength=float(10 ** draw.uniform(-1.5, 1)),
+        labels=bool(draw.random() < 0.3),
+        withhold=bool(draw.random() < 0.3),
+        prior=bool(draw.random() < 0.3),
+        regression=kind in ("huber", "epsilon_insensitive") or (kind == "ridge" and seed % 2 == 0),
+        **{"members": int(draw.integers(1, 4)), **traits},
+    )
+    menus = any(member.menu for member in problem.collective.members)
+    ways = ["any"] if menus else ["any", "any", "increase", "decrease"]
+    features = tuple(
+        Feature(
+            f"x{j}",
+            scale=float(10 ** draw.uniform(-0.5, 0.5)),
+            direction=Direction(draw.choice(ways)),
+            lower=-4.0 if draw.random() < 0.3 else None,
+        )
+        for j in range(problem.d)
+    )
+    radii = [float(10 ** draw.uniform(-1.5, 0.5)) for _ in problem.collective.members]
+    norms = [Norm(draw.choice(list(Norm))) for _ in radii]
+    members = tuple(
+        replace(member, actions=(*member.actions, FeatureAction(norm, radius)))
+        for member, norm, radius in zip(problem.collective.members, norms, radii, strict=True)
+    )
+    kinds = (CostKind.L1, CostKind.L2, CostKind.SQL2, CostKind.LINF, CostKind.COUNT)
+    collective = replace(problem.collective, members=members, cost=kinds[seed % 5])
+    X, y, s = problem.records.X, problem.records.y, problem.records.s
+    records = Records(X, y, np.where(s > 0, s, 0.7))
+    return replace(problem, features=features, collective=collective, records=records)
+
+
+def random_moves(problem, draw):
+    """A random admissible choice, most of them at the ends of what features may do: moves and the sets used."""
+    cap = problem.collective.budget.members
+    acting = draw.permutation(len(problem.collective.members))[:cap]
+    moves, used = [], {}
+    for m in sorted(acting):
+        member = problem.collective.members[m]
+        options, sets = problem.admissible_options(member), change_sets(problem, member)
+        if not sets or draw.random() < 0.2:
+            option = options[draw.integers(len(options))]
+            if option.kind is not OptionKind.STAY:
+                moves.append(Move(member.record, option.x, option.y, option.s, option.cost))
+            continue
+        a = int(draw.integers(len(sets)))
+        move = sets[a].move(random_change(sets[a], draw))
+        if move is not None:
+            moves.append(move)
+            used[m] = a
+    return moves, used
+
+
+def random_change(one, draw):
+    """Into a random direction as far as the set goes (or, one time in four, half of that)."""
+    scaled = draw.normal(size=one.d) * (draw.random(one.d) < 0.7)
+    delta = np.clip(one.scales * scaled * 10, one.lower, one.upper)
+    for ball in one.balls:
+        length = ball.norm.of(delta / one.scales)
+        if length > ball.radius:
+            delta = delta * ball.radius / length
+    delta = delta * (0.5 if draw.random() < 0.25 else 1.0)
+    assert one.violation(delta) <= 1e-9
+    return delta
+
+
+def numbered(problem):
+    """The place of every change set among all of them."""
+    sets = [change_sets(problem, member) for member in problem.collective.members]
+    pairs = [(m, a) for m, own in enumerate(sets) for a in range(len(own))]
+    return {pair: place for place, pair in enumerate(pairs)}
+
+
+def assert_holds_for_random_moves(problem, tries, seed, theta_bar=None, whitened=False):
+    risk, bounds = proved(problem, theta_bar)
+    to_own = np.eye(risk.p)
+    if whitened:
+        own, risk = risk, risk.whitened(problem.records.X, 1.0, 1.0)
+        bounds = ParameterBounds(problem, risk, risk.join(*own.split(bounds.theta_bar)))
+        to_own = np.linalg.inv(risk.basis)
+    draw, place = np.random.default_rng([seed, 5]), numbered(problem)
+    U = directions(risk, seed)
+    along, fixed = bounds.along(U), risk.extend(problem.records.X[bounds.fixed_index])
+    pulls = bounds.pulls_of_changes
+    assert len(bounds.of_changes.lower) == len(place) > 0
+    for _ in range(tries):
+        moves, used = random_moves(problem, draw)
+        records = problem.apply(moves)
+        for raw in trained(problem, moves):
+            theta = to_own @ raw
+            assert inside(along, U @ theta)
+            assert inside(bounds.of_fixed, fixed @ theta)
+            for m, a in used.items():
+                i, row = problem.collective.members[m].record, place[m, a]
+                f = float((risk.extend(records.X[i : i + 1]) @ theta)[0])
+                assert inside(bounds.of_changes, np.array([f]), [row])
+                ends = risk.loss.pulls_over(float(records.y[i]), f - 1e-6, f + 1e-6)
+                a_i = risk.factor * records.s[i]
+                assert a_i * ends[1] >= pulls[0][row] - 1e-6 and a_i * ends[0] <= pulls[1][row] + 1e-6
+    return bounds
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("kind", ["ridge", "svm", "squared_hinge", "logistic", "huber", "epsilon_insensitive"])
+def test_random_feature_changes_keep_the_bounds(make, kind, seed):
+    problem = moving(make, seed, kind, budget=Budget(members=1) if seed % 4 == 0 else None)
+    tries = {"ridge": 200, "logistic": 20}.get(kind, 6)
+    assert_holds_for_random_moves(problem, tries, seed, whitened=seed % 2 == 1)
+
+
+@pytest.mark.parametrize("kind", ["ridge", "svm", "squared_hinge", "logistic", "huber", "epsilon_insensitive"])
+def test_change_sets_have_finite_intervals_with_a_reason(make, kind):
+    problem = moving(make, 3, kind)
+    _, bounds = proved(problem)
+    box, (low, high) = bounds.of_changes, bounds.pulls_of_changes
+    assert len(box.lower) == len(numbered(problem)) > 0
+    assert all(box.bound(r).is_finite and box.bound(r).lower_reason is Reason.ROOM for r in range(len(low)))
+    assert np.isfinite(low).all() and np.isfinite(high).all() and (low <= high).all()
+
+
+def test_bounds_of_one_moving_record_by_hand(make):
+    """No fixed record, ridge with alpha 1: w = y x~ / (1 + x~^2) for x~ in [1, 3], y = 1, so w is in [0.3, 0.5]."""
+    problem = make(0, "ridge", n=4, members=1, options=0, d=1, regression=True)
+    record = problem.collective.members[0].record
+    X, y, s = np.zeros((4, 1)), np.zeros(4), np.zeros(4)
+    X[record], y[record], s[record] = 2.0, 1.0, 1.0
+    member = Member(record, (FeatureAction(Norm.L2, 1.0),))
+    problem = replace(problem, records=Records(X, y, s), collective=Collective((member,)))
+    _, bounds = proved(problem)
+    along = bounds.along(np.eye(1))
+    assert along.lower[0] <= 0.3 and along.upper[0] >= 0.5
+    assert bounds.of_changes.lower[0] <= 0.5 and bounds.of_changes.upper[0] >= 0.9
+    # At w = 0.4, f is in [0.4, 1.2], so J is at most 0.6^2 + 0.16, and M = 2.
+    ends = (0.4 - np.sqrt(0.52), 0.4 + np.sqrt(0.52))
+    assert along.lower[0] == pytest.approx(ends[0], abs=1e-6) and along.upper[0] == pytest.approx(ends[1], abs=1e-6)
+    low, high = bounds.pulls_of_changes
+    assert low[0] <= 2 * (0.5 - 1) and high[0] >= 2 * (0.9 - 1)
+
+
+@pytest.mark.parametrize("kind", ["ridge", "squared_hinge", "logistic"])
+def test_the_bounds_of_small_changes_are_small(make, kind):
+    """As the room for changes shrinks, so do the intervals of smooth learners, in proportion."""
+    problem = make(8, kind, "penalized", n=20, members=2, options=0)
+    widths = []
+    for radius in (1e-2, 1e-3):
+        members = tuple(replace(m, actions=(FeatureAction(Norm.L2, radius),)) for m in problem.collective.members)
+        _, bounds = proved(replace(problem, collective=replace(problem.collective, members=members)))
+        along = bounds.along(np.eye(3))
+        widths.append(float((along.upper - along.lower).max()))
+    assert widths[0] < 0.2 and widths[1] < 0.11 * widths[0]
