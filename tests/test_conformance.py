@@ -36,7 +36,7 @@ def test_every_heuristic_obeys_budgets_and_options(name):
     from oar_opt.verification import move_violation
 
     heuristic, applied = heuristics()[name], 0
-    for instance in ("tenant-immutable", "loan-data-strike", "gig-two-colleagues"):
+    for instance in ("tenant-immutable", "loan-data-strike", "gig-two-colleagues", "iris-centroid-linf-rules"):
         problem = load(instance)
         if heuristic.accepts(problem) is None:
             moves = heuristic.propose(problem, time_limit=0.3)

@@ -1,0 +1,74 @@
+"""Projected gradient ascent on feature changes: slopes through the learner's optimality conditions, from many starts.
+
+The members' changes climb along the slopes of the subjects' margins (:mod:`oar_opt.sensitivity`) within the sets of
+:mod:`oar_opt.changes`, budgets included (:mod:`oar_opt.feature_ascent`). Where the goal is a cost, a number of members
+or of helped queries, changes first reach the needed margins and then shrink, members leave, or queries join one by one
+(:mod:`oar_opt.feature_search`). Losses with kinks are smoothed, less and less, and corrected by real re-training.
+
+The first start is no change, the others are random; the search ends at the time limit, or when some starts in a row
+have found nothing better. Answers are local: nothing is proved here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from oar_opt.changes import change_sets
+from oar_opt.contracts import Heuristic
+from oar_opt.evaluate import Evaluation, not_replayed
+from oar_opt.feature_search import FeatureSearch
+from oar_opt.problem import Move, Option, RecourseProblem, Vector
+from oar_opt.sensitivity import no_sensitivity
+
+
+class ProjectedGradient(Heuristic):
+    """See the module's docstring."""
+
+    name = "projected_gradient"
+
+    def accepts(self, problem: RecourseProblem) -> str | None:
+        reason = not_replayed(problem) or no_sensitivity(problem)
+        if reason:
+            return reason
+        has_room = any(change_sets(problem, member) for member in problem.collective.members)
+        return None if has_room else "no member has room to move features, but for finite options"
+
+    def propose(self, problem: RecourseProblem, *, seed: int = 0, time_limit: float = 1.0) -> tuple[Move, ...]:
+        search = FeatureSearch(problem, seed, time_limit)
+        search.run()
+        return search.best.moves if search.best is not None else ()
+
+
+def improve(
+    problem: RecourseProblem,
+    deltas: Mapping[int, Vector],
+    options: Mapping[int, Option] | None = None,
+    *,
+    seed: int = 0,
+    time_limit: float = 0.2,
+) -> Evaluation | None:
+    """A local answer from given changes, which need not obey any rule: they are projected and rounded first.
+
+    Parameters
+    ----------
+    problem : one that :meth:`ProjectedGradient.accepts` accepts.
+    deltas : changes ``(d,)`` by record; a member that is in none of the mappings stays at first.
+    options : finite options (of :meth:`~oar_opt.problem.RecourseProblem.options`) by record.
+    time_limit : seconds.
+
+    Returns
+    -------
+    Evaluation or None : the best outcome met, whose moves obey every rule and budget; whether it is an answer is its
+    own to say. None where none leaves the learner defined.
+    """
+    search = FeatureSearch(problem, seed, time_limit)
+    plan = search.nobody()
+    for i, member in enumerate(search.members):
+        if options and member.record in options:
+            plan = plan.with_choice(i, options[member.record])
+        elif member.record in deltas and search.sets[i]:
+            delta = deltas[member.record]
+            closest = min(search.sets[i], key=lambda one: one.violation(delta))
+            plan = plan.with_choice(i, closest, delta)
+    search.improve(plan)
+    return search.best
