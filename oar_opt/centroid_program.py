@@ -338,6 +338,7 @@ class CentroidModel(MenuModel):
         self._add_products()
         self._add_shifts()
         self._add_squares()
+        self.add_cuts()
         self._add_loss_limit()
         self.add_goal()
         if self.problem.goal is GoalKind.MAX_MARGIN:
@@ -356,6 +357,9 @@ class CentroidModel(MenuModel):
 
     def add_changes(self) -> None:
         """Variables and rows of the changes of features; finite options have none."""
+
+    def add_cuts(self) -> None:
+        """Rows that hold for all changes and help the solver; none for finite options."""
 
     def moment(self, c: int, j: int) -> Any:
         """``omega_c / Sbar_c`` times the sum of ``s_i delta_ij`` over the changes in class ``c``."""
