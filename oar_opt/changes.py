@@ -51,6 +51,10 @@ FEW_POINTS, MOST_PARTS = 1000, 100_000
 """Changes of one member that make a menu; parts of changes that are looked at to find them."""
 SAME = 1e-12
 """Changes are nothing below that, relative to the feature's size."""
+HIDDEN = 2e-15
+"""Of the sizes of a row's terms, what rounding may hide."""
+LOOSE = 1e-6
+"""Over scaled features, how far rows and groups must be out of reach for a set to count as empty."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +128,11 @@ class ChangeSet:
                 worst.append(float(np.abs(grid - delta[j]).min()) / float(self.scales[j]))
         worst += [abs(float(delta[group.columns].sum()) - group.total) for group in self.groups]
         if len(self.b):
-            lengths = np.maximum(1e-300, np.abs(self.A) @ self.scales)
-            worst.append(float(np.max((self.A @ delta - self.b) / lengths)))
+            sizes = np.abs(self.A)
+            # The record's own rounding is in every row, and on large records more than the tolerance on a change.
+            hidden = HIDDEN * (sizes @ (np.abs(self.x) + np.abs(delta)) + np.abs(self.b))
+            lengths = np.maximum(1e-300, sizes @ self.scales)
+            worst.append(float(np.max((self.A @ delta - self.b - hidden) / lengths)))
         return max(0.0, *worst)
 
     def points(self, most: int) -> Matrix | None:
@@ -165,13 +172,14 @@ class ChangeSet:
 
 
 def change_sets(problem: RecourseProblem, member: Member) -> tuple[ChangeSet, ...]:
-    """The sets of a member's features actions, without those that hold no change and those that are menus.
+    """The sets of a member's features actions, without those that are menus, and without those that hold no change
+    because of their box, their rows and their groups (with the balls they may still leave nothing).
 
     Raises
     ------
     UnsupportedError : a feature that moves in steps has more than :data:`MOST_VALUES` values in reach.
     """
-    return tuple(one for one in _all_sets(problem, member) if one.points(FEW_POINTS) is None)
+    return tuple(one for one in _all_sets(problem, member) if one.points(FEW_POINTS) is None and not _is_empty(one))
 
 
 def listed_options(problem: RecourseProblem, member: Member) -> tuple[Option, ...]:
@@ -183,6 +191,27 @@ def listed_options(problem: RecourseProblem, member: Member) -> tuple[Option, ..
             if move is not None:
                 moves[move] = None
     return tuple(Option(OptionKind.CHANGE, move.x, move.y, move.s, move.cost) for move in moves)
+
+
+def _is_empty(one: ChangeSet) -> bool:
+    """Whether no point of the box comes near to all rows and groups."""
+    near = np.clip(np.zeros(one.d), one.lower, one.upper)
+    lengths = np.abs(one.A) @ one.scales
+    sizes = np.abs(one.A) @ np.abs(one.x) + np.abs(one.b)
+    rows, ends = one.A, one.b + LOOSE * np.maximum(lengths, sizes)
+    for group in one.groups:
+        row = np.zeros(one.d)
+        row[group.columns] = 1.0
+        rows = np.vstack([rows, row, -row])
+        ends = np.append(ends, [group.total + 10 * LOOSE, -group.total + 10 * LOOSE])
+    if not len(ends) or (rows @ near <= ends).all():
+        return False
+    from scipy.optimize import linprog
+
+    size = np.maximum(1e-300, np.abs(rows) @ one.scales)
+    box = np.column_stack([one.lower, one.upper]) / one.scales[:, None]
+    found = linprog(np.zeros(one.d), rows * one.scales / size[:, None], ends / size, bounds=box, method="highs")
+    return bool(found.status == 2)
 
 
 def _all_sets(problem: RecourseProblem, member: Member) -> list[ChangeSet]:

@@ -158,7 +158,7 @@ class RiskMargins(Margins):
         self._train()
         f = self.xhat @ self.theta
         pull, bend = self._pull(f), self._bend(f)
-        inverse: Matrix = np.linalg.inv(self._hessian(bend))
+        inverse = np.asarray(np.linalg.inv(self._hessian(bend)), dtype=np.float64)
         return self._response(pull[: self.k], bend[: self.k], inverse)
 
     # -- training ---

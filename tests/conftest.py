@@ -16,12 +16,19 @@ from oar_opt.evaluate import Evaluation
 from oar_opt.problem import (
     Budget,
     Collective,
+    CostKind,
+    Direction,
+    Feature,
+    FeatureAction,
+    FeatureConstraint,
+    FeatureType,
     GoalKind,
     Intercept,
     LabelAction,
     LearnerSpec,
     Member,
     Move,
+    Norm,
     Option,
     OptionKind,
     Position,
@@ -29,6 +36,7 @@ from oar_opt.problem import (
     Query,
     Records,
     RecourseProblem,
+    Sense,
     WithholdAction,
     resulting_records,
 )
@@ -281,6 +289,99 @@ def moves_of() -> Callable[[RecourseProblem], list[tuple[tuple[Option, ...], tup
         return found
 
     return every
+
+
+def random_feature(draw: np.random.Generator, j: int, x: Sequence[float], discrete: bool) -> Feature:
+    """A feature of any type with rules that its values ``x`` mostly obey."""
+    whole = (FeatureType.INTEGER, FeatureType.ORDINAL, FeatureType.BINARY)
+    kind = draw.choice(whole) if discrete or draw.random() < 0.4 else FeatureType.CONTINUOUS
+    step = None
+    if kind is FeatureType.CONTINUOUS and (discrete or draw.random() < 0.3):
+        step = float(draw.choice([0.25, 0.5]))
+    elif kind is FeatureType.INTEGER and draw.random() < 0.3:
+        step = 2.0
+    low = round(min(x) + float(draw.choice([-0.5, 0.0, 0.3])), 2) if draw.random() < 0.4 else None
+    high = round(max(x) + float(draw.choice([0.5, 0.0, -0.3])), 2) if draw.random() < 0.4 else None
+    return Feature(
+        f"x{j}",
+        FeatureType(kind),
+        lower=low,
+        upper=high if low is None or high is None else max(low, high),
+        direction=Direction(draw.choice(tuple(Direction), p=[0.55, 0.15, 0.15, 0.15])),
+        step=step,
+        scale=float(draw.choice([1.0, 1.0, 0.5, 2.0])),
+    )
+
+
+def random_rules_problem(
+    seed: int,
+    kind: str = "ridge",
+    goal: str = "max_margin",
+    *,
+    n: int = 12,
+    members: int = 2,
+    discrete: bool = False,
+    more: int = 2,
+    queries: int = 1,
+    required: float = 0.05,
+    others: bool = False,
+) -> RecourseProblem:
+    """Members that may move features under random rules: types, steps, bounds, directions, groups, constraints, norms,
+    charges and budgets. Some records break their own rules. ``discrete``: every feature moves in steps; ``others``:
+    members may report another label or withhold, too."""
+    draw = np.random.default_rng(seed)
+    d = int(draw.integers(1, more + 1))
+    X = np.round(draw.normal(size=(n, d)), 1)
+    features = [random_feature(draw, j, X[:members, j].tolist(), discrete) for j in range(d)]
+    for j, feature in enumerate(features):
+        if feature.type is FeatureType.BINARY:
+            X[:, j] = draw.integers(0, 2, n)
+        elif feature.type is not FeatureType.CONTINUOUS:
+            X[:, j] = np.round(2 * X[:, j])
+    if draw.random() < 0.2:
+        X[0, 0] += 0.4
+    if draw.random() < 0.5:
+        features += [Feature(f"is{c}", FeatureType.CATEGORICAL, group="is") for c in range(3)]
+        X = np.hstack([X, np.eye(3)[draw.integers(0, 3, n)]])
+    constraints = []
+    for _ in range(int(draw.choice([0, 0, 1, 2]))):
+        columns = draw.choice(len(features), min(2, len(features)), replace=False)
+        row = [(features[int(j)].name, float(draw.choice([1.0, -1.0, 2.0]))) for j in columns]
+        left = X[:members][:, columns] @ np.array([value for _, value in row])
+        ends = ((Sense.LE, left.max() + 0.5), (Sense.GE, left.min() - 0.5), (Sense.EQ, left[0]))
+        sense, end = ends[int(draw.choice(3, p=[0.45, 0.45, 0.1]))]
+        constraints.append(FeatureConstraint(tuple(row), sense, float(end)))
+    y = np.where(X @ draw.normal(size=X.shape[1]) + 0.5 * draw.normal(size=n) > 0, 1.0, -1.0)
+    y[members : members + 2] = 1.0, -1.0
+    radius, charge = round(float(draw.uniform(0.5, 2)), 2), float(draw.choice([0.0, 0.0, 0.3]))
+    actions: tuple[Any, ...] = (FeatureAction(Norm(draw.choice(tuple(Norm))), radius, charge),)
+    if others:
+        actions += (LabelAction((-1.0, 1.0), 0.7), WithholdAction(0.9))
+    cost = CostKind(draw.choice(tuple(CostKind)))
+    limits = [round(float(draw.uniform(0.4, 2.5)), 2) if draw.random() < 0.3 else None for _ in range(2)]
+    cap = int(draw.integers(0, members + 1)) if draw.random() < 0.2 else None
+    spec = LearnerSpec(kind, Intercept.PENALIZED, **({"alpha": 1.0} if kind == "ridge" else {"C": 1.0}))
+    if kind == "nearest_centroid":
+        y, spec = (y > 0) * 1.0, LearnerSpec(kind)
+    wish = 1.0 if kind == "nearest_centroid" else float(draw.choice([-1.0, 1.0]))
+    asked = [Query(f"q{q}", tuple(draw.normal(size=X.shape[1])), wish, required=required) for q in range(queries)]
+    return RecourseProblem(
+        f"rules-{seed}",
+        Records(X, y, np.ones(n)),
+        spec,
+        Collective(tuple(Member(i, actions) for i in range(members)), cost, Budget(limits[0], limits[1], cap)),
+        tuple(asked),
+        GoalKind(goal),
+        classes=("a", "b"),
+        features=tuple(features),
+        constraints=tuple(constraints),
+    )
+
+
+@pytest.fixture
+def random_rules() -> Callable[..., RecourseProblem]:
+    """Makes a problem with feature changes under random rules."""
+    return random_rules_problem
 
 
 @pytest.fixture
