@@ -356,7 +356,8 @@ def random_rules_problem(
     radius, charge = round(float(draw.uniform(0.5, 2)), 2), float(draw.choice([0.0, 0.0, 0.3]))
     actions: tuple[Any, ...] = (FeatureAction(Norm(draw.choice(tuple(Norm))), radius, charge),)
     if others:
-        actions += (LabelAction((-1.0, 1.0), 0.7), WithholdAction(0.9))
+        labels = (0.0, 1.0) if kind == "nearest_centroid" else (-1.0, 1.0)
+        actions += (LabelAction(labels, 0.7), WithholdAction(0.9))
     cost = CostKind(draw.choice(tuple(CostKind)))
     limits = [round(float(draw.uniform(0.4, 2.5)), 2) if draw.random() < 0.3 else None for _ in range(2)]
     cap = int(draw.integers(0, members + 1)) if draw.random() < 0.2 else None
