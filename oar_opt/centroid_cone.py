@@ -116,6 +116,16 @@ def margins_of(given: Given, shifts: Matrix) -> dict[str, float]:
     return found
 
 
+def keeps_loss(given: Given, shifts: Matrix) -> bool:
+    """Whether shifts keep ``max_loss_increase`` but for the tolerance, rounding left aside for re-training's own."""
+    limit = given.problem.max_loss_increase
+    if limit is None:
+        return True
+    increase = float(given.weights @ (shifts**2).sum(axis=1))
+    size = float(given.weights.sum() * np.abs(given.problem.records.X - given.present.mean(axis=0)).max() ** 2)
+    return increase <= limit + given.problem.tolerances.feasibility - 1e-13 * size
+
+
 @dataclass(frozen=True, eq=False)
 class Solved:
     """Changes ``(movers, d)``, the program's bound on its aim in the instance's units, and whether it is infeasible."""
@@ -363,4 +373,4 @@ class CentroidCone:
         increase = sum(float(weight) / heaviest * self.square(c) for c, weight in enumerate(self.given.weights))
         allowed = (limit + self.given.problem.tolerances.feasibility) / heaviest / self.unit**2
         if not isinstance(increase, float):
-            self.rows.append(increase <= allowed * (1 - self.given.inside))
+            self.rows.append(increase <= allowed - self.given.inside)

@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from oar_opt.centroid_cone import Aim, CentroidCone, Given, Mover, margins_of, shifts_of
+from oar_opt.centroid_cone import Aim, CentroidCone, Given, Mover, keeps_loss, margins_of, shifts_of
 from oar_opt.centroid_program import present_centroids
 from oar_opt.changes import ChangeSet
 from oar_opt.problem import CostKind, GoalKind, Matrix, Move, RecourseProblem, Vector
-from oar_opt.rules import ROUNDING
+from oar_opt.rules import ROUNDING, budget_violations
 
 INSIDE = (1e-9, 1e-8, 1e-7)
 """Shares by which required margins (in the unit of the program) are raised and budgets lowered, tried in turn."""
@@ -132,9 +132,8 @@ class Polish:
         moves = (*self.finite, *(move for move in changed if move is not None))
         margins = margins_of(self.given, shifts)
         slack = min((margins[name] - needed for name, needed in self.given.required.items()), default=0.0)
-        cost, total = float(sum(move.cost for move in moves)), self.problem.collective.budget.total
-        paid = total is None or cost <= total * (1 + ROUNDING / 2)
-        admissible = slack >= 0 and paid
+        cost = float(sum(move.cost for move in moves))
+        admissible = slack >= 0 and not budget_violations(self.problem, moves) and keeps_loss(self.given, shifts)
         match self.aim:
             case Aim.MARGIN:
                 value = min(margins[query.name] for query in self.problem.queries)

@@ -315,6 +315,8 @@ class CentroidModel(MenuModel):
         self.boxes = {c: Box.of(moving, self.units.shift[c]) for c, moving in self.moving.items()}
         self.centroids = present_centroids(problem)
         super().__init__(self.units.measured(problem), request)
+        # Sets are options here, since to act by one gives a class the same weight as an option does.
+        self.sets = {}
         self.finite = {record: len(options) for record, options in self.menus}
         self.menus = [
             (record, (*options, *map(acting_option, changes.get(record, ())))) for record, options in self.menus

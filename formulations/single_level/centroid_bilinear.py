@@ -203,14 +203,14 @@ class BilinearModel(CentroidModel):
 
     def add_changes(self) -> None:
         m = self.model
-        m.change = pyo.Var(self._coordinates_of_changes(), bounds=lambda _, i, k, j: self._change_ends(i, k, j))
-        m.change_low = pyo.Constraint(
+        m.delta = pyo.Var(self._coordinates_of_changes(), bounds=lambda _, i, k, j: self._change_ends(i, k, j))
+        m.delta_low = pyo.Constraint(
             self._coordinates_of_changes(),
-            rule=lambda m, i, k, j: m.change[i, k, j] >= float(self.acting_sets[i, k].lower[j]) * m.choice[i, k],
+            rule=lambda m, i, k, j: m.delta[i, k, j] >= float(self.acting_sets[i, k].lower[j]) * m.choice[i, k],
         )
-        m.change_high = pyo.Constraint(
+        m.delta_high = pyo.Constraint(
             self._coordinates_of_changes(),
-            rule=lambda m, i, k, j: m.change[i, k, j] <= float(self.acting_sets[i, k].upper[j]) * m.choice[i, k],
+            rule=lambda m, i, k, j: m.delta[i, k, j] <= float(self.acting_sets[i, k].upper[j]) * m.choice[i, k],
         )
         self._add_steps()
         self._add_groups_and_rules()
@@ -240,7 +240,7 @@ class BilinearModel(CentroidModel):
             acting = self.acting_sets[i, k]
             first, step, _ = acting.step(j)
             unit = float(acting.unit[j])
-            return m.change[i, k, j] == first / unit * m.choice[i, k] + step / unit * m.steps[i, k, j]
+            return m.delta[i, k, j] == first / unit * m.choice[i, k] + step / unit * m.steps[i, k, j]
 
         m.steps = pyo.Var(stepped, domain=pyo.NonNegativeIntegers, bounds=lambda _, i, k, j: (0, most(i, k, j)))
         m.on_grid = pyo.Constraint(stepped, rule=on_grid)
@@ -268,7 +268,7 @@ class BilinearModel(CentroidModel):
     def _linear(self, acting: Acting, values: Vector) -> Any:
         """``values'delta``."""
         return sum(
-            float(values[j] * acting.unit[j]) * self.model.change[(*acting.place, j)]
+            float(values[j] * acting.unit[j]) * self.model.delta[(*acting.place, j)]
             for j in acting.columns
             if values[j]
         )
@@ -299,18 +299,18 @@ class BilinearModel(CentroidModel):
         m.ball = pyo.Constraint(euclidean, rule=lambda m, i, k: self._squares(i, k) <= m.length[i, k, "l2"] ** 2)
         sizes = [(i, k, j) for i, k in taxi for j in self.acting_sets[i, k].columns]
         m.size = pyo.Var(sizes, bounds=lambda _, i, k, j: (0.0, max(map(abs, self._change_ends(i, k, j)))))
-        m.size_up = pyo.Constraint(sizes, rule=lambda m, i, k, j: m.change[i, k, j] <= m.size[i, k, j])
-        m.size_down = pyo.Constraint(sizes, rule=lambda m, i, k, j: -m.change[i, k, j] <= m.size[i, k, j])
+        m.size_up = pyo.Constraint(sizes, rule=lambda m, i, k, j: m.delta[i, k, j] <= m.size[i, k, j])
+        m.size_down = pyo.Constraint(sizes, rule=lambda m, i, k, j: -m.delta[i, k, j] <= m.size[i, k, j])
         m.sizes = pyo.Constraint(
             taxi,
             rule=lambda m, i, k: sum(m.size[i, k, j] for j in self.acting_sets[i, k].columns) <= m.length[i, k, "l1"],
         )
         across = [(i, k, j) for i, k in wide for j in self.acting_sets[i, k].columns]
-        m.wide_up = pyo.Constraint(across, rule=lambda m, i, k, j: m.change[i, k, j] <= m.length[i, k, "linf"])
-        m.wide_down = pyo.Constraint(across, rule=lambda m, i, k, j: -m.change[i, k, j] <= m.length[i, k, "linf"])
+        m.wide_up = pyo.Constraint(across, rule=lambda m, i, k, j: m.delta[i, k, j] <= m.length[i, k, "linf"])
+        m.wide_down = pyo.Constraint(across, rule=lambda m, i, k, j: -m.delta[i, k, j] <= m.length[i, k, "linf"])
 
     def _squares(self, i: int, k: int) -> Any:
-        return sum(self.model.change[i, k, j] ** 2 for j in self.acting_sets[i, k].columns)
+        return sum(self.model.delta[i, k, j] ** 2 for j in self.acting_sets[i, k].columns)
 
     def _act_for_nothing(self) -> None:
         """Fix the choice of members whose changes include to stay, where acting itself counts for nothing."""
@@ -370,7 +370,7 @@ class BilinearModel(CentroidModel):
     def _sum(self, c: int, j: int) -> Any:
         """``g_cj`` in the unit of ``h_cj``."""
         movers = self._movers(c, j)
-        return sum(self._weight(acting, c, j) * self.model.change[(*acting.place, j)] for acting in movers)
+        return sum(self._weight(acting, c, j) * self.model.delta[(*acting.place, j)] for acting in movers)
 
     def moment(self, c: int, j: int) -> Any:
         if not self._movers(c, j):
@@ -462,7 +462,7 @@ class BilinearModel(CentroidModel):
     def _start_change(self, acting: Acting, e: Vector, chosen: bool) -> dict[str, float]:
         m, values = self.model, {}
         for j in acting.columns:
-            values[m.change[(*acting.place, j)].name] = float(e[j])
+            values[m.delta[(*acting.place, j)].name] = float(e[j])
             if acting.change.grids[j] is not None:
                 first, step, _ = acting.step(j)
                 count = (float(e[j] * acting.unit[j]) - first) / step if chosen and step else 0.0
@@ -494,7 +494,7 @@ class BilinearModel(CentroidModel):
     def _delta(self, acting: Acting) -> Vector:
         delta = np.zeros(acting.change.d)
         for j in acting.columns:
-            delta[j] = float(self.model.change[(*acting.place, j)].value) * acting.unit[j]
+            delta[j] = float(self.model.delta[(*acting.place, j)].value) * acting.unit[j]
         return delta
 
     def _required(self) -> dict[str, float]:
@@ -514,7 +514,7 @@ class BilinearModel(CentroidModel):
         for c, j in m.moved:
             values[m.moved[c, j].name] = float(
                 sum(
-                    self._weight(acting, c, j) * values[m.change[(*acting.place, j)].name]
+                    self._weight(acting, c, j) * values[m.delta[(*acting.place, j)].name]
                     for acting in self._movers(c, j)
                 )
             )
@@ -526,7 +526,7 @@ class BilinearModel(CentroidModel):
             words[f"choice[{record},{k}]"] = f"member {record} changes its features"
             for j in acting.columns:
                 feature, unit = self.problem.features[j].name, acting.unit[j]
-                words[f"change[{record},{k},{j}]"] = f"change of '{feature}' of member {record}, in units of {unit:.6g}"
+                words[f"delta[{record},{k},{j}]"] = f"change of '{feature}' of member {record}, in units of {unit:.6g}"
         return words
 
 

@@ -32,8 +32,8 @@ Hypotheses
 One query, goal ``max_margin``, no guards, no ``max_loss_increase``, no budget on members or in total. Members have
 one feature action each and nothing else, with one norm within a class. Continuous features without step, no linear
 constraints. For ``l1`` and ``l2`` no bound that a member's own set could reach; for ``l2`` equal scales over ``J``. A
-budget for one member counts where the cost is the action's own norm (it caps the radius) or ``sql2`` with ``l2`` (its
-root does), or ``count`` (at least 1 or nobody acts).
+budget for one member, less the charge for acting, counts where the cost is the action's own norm (it caps the radius)
+or ``sql2`` with ``l2`` (its root does), or ``count`` (at least 1 or nobody acts).
 
 Exactness
 ---------
@@ -52,22 +52,19 @@ l1-Ball for Learning in High Dimensions", 2008. The derivation is given above.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from oar_opt.changes import ChangeSet, change_sets
 from oar_opt.contracts import DirectProgram, Formulation
 from oar_opt.parameters import CentroidParameters
 from oar_opt.problem import (
-    CostKind,
     Direction,
     FeatureType,
     Flags,
     GoalKind,
-    Matrix,
-    Member,
     Move,
     Norm,
     RecourseProblem,
@@ -75,7 +72,7 @@ from oar_opt.problem import (
     Vector,
 )
 from oar_opt.result import Claim, Request, StoppedBy
-from oar_opt.rules import scaled_change
+from oar_opt.rules import ROUNDING
 
 
 class CentroidClosedForm(Formulation):
@@ -130,7 +127,7 @@ def _actions(problem: RecourseProblem) -> str | None:
         y = float(problem.records.y[member.record])
         if norms.setdefault(y, norm) is not norm:
             return f"members of class '{problem.label_of(y)}' are limited in different norms"
-        if problem.collective.budget.each is not None and _cap(problem, norm) is None:
+        if any(len(change.balls) > 1 for change in change_sets(problem, member)):
             return f"the budget for one member is in '{problem.collective.cost}' and its radius in '{norm}'"
     return None
 
@@ -138,41 +135,34 @@ def _actions(problem: RecourseProblem) -> str | None:
 def _bounds(problem: RecourseProblem) -> str | None:
     movable = [feature for feature in problem.features if not feature.is_fixed]
     for member in problem.collective.members:
-        action, radius = member.feature_actions[0], _radius(problem, member)
-        if action.norm is Norm.L2 and len({feature.scale for feature in movable}) > 1:
+        norm = member.feature_actions[0].norm
+        if norm is Norm.L2 and len({feature.scale for feature in movable}) > 1:
             return "features with different scales make the l2 set an ellipsoid"
-        for feature, value in zip(problem.features, problem.records.X[member.record], strict=True):
-            low = -math.inf if feature.lower is None else feature.lower
-            high = math.inf if feature.upper is None else feature.upper
-            if not low <= value <= high:
-                return f"member {member.record} starts outside the bounds of '{feature.name}'"
-            reach = 0.0 if feature.is_fixed else radius * feature.scale
-            down = 0.0 if feature.direction is Direction.INCREASE else reach
-            up = 0.0 if feature.direction is Direction.DECREASE else reach
-            if action.norm is not Norm.LINF and (value - down < low or value + up > high):
-                return f"member {member.record} can reach a bound of '{feature.name}' within its {action.norm} radius"
+        for change in change_sets(problem, member):
+            reason = _cut(problem, change, norm)
+            if reason:
+                return f"member {member.record} {reason}"
     return None
 
 
-def _cap(problem: RecourseProblem, norm: Norm) -> float | None:
-    """The largest radius that the budget for one member leaves, or None where the two do not compare."""
-    each = problem.collective.budget.each
-    if each is None:
-        return math.inf
-    match problem.collective.cost:
-        case CostKind.COUNT:
-            return math.inf if each >= 1 else 0.0
-        case CostKind.SQL2 if norm is Norm.L2:
-            return math.sqrt(each)
-        case cost if cost.value == norm.value:
-            return each
-        case _:
-            return None
+def _cut(problem: RecourseProblem, change: ChangeSet, norm: Norm) -> str | None:
+    """Why a set is no multiple of the unit set, or None."""
+    if any(abs(group.total) > ROUNDING for group in change.groups):
+        return "breaks the rule of a one-hot group as it stands"
+    for j, feature in enumerate(problem.features):
+        if change.lower[j] > 0 or change.upper[j] < 0:
+            return f"starts outside the bounds of '{feature.name}'"
+        reach = _radius(change) * feature.scale
+        down = -reach if feature.direction in (Direction.ANY, Direction.DECREASE) else 0.0
+        up = reach if feature.direction in (Direction.ANY, Direction.INCREASE) else 0.0
+        if norm is not Norm.LINF and (change.lower[j] > down or change.upper[j] < up):
+            return f"can reach a bound of '{feature.name}' within its {norm} radius"
+    return None
 
 
-def _radius(problem: RecourseProblem, member: Member) -> float:
-    (action,) = member.feature_actions
-    return min(action.radius, _cap(problem, action.norm) or 0.0)
+def _radius(change: ChangeSet) -> float:
+    (ball,) = change.balls
+    return ball.radius
 
 
 # -- the solution ---
@@ -261,31 +251,13 @@ def _project_l1(a: Vector, scales: Vector, rho: float) -> Vector:
     return projected
 
 
-def _reach(problem: RecourseProblem, members: Sequence[Member], total_weight: float) -> Reach:
-    X, s = problem.records.X, problem.records.s
-    scales = problem.scales
+def _reach(problem: RecourseProblem, changes: Sequence[ChangeSet], total_weight: float) -> Reach:
     down = np.array([f.direction in (Direction.ANY, Direction.DECREASE) for f in problem.features])
     up = np.array([f.direction in (Direction.ANY, Direction.INCREASE) for f in problem.features])
-    low, high, rho = np.zeros(problem.d), np.zeros(problem.d), 0.0
-    for member in members:
-        share = s[member.record] / total_weight
-        rho += share * _radius(problem, member)
-        own_low, own_high = _interval(problem, member, X[member.record])
-        low += share * own_low
-        high += share * own_high
-    return Reach(members[0].feature_actions[0].norm, rho, scales, down, up, low, high)
-
-
-def _interval(problem: RecourseProblem, member: Member, x: Vector) -> tuple[Vector, Vector]:
-    """The box of one member's ``delta`` under its radius, the bounds and the directions."""
-    radius = _radius(problem, member)
-    low, high = np.zeros(problem.d), np.zeros(problem.d)
-    for j, feature in enumerate(problem.features):
-        if feature.direction in (Direction.ANY, Direction.DECREASE):
-            low[j] = max(-radius * feature.scale, -math.inf if feature.lower is None else feature.lower - x[j])
-        if feature.direction in (Direction.ANY, Direction.INCREASE):
-            high[j] = min(radius * feature.scale, math.inf if feature.upper is None else feature.upper - x[j])
-    return low, high
+    shares = np.array([change.s for change in changes]) / total_weight
+    rho = float(shares @ [_radius(change) for change in changes])
+    low, high = (shares @ np.array([getattr(change, end) for change in changes]) for end in ("lower", "upper"))
+    return Reach(changes[0].balls[0].norm, rho, problem.scales, down, up, low, high)
 
 
 def _solve(problem: RecourseProblem, request: Request) -> Claim:
@@ -293,16 +265,18 @@ def _solve(problem: RecourseProblem, request: Request) -> Claim:
     (query,) = problem.queries
     target = int(query.target)
     mu = np.array([np.average(X[y == c], axis=0, weights=s[y == c]) for c in range(len(problem.classes or ()))])
+    changes = [change for member in problem.collective.members for change in change_sets(problem, member)]
     moves: list[Move] = []
     for c in range(len(mu)):
-        members = [member for member in problem.collective.members if y[member.record] == c]
-        if not members:
+        team = [change for change in changes if change.y == c]
+        if not team:
             continue
-        reach = _reach(problem, members, float(s[y == c].sum()))
+        reach = _reach(problem, team, float(s[y == c].sum()))
         a = np.array(query.x) - mu[c]
         shift = reach.towards(a) if c == target else reach.away(a)
         mu[c] += shift
-        moves += _share_out(problem, members, reach, shift)
+        found = (change.move(_part(change, reach, shift)) for change in team)
+        moves += [move for move in found if move is not None]
     parameters = CentroidParameters.of(mu)
     value = parameters.margin(query)
     return Claim(
@@ -315,27 +289,12 @@ def _solve(problem: RecourseProblem, request: Request) -> Claim:
     )
 
 
-def _share_out(problem: RecourseProblem, members: Sequence[Member], reach: Reach, shift: Vector) -> list[Move]:
-    """Split a class's shift among its members; those whose share is nothing stay."""
-    X, found = problem.records.X, []
-    for member in members:
-        if problem.records.s[member.record] == 0:
-            continue
-        delta = _part(problem, member, reach, shift)
-        if not delta.any():
-            continue
-        x = tuple(float(value) for value in X[member.record] + delta)
-        y, s = float(problem.records.y[member.record]), float(problem.records.s[member.record])
-        cost = problem.collective.cost.of(scaled_change(problem, member.record, x))
-        found.append(Move(member.record, x, y, s, cost))
-    return found
-
-
-def _part(problem: RecourseProblem, member: Member, reach: Reach, shift: Vector) -> Vector:
+def _part(change: ChangeSet, reach: Reach, shift: Vector) -> Vector:
+    """A member's share of its class's shift: of the unit move, or (linf) of its own interval."""
     if reach.norm is not Norm.LINF:
-        return shift * (_radius(problem, member) / reach.rho) if reach.rho > 0 else np.zeros(problem.d)
-    low, high = _interval(problem, member, problem.records.X[member.record])
+        share: Vector = shift * (_radius(change) / reach.rho)
+        return share
     span = reach.high - reach.low
-    position = np.divide(shift - reach.low, span, out=np.zeros(problem.d), where=span > 0)
-    part: Matrix = low + position * (high - low)
+    position = np.divide(shift - reach.low, span, out=np.zeros(len(shift)), where=span > 0)
+    part: Vector = change.lower + position * (change.upper - change.lower)
     return part

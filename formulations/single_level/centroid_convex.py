@@ -68,7 +68,7 @@ from typing import Any
 
 import numpy as np
 
-from oar_opt.centroid_cone import Aim, CentroidCone, Given, Mover, Solved, margins_of
+from oar_opt.centroid_cone import Aim, CentroidCone, Given, Mover, Solved, keeps_loss, margins_of
 from oar_opt.centroid_program import Changes, present_centroids
 from oar_opt.changes import ChangeSet, change_sets
 from oar_opt.contracts import DirectProgram, Formulation, WorkedExample
@@ -85,7 +85,6 @@ from oar_opt.problem import (
     LearnerSpec,
     Matrix,
     Member,
-    Move,
     Norm,
     Query,
     Records,
@@ -94,7 +93,7 @@ from oar_opt.problem import (
     Vector,
 )
 from oar_opt.result import Claim, Request, StoppedBy
-from oar_opt.rules import ROUNDING
+from oar_opt.rules import ROUNDING, budget_violations
 
 INSIDE = (1e-9, 1e-8, 1e-7, 0.0)
 """Shares by which required margins (in their unit) are raised and budgets lowered to find moves, tried in turn."""
@@ -453,7 +452,8 @@ class _Statement:
         found = [change.move(delta) for change, delta in zip(team, deltas, strict=True)]
         moves = tuple(sorted((move for move in found if move), key=lambda move: move.record))
         margins = margins_of(given, shifts)
-        if any(margins[name] < needed for name, needed in given.required.items()) or self._overspends(moves):
+        short = any(margins[name] < needed for name, needed in given.required.items())
+        if short or budget_violations(problem, moves) or not keeps_loss(given, shifts):
             return None
         if problem.goal is GoalKind.MIN_COST:
             value, bound = float(sum(move.cost for move in moves)), max(0.0, bound)
@@ -461,10 +461,6 @@ class _Statement:
             value, bound = min(margins[query.name] for query in problem.queries), -bound
         parameters = CentroidParameters.of(self.present + shifts)
         return Claim(StoppedBy.GAP, moves, value, bound, parameters=parameters, solver=_solver())
-
-    def _overspends(self, moves: Sequence[Move]) -> bool:
-        total = self.problem.collective.budget.total
-        return total is not None and sum(move.cost for move in moves) > total * (1 + ROUNDING / 2)
 
     def _radial(self, cone: ConvexCone, solved: Solved) -> dict[int, Matrix]:
         """Changes of members that move away by lengths."""
