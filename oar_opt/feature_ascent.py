@@ -21,12 +21,15 @@ import numpy as np
 from oar_opt.problem import Flags, Matrix, Vector
 from oar_opt.sensitivity import Margins, Response
 
-ITERATIONS, CUTS, MEMORY = 60, 12, 5
-ARMIJO, SMALL = 1e-4, 1e-9
-TEMPERATURES = (0.1, 0.02, 0.004, 0.0008)
+CUTS, MEMORY, HALVINGS = 12, 5, 20
+ARMIJO = 1e-4
+ITERATIONS = (20, 20, 20, 30, 60)
+SMALL = (1e-5, 1e-6, 1e-7, 1e-8, 1e-9)
+"""Of a round: its steps, and the gain, relative to the spread of what is wanted, that is not worth one."""
+TEMPERATURES = (0.1, 0.02, 0.004, 0.0008, 0.00005)
 """Of the smoothed least, relative to the spread of what is wanted."""
-STIFFNESS = (1.0, 4.0, 16.0, 64.0)
-WIDTHS = (0.2, 0.05, 0.0125, 0.003)
+STIFFNESS = (1.0, 4.0, 16.0, 64.0, 256.0)
+WIDTHS = (0.2, 0.05, 0.0125, 0.003, 0.003)
 
 Project = Callable[[Matrix], Matrix]
 
@@ -67,7 +70,6 @@ class _Merit:
     """The smoothed objective, with its temperature, stiffness and multipliers."""
 
     aim: Aim
-    spread: float
     temperature: float
     stiffness: float
     multipliers: Vector
@@ -116,26 +118,38 @@ class Ascent:
         if self._is_over(response.values):
             return self.found
         spread = max(1e-3, float(np.abs(response.values[self.aim.wanted]).max()))
-        merit = _Merit(self.aim, spread, spread, 1.0, np.zeros(len(response.values)))
-        for T, stiffness, width in self._rounds():
+        merit = _Merit(self.aim, spread, 1.0, np.zeros(len(response.values)))
+        for T, stiffness, width, steps, small in self._rounds():
             if not self.margins.is_exact:
                 self.margins.narrow(width)
                 self.best, self._worth = None, (-np.inf, -np.inf)
             merit.temperature = T * spread
             merit.multipliers = merit.stiffness * merit.missed(response.values)
             merit.stiffness = stiffness / spread
-            U, response = self._climb(U, merit)
+            U, response = self._climb(U, merit, steps, small * spread)
             if self._is_over(response.values):
                 break
+        self._look_between(U)
         return self.found
+
+    def _look_between(self, U: Matrix) -> None:
+        """Towards the last point from the best one, which may keep its floors by more than it has to."""
+        best = self.found
+        if not self.aim.floored.any() or self._worth[0] < 0:
+            return
+        low, high = 0.0, 1.0
+        for _ in range(HALVINGS):
+            middle = 0.5 * (low + high)
+            values = self.respond(best + middle * (U - best)).values
+            low, high = (middle, high) if self.aim.lack(values) <= 0 else (low, middle)
 
     @property
     def found(self) -> Matrix:
         assert self.best is not None, "a run looks at one point at least"
         return self.best
 
-    def _rounds(self) -> list[tuple[float, float, float]]:
-        rounds = list(zip(TEMPERATURES, STIFFNESS, WIDTHS, strict=True))
+    def _rounds(self) -> list[tuple[float, float, float, int, float]]:
+        rounds = list(zip(TEMPERATURES, STIFFNESS, WIDTHS, ITERATIONS, SMALL, strict=True))
         return rounds[-1:] if self.aim.is_smooth and self.margins.is_exact else rounds
 
     def _is_over(self, values: Vector) -> bool:
@@ -150,14 +164,14 @@ class Ascent:
             self.best, self.values, self._worth = U.copy(), values, worth
         return Response(values, response.slopes)
 
-    def _climb(self, U: Matrix, merit: _Merit) -> tuple[Matrix, Response]:
+    def _climb(self, U: Matrix, merit: _Merit, steps: int, small: float) -> tuple[Matrix, Response]:
         response = self.respond(U)
         value, slope = self._slope(response, merit)
         step, past = self._first_step(slope), [value]
-        for _ in range(ITERATIONS):
+        for _ in range(steps):
             direction = self.project(U + step * slope) - U
             gain = float((slope * direction).sum())
-            if gain <= SMALL * merit.spread or self._is_over(response.values):
+            if gain <= small or self._is_over(response.values):
                 break
             t = 1.0
             for _ in range(CUTS):

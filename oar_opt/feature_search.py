@@ -29,11 +29,12 @@ from oar_opt.verification import move_violation
 
 CUSHION = 1e-9
 """Beyond what is needed, for a margin that ascent may call reached; of the largest needed one, at least 1."""
-HALVINGS, BUDGET_HALVINGS, PASSES = 30, 12, 4
+HALVINGS, BUDGET_HALVINGS, PASSES = 20, 12, 4
 CORRECTIONS = 4
 SWAPS = 3
 IDLE = 5
 """Starts in a row that find nothing better, after which no further one is tried."""
+PROGRESS = 1e-6
 SHARES = (0.6, 0.9, 0.3)
 """Of the total budget, what the charges of acting members may take; one after the other, start by start."""
 
@@ -93,9 +94,16 @@ class FeatureSearch:
             self.shares = SHARES[count % len(SHARES)]
             before = self.best
             self.improve(start)
-            idle = 0 if self.best is not before else idle + 1
+            idle = 0 if self._is_progress(before) else idle + 1
             if idle >= IDLE or self.is_late:
                 return
+
+    def _is_progress(self, before: Evaluation | None) -> bool:
+        """Whether the best outcome is better than the one before by more than a little."""
+        if before is None or self.best is None:
+            return self.best is not before
+        (level, value), (old_level, old_value) = _standing(self.best), _standing(before)
+        return level > old_level + PROGRESS or value > old_value + PROGRESS * max(1.0, abs(old_value))
 
     def improve(self, plan: Plan) -> None:
         """A local answer from this plan, by the rule for the goal."""
@@ -501,6 +509,12 @@ class FeatureSearch:
         if self.problem.goal is not GoalKind.MIN_COST or self.kind is CostKind.COUNT or not plan.changing:
             return plan
         plan = self._drawn_back(plan, aim)
+        rival = self._length_to_beat(plan)
+        if rival < self._length(plan):
+            trial = self._drawn_back(self.ascend(plan, aim, rival, on_grids=True), aim)
+            if not self._reaches(trial, aim):
+                return plan
+            plan = trial
         low, high = 0.0, self._length(plan)
         for _ in range(BUDGET_HALVINGS):
             if self.is_late or high <= 0:
@@ -512,6 +526,12 @@ class FeatureSearch:
             else:
                 low = middle
         return plan
+
+    def _length_to_beat(self, plan: Plan) -> float:
+        """What the changes may cost, but for the charges, to be cheaper than the best answer so far."""
+        if self.best is None or not self.best.is_answer:
+            return math.inf
+        return max(0.0, (1 - 1e-4) * self.best.objective - (self.price(plan) - self._length(plan)))
 
     def _length(self, plan: Plan) -> float:
         """What the changes cost, but for the charges."""

@@ -35,7 +35,6 @@ from oar_opt.problem import CostKind, Flags, Matrix, Norm, Vector
 from oar_opt.rules import ROUNDING
 
 HALVINGS = 50
-BUDGET_HALVINGS = 30
 FACES = 100
 INSIDE = 1e-8
 """Largest violation, over scaled features, of a point that counts as one of the set."""
@@ -85,10 +84,9 @@ def _is_entangled(one: ChangeSet) -> bool:
 
 def _into_ball(norm: Norm, V: Matrix, lower: Matrix, upper: Matrix, radius: Vector) -> Matrix:
     """The nearest points of box and ball to points ``V`` whose clipped ones are outside the ball."""
-    if norm is Norm.L2:
-        straight = V * (radius / np.maximum(norm.of_rows(V), 1e-300))[:, None]
-        if ((straight >= lower) & (straight <= upper)).all():
-            return straight
+    straight = V * (radius / norm.of_rows(V))[:, None] if norm is Norm.L2 else _into_l1(V, radius)
+    if ((straight >= lower) & (straight <= upper)).all():
+        return straight
     tops = np.abs(V).max(axis=1)
 
     def at(t: Vector) -> Matrix:
@@ -101,6 +99,14 @@ def _into_ball(norm: Norm, V: Matrix, lower: Matrix, upper: Matrix, radius: Vect
         outside = norm.of_rows(at(middle)) > radius
         low, high = np.where(outside, low, middle), np.where(outside, middle, high)
     return at(low)
+
+
+def _into_l1(V: Matrix, radius: Vector) -> Matrix:
+    """The nearest points of l1 balls to points outside: the threshold by sorting."""
+    sizes = -np.sort(-np.abs(V), axis=1)
+    thresholds = (np.cumsum(sizes, axis=1) - radius[:, None]) / np.arange(1, V.shape[1] + 1)
+    last = np.maximum(1, (sizes > thresholds).sum(axis=1)) - 1
+    return _soft(V, thresholds[np.arange(len(V)), last][:, None])
 
 
 def _soft(V: Matrix, threshold: Matrix | float) -> Matrix:
@@ -206,12 +212,21 @@ class BudgetProjection:
         U = self.projection(V)
         if self.kind is CostKind.COUNT or self.spent(U) <= self.total:
             return U
-        low, high = 0.0, 1.0
-        for _ in range(BUDGET_HALVINGS):
-            middle = 0.5 * (low + high)
-            over = self.spent(self.projection(_shrunk(self.kind, V, middle))) > self.total
-            low, high = (low, middle) if over else (middle, high)
-        return self.projection(_shrunk(self.kind, V, low))
+        least = self.projection(0 * V)
+        if self.spent(least) >= self.total:
+            return least
+
+        def over(t: float) -> float:
+            return self.spent(self.projection(_shrunk(self.kind, V, t))) - self.total
+
+        t = float(brentq(over, 0.0, 1.0, xtol=1e-12, rtol=1e-12))
+        drawn = self.projection(_shrunk(self.kind, V, t))
+        # What is left of the root's own error goes, since sets and costs are convex.
+        spent = self.spent(drawn)
+        if spent > self.total:
+            first = self.spent(least)
+            drawn = least + (self.total - first) / (spent - first) * (drawn - least)
+        return drawn
 
     def spent(self, U: Matrix) -> float:
         """What changes cost, but for the charges."""
@@ -237,12 +252,9 @@ def _shrunk(kind: CostKind, V: Matrix, t: float) -> Matrix:
 
 def _less_peaks(V: Matrix, threshold: float) -> Matrix:
     """``V`` without its projections, row by row, on the l1 ball of that radius."""
-    everywhere = np.full_like(V, np.inf)
     rows = np.abs(V).sum(axis=1) > threshold
     rest = np.zeros_like(V)
-    if rows.any():
-        radius = np.full(int(rows.sum()), threshold)
-        rest[rows] = V[rows] - _into_ball(Norm.L1, V[rows], -everywhere[rows], everywhere[rows], radius)
+    rest[rows] = V[rows] - _into_l1(V[rows], np.full(int(rows.sum()), threshold))
     return rest
 
 

@@ -40,7 +40,7 @@ from oar_opt.risk import Jump, Line, PenaltyNorm, RegularizedRisk
 STEPS, SEARCHES = 100, 60
 CONVERGED = 1e-11
 """Of the gradient, relative to what it is a sum of."""
-DAMPING, LOOSE = 1e-13, 1e-7
+DAMPING, LOOSE = 1e-13, 1e-9
 """Of the largest curvature, added to all; the latter where kinks are smoothed."""
 FAR = 0.1
 WIDENINGS = (256.0, 64.0, 16.0, 4.0)
@@ -190,12 +190,14 @@ class RiskMargins(Margins):
 
     def _train(self) -> None:
         """From the last optimum; at first, and where that does not end, from wide kinks down to the width asked for."""
-        if not self.is_exact and not (self.is_trained and self._descend()):
-            width = self.width
-            for wider in WIDENINGS:
-                self.width = wider * width
-                self._descend()
-            self.width = width
+        if (self.is_exact or self.is_trained) and self._descend():
+            self.is_trained = True
+            return
+        width = self.width
+        for wider in () if self.is_exact else WIDENINGS:
+            self.width = wider * width
+            self._descend()
+        self.width = width
         self.is_trained = self._descend()
 
     def _descend(self) -> bool:
