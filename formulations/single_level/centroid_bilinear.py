@@ -18,7 +18,7 @@ no option changes the class's weight, ``omega_c = 1`` and the shift is linear.
     lower_j z <= e_j <= upper_j z                                            (bounds, directions, linf)
     e_j = first_j z + step_j n_j,   0 <= n_j <= (values_j - 1) z,   n_j whole             (features that move in steps)
     sum_(j in group) delta_j = total z,    A delta <= b z                          (one-hot groups, linear constraints)
-    ||e||_2 <= l, or |e_j| <= u_j and sum_j u_j <= l, or |e_j| <= l;    l <= radius z            (balls, and lengths)
+    ||e||_2 <= l, |e_j| <= l, or |e_j| <= u_j, sum_j u_j <= l, or |e_j| <= l;    l <= radius z   (balls, and lengths)
 
 The values of a feature that moves in steps are equally far apart: steps and whole numbers allow a coset of a group of
 numbers each, and what is common to both is one again. Every big-M is an end of the set's own box. The member's cost is
@@ -293,9 +293,8 @@ class BilinearModel(CentroidModel):
 
     def _add_norms(self, lengths: Sequence[tuple[int, int, str]]) -> None:
         m = self.model
-        euclidean = [(i, k) for i, k, norm in lengths if norm == "l2"]
+        euclidean = [(i, k) for i, k, norm in lengths if norm == "l2" and len(self.acting_sets[i, k].columns) > 1]
         taxi = [(i, k) for i, k, norm in lengths if norm == "l1"]
-        wide = [(i, k) for i, k, norm in lengths if norm == "linf"]
         m.ball = pyo.Constraint(euclidean, rule=lambda m, i, k: self._squares(i, k) <= m.length[i, k, "l2"] ** 2)
         sizes = [(i, k, j) for i, k in taxi for j in self.acting_sets[i, k].columns]
         m.size = pyo.Var(sizes, bounds=lambda _, i, k, j: (0.0, max(map(abs, self._change_ends(i, k, j)))))
@@ -305,9 +304,10 @@ class BilinearModel(CentroidModel):
             taxi,
             rule=lambda m, i, k: sum(m.size[i, k, j] for j in self.acting_sets[i, k].columns) <= m.length[i, k, "l1"],
         )
-        across = [(i, k, j) for i, k in wide for j in self.acting_sets[i, k].columns]
-        m.wide_up = pyo.Constraint(across, rule=lambda m, i, k, j: m.delta[i, k, j] <= m.length[i, k, "linf"])
-        m.wide_down = pyo.Constraint(across, rule=lambda m, i, k, j: -m.delta[i, k, j] <= m.length[i, k, "linf"])
+        # Also in l2: the cone alone lets changes of the root of the solver's tolerance pass for free.
+        across = [(i, k, norm, j) for i, k, norm in lengths if norm != "l1" for j in self.acting_sets[i, k].columns]
+        m.wide_up = pyo.Constraint(across, rule=lambda m, i, k, norm, j: m.delta[i, k, j] <= m.length[i, k, norm])
+        m.wide_down = pyo.Constraint(across, rule=lambda m, i, k, norm, j: -m.delta[i, k, j] <= m.length[i, k, norm])
 
     def _squares(self, i: int, k: int) -> Any:
         return sum(self.model.delta[i, k, j] ** 2 for j in self.acting_sets[i, k].columns)
