@@ -38,7 +38,7 @@ from oar_opt.problem import Indices, Matrix, Records, RecourseProblem, Vector
 from oar_opt.risk import Jump, Line, PenaltyNorm, RegularizedRisk
 
 STEPS, SEARCHES = 100, 60
-CONVERGED = 1e-11
+CONVERGED = 1e-12
 """Of the gradient, relative to what it is a sum of."""
 DAMPING, LOOSE = 1e-13, 1e-9
 """Of the largest curvature, added to all; the latter where kinks are smoothed."""
@@ -123,7 +123,8 @@ class RiskMargins(Margins):
         self.y, self.a = records.y[order], risk.factor * records.s[order]
         self._set_subjects()
         self._set_kinks()
-        self.theta, self.is_trained = np.array(risk.theta0, dtype=np.float64), False
+        self.theta0, self.stiffness = np.array(risk.theta0, dtype=np.float64), risk.lam * risk.penalty
+        self.theta, self.is_trained = self.theta0.copy(), False
 
     def _set_subjects(self) -> None:
         subjects = (*self.problem.queries, *self.problem.guards)
@@ -139,8 +140,9 @@ class RiskMargins(Margins):
     def _set_kinks(self) -> None:
         pieces = [self.risk.loss.pieces(float(y)) for y in self.y]
         jumps = [[piece for piece in graph or () if isinstance(piece, Jump)] for graph in pieces]
-        self.jumps = np.array([[(jump.f, jump.g_low, jump.g_high) for jump in row] for row in jumps], dtype=np.float64)
         self.has_jumps = bool(jumps and jumps[0])
+        table = np.array([[(jump.f, jump.g_low, jump.g_high) for jump in row] for row in jumps], dtype=np.float64)
+        self.jumps = [tuple(part.T.copy()) for part in table.transpose(1, 0, 2)] if self.has_jumps else []
         self.is_exact = not self.has_jumps and self.risk.norm is PenaltyNorm.L2
         self.unit = 1.0 if self.problem.classes is not None else max(1e-6, float(np.std(self.y)))
         self.width = 0.1 * self.unit
@@ -170,8 +172,8 @@ class RiskMargins(Margins):
         zero = np.zeros(len(y))
         bend, level = self.risk.loss.second_derivative(y, zero), self.risk.loss.pull(y, zero)
         weighted = rest.T * (a * bend)
-        H = self.risk.lam * np.diag(self.risk.penalty) + weighted @ rest
-        return H, self.risk.lam * self.risk.penalty * np.array(self.risk.theta0) - rest.T @ (a * level)
+        H = np.diag(self.stiffness) + weighted @ rest
+        return H, self.stiffness * self.theta0 - rest.T @ (a * level)
 
     @cached_property
     def _own_part(self) -> tuple[Vector, Vector]:
@@ -205,8 +207,9 @@ class RiskMargins(Margins):
         f = self.xhat @ self.theta
         pull = self.a * self._pull(f)
         slope = self.xhat.T @ pull + self._drag(self.theta)
+        largest = np.abs(self.xhat).max(axis=0)
         for _ in range(STEPS):
-            size = np.abs(self.xhat).T @ np.abs(pull) + np.abs(self._drag(self.theta))
+            size = largest * float(np.abs(pull).sum()) + np.abs(self._drag(self.theta))
             if (np.abs(slope) <= CONVERGED * (size + 1e-3)).all():
                 return True
             step = -np.linalg.solve(self._hessian(self._bend(f)), slope)
@@ -227,36 +230,38 @@ class RiskMargins(Margins):
     def _pull(self, f: Vector) -> Vector:
         if not self.has_jumps:
             return self.risk.loss.pull(self.y, f)
-        k, low, high = self.jumps.transpose(2, 0, 1)
-        ramps = np.clip((f[:, None] - k) / self.width, low, high) - low
-        pulls: Vector = low[:, 0] + ramps.sum(axis=1)
+        pulls: Vector = self.jumps[0][1].copy()
+        for k, low, high in self.jumps:
+            pulls += np.minimum(np.maximum((f - k) / self.width, low), high) - low
         return pulls
 
     def _bend(self, f: Vector) -> Vector:
         if not self.has_jumps:
             return self.risk.loss.second_derivative(self.y, f)
-        k, low, high = self.jumps.transpose(2, 0, 1)
-        ramps = (f[:, None] - k) / self.width
-        bends: Vector = ((ramps > low) & (ramps < high)).sum(axis=1) / self.width
-        return bends
+        bends = np.zeros(len(f))
+        for k, low, high in self.jumps:
+            ramp = (f - k) / self.width
+            bends += (ramp > low) & (ramp < high)
+        return bends / self.width
 
     def _drag(self, theta: Vector) -> Vector:
-        shift = theta - np.array(self.risk.theta0)
+        shift = theta - self.theta0
         if self.risk.norm is PenaltyNorm.L1:
             shift = np.clip(shift / self.width, -1.0, 1.0)
-        drag: Vector = self.risk.lam * self.risk.penalty * shift
-        return drag
+        return self.stiffness * shift
 
     def _hessian(self, bend: Vector) -> Matrix:
-        diagonal = self.risk.lam * self.risk.penalty
+        diagonal = self.stiffness
         if self.risk.norm is PenaltyNorm.L1:
-            inside = np.abs(self.theta - np.array(self.risk.theta0)) < self.width
-            diagonal = diagonal * inside / self.width
-        H = (self.xhat.T * (self.a * bend)) @ self.xhat + np.diag(diagonal)
-        entries = np.diag(H)
+            diagonal = diagonal * (np.abs(self.theta - self.theta0) < self.width) / self.width
+        curved = np.flatnonzero(bend)
+        part = self.xhat[curved]
+        H: Matrix = (part.T * (self.a * bend)[curved]) @ part
+        entries = H.diagonal() + diagonal
         # Where the curvature vanishes, as for an intercept that no record holds, steps are only damped.
-        loose: Matrix = H + (DAMPING if self.is_exact else LOOSE) * max(1e-3, float(entries.max())) * np.eye(len(H))
-        return loose
+        damping = (DAMPING if self.is_exact else LOOSE) * max(1e-3, float(entries.max()))
+        H.flat[:: len(H) + 1] = entries + damping
+        return H
 
     # -- quantities ---
 

@@ -35,7 +35,7 @@ from oar_opt.problem import (
 from oar_opt.rules import budget_violations
 from oar_opt.verification import move_violation
 
-SEEDS = range(150)
+SEEDS = range(100)
 STRICT, WIDE = 1e-9, 1e-5
 
 
@@ -119,7 +119,7 @@ def test_a_change_is_in_a_set_if_and_only_if_the_rules_allow_it(random_rules):
         for member in problem.collective.members:
             sets, listed = change_sets(problem, member), [option.x for option in listed_options(problem, member)]
             radius = member.feature_actions[0].radius
-            for delta in random_changes(draw, problem, member.record, radius, 16):
+            for delta in random_changes(draw, problem, member.record, radius, 14):
                 x = problem.records.X[member.record] + delta
                 said = is_allowed(strict, member.record, x)
                 if said != is_allowed(wide, member.record, x) or not delta.any():
@@ -128,7 +128,7 @@ def test_a_change_is_in_a_set_if_and_only_if_the_rules_allow_it(random_rules):
                 in_menu = any(np.allclose(x, other, rtol=0, atol=1e-8) for other in listed)
                 assert (in_sets or in_menu) == said, (seed, member.record, delta)
                 inside, outside = inside + said, outside + (not said)
-    assert inside > 200 and outside > 1000
+    assert inside > 100 and outside > 500
 
 
 def test_points_of_sets_become_moves_that_the_rules_allow(random_rules):
@@ -139,7 +139,7 @@ def test_points_of_sets_become_moves_that_the_rules_allow(random_rules):
         for member in problem.collective.members:
             radius = member.feature_actions[0].radius
             for one in change_sets(problem, member):
-                for delta in random_changes(draw, problem, member.record, radius, 16):
+                for delta in random_changes(draw, problem, member.record, radius, 14):
                     if one.violation(delta) > 1e-10:
                         continue
                     shaken = delta + 1e-11 * draw.normal(size=one.d)
@@ -151,13 +151,13 @@ def test_points_of_sets_become_moves_that_the_rules_allow(random_rules):
                     assert move_violation(problem, move) is None, (seed, delta)
                     assert not budget_violations(problem, [move])
                     assert move.cost == pytest.approx(one.cost(delta), abs=1e-8)
-    assert tried > 150
+    assert tried > 80
 
 
 def test_menus_hold_every_change_that_the_rules_allow(random_rules):
     """Against all combinations of values in reach, in steps finer than any rule's."""
     found = 0
-    for seed in range(250):
+    for seed in range(160):
         problem = random_rules(seed, more=2, discrete=True)
         strict = with_tolerance(problem, STRICT)
         for member in problem.collective.members[:1]:
@@ -177,7 +177,7 @@ def test_menus_hold_every_change_that_the_rules_allow(random_rules):
             for point in allowed:
                 assert any(np.allclose(point, other, rtol=0, atol=1e-9) for other in listed), (seed, point)
             found += len(allowed)
-    assert found > 100
+    assert found > 60
 
 
 def reachable(feature, x, radius):
