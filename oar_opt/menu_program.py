@@ -1,4 +1,4 @@
-"""What every program over menus shares, whatever the learner: choices, budgets, excluded moves and the goal.
+"""What programs share, whatever the learner: choices, budgets, excluded moves and the goal.
 
 Member ``i`` picks one option ``k``: ``z_ik`` binary (``choice[i,k]``), ``sum_k z_ik = 1``; option 0 is to stay. Costs
 and the number of acting members are linear in ``z``. A move ``e`` that must not be returned (``Request.excluded``) is
@@ -8,6 +8,9 @@ cut off by
 
 where ``E_i`` are the options of member ``i`` with the same result as what it does in ``e``
 (:func:`oar_opt.problem.resulting_records`), so that no copy of an option brings the move back.
+
+Where a subclass knows change sets (:mod:`oar_opt.changes`), a member may use one of them instead: ``used[i,a]`` is 1 if
+it does, and one more term of the sum that is 1. What such a change is and costs is for that subclass to say.
 
 The learner enters through margins alone (:class:`Margin`): the margin of a subject is the least of some expressions of
 the model's variables, in a proved interval. Goals: ``max_margin`` maximises a variable below every query's margin;
@@ -26,8 +29,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyomo.environ as pyo
 
+from oar_opt.changes import ChangeSet
 from oar_opt.problem import (
     GoalKind,
     Move,
@@ -58,7 +63,7 @@ class MenuModel(ABC):
 
     Parameters
     ----------
-    problem : its members have finite options only.
+    problem : its members have finite options, or a subclass says what their feature changes are.
     request : heeded are ``cutoff`` and ``excluded``.
     """
 
@@ -68,10 +73,16 @@ class MenuModel(ABC):
         self.menus: list[tuple[int, tuple[Option, ...]]] = [
             (member.record, problem.admissible_options(member)) for member in problem.collective.members
         ]
+        self.sets: dict[tuple[int, int], ChangeSet] = {}
+        """Change sets by record and place, members in order, where a subclass knows them."""
 
     @abstractmethod
     def margin(self, place: int, subject: Query) -> Margin:
         """The margin of subject number ``place`` among the queries, followed by the guards."""
+
+    def needed(self, subject: Query) -> float:
+        """The margin that rows demand of a query or guard."""
+        return self.problem.needed_margin(subject)
 
     # -- choices and budgets ---
 
@@ -81,9 +92,19 @@ class MenuModel(ABC):
         return [(record, k) for record, options in self.menus for k in range(len(options))]
 
     def add_choices(self) -> None:
-        m, sizes = self.model, {record: len(options) for record, options in self.menus}
+        m = self.model
         m.choice = pyo.Var(self.pairs, domain=pyo.Binary)
-        m.one_option = pyo.Constraint(list(sizes), rule=lambda m, i: sum(m.choice[i, k] for k in range(sizes[i])) == 1)
+        m.used = pyo.Var(list(self.sets), domain=pyo.Binary)
+        m.one_option = pyo.Constraint(
+            [record for record, _ in self.menus], rule=lambda _, i: sum(self.alternatives(i).values()) == 1
+        )
+
+    def alternatives(self, record: int) -> dict[str, Any]:
+        """The binaries of everything that a member can do, by name, staying first."""
+        size = next(len(options) for other, options in self.menus if other == record)
+        found = [self.model.choice[record, k] for k in range(size)]
+        found += [self.model.used[pair] for pair in self.sets if pair[0] == record]
+        return {binary.name: binary for binary in found}
 
     def add_budgets(self) -> None:
         m, budget = self.model, self.problem.collective.budget
@@ -96,11 +117,16 @@ class MenuModel(ABC):
             m.no_good = pyo.Constraint(range(len(rows)), rule=lambda _, e: rows[e])
 
     def cost(self) -> Any:
-        return sum(
+        spent = sum(
             option.cost * self.model.choice[record, k]
             for record, options in self.menus
             for k, option in enumerate(options)
         )
+        return spent + sum(self.change_cost(pair) for pair in self.sets)
+
+    def change_cost(self, pair: tuple[int, int]) -> Any:
+        """An expression that is at least the cost of the member's change, and 0 without one."""
+        raise NotImplementedError(f"{type(self).__name__} knows no feature changes")
 
     def acting(self) -> Any:
         return sum(1 - self.model.choice[record, 0] for record, _ in self.menus)
@@ -137,7 +163,7 @@ class MenuModel(ABC):
         queries, guards = problem.queries, problem.guards
         margins = [self.margin(q, query) for q, query in enumerate(queries)]
         kept = [self.margin(len(queries) + g, guard) for g, guard in enumerate(guards)]
-        m.guard = self._rows(kept, lambda g, part: row(part, ">=", problem.needed_margin(guards[g])))
+        m.guard = self._rows(kept, lambda g, part: row(part, ">=", self.needed(guards[g])))
         match problem.goal:
             case GoalKind.MAX_MARGIN:
                 low = min(margin.low for margin in margins)
@@ -151,7 +177,7 @@ class MenuModel(ABC):
                 m.margin_of = self._rows(margins, lambda q, part: self._reach(q, part, margins[q].low))
                 m.goal = pyo.Objective(expr=sum(m.reached[q] for q in range(len(queries))), sense=pyo.maximize)
             case _:
-                m.margin_of = self._rows(margins, lambda q, part: row(part, ">=", problem.needed_margin(queries[q])))
+                m.margin_of = self._rows(margins, lambda q, part: row(part, ">=", self.needed(queries[q])))
                 high = None if self.cutoff is None else self.cutoff + CUTOFF_SLACK * (1 + abs(self.cutoff))
                 m.spent = pyo.Var(bounds=(0, high))
                 spent = self.cost() if problem.goal is GoalKind.MIN_COST else self.acting()
@@ -159,7 +185,7 @@ class MenuModel(ABC):
                 m.goal = pyo.Objective(expr=m.spent, sense=pyo.minimize)
 
     def _reach(self, q: int, part: Any, low: float) -> Any:
-        needed, reached = self.problem.needed_margin(self.problem.queries[q]), self.model.reached[q]
+        needed, reached = self.needed(self.problem.queries[q]), self.model.reached[q]
         return part >= needed * reached + min(low, needed) * (1 - reached)
 
     @staticmethod
@@ -177,21 +203,35 @@ class MenuModel(ABC):
 
     def read_choice(self) -> tuple[Move, ...]:
         """The moves of the variables' present values."""
-        choice = [
-            options[max(range(len(options)), key=lambda k: self.model.choice[record, k].value)]
-            for record, options in self.menus
-        ]
-        return moves_from_choice(self.problem, choice)
+        choice, changed = [], []
+        for record, options in self.menus:
+            binaries = list(self.alternatives(record).values())
+            picked = max(range(len(binaries)), key=lambda k: binaries[k].value)
+            choice.append(options[picked if picked < len(options) else 0])
+            if picked >= len(options):
+                changed.append((record, picked - len(options)))
+        moves = (*moves_from_choice(self.problem, choice), *self.read_changes(changed))
+        return tuple(sorted(moves, key=lambda move: [record for record, _ in self.menus].index(move.record)))
+
+    def read_changes(self, used: Sequence[tuple[int, int]]) -> tuple[Move, ...]:
+        """The moves of the change sets that are used."""
+        return ()
 
     def start_choices(self, moves: Sequence[Move]) -> dict[str, float]:
         """Values of the choices for moves, by name."""
         acting = {move.record: move for move in moves}
         values: dict[str, float] = {}
         for record, options in self.menus:
-            picked = equal_options(options, acting.get(record))[0]
-            for k in range(len(options)):
-                values[self.model.choice[record, k].name] = float(k == picked)
+            equal = equal_options(options, acting.get(record))
+            names = list(self.alternatives(record))
+            picked = equal[0] if equal else len(options) + self.set_of(acting[record])
+            values |= {name: float(k == picked) for k, name in enumerate(names)}
         return values
+
+    def set_of(self, move: Move) -> int:
+        """The member's change set that holds a move which is none of its options."""
+        own = [(a, one) for (record, a), one in self.sets.items() if record == move.record]
+        return min(own, key=lambda item: item[1].violation(np.array(move.x) - item[1].x))[0]
 
     def meanings(self) -> dict[str, str]:
         """What the choices and the margins' rows mean, by name."""

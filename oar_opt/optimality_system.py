@@ -45,7 +45,9 @@ class Graph:
     """One record's graph, to be stated on ``block``.
 
     ``f = xhat'theta`` and ``z`` are expressions, ``choice`` is None for a fixed record, whose ``z`` is the number 1.
-    ``anyhow`` is the interval of ``f`` whatever is chosen, None for a fixed record.
+    ``given`` is the interval of ``f`` if the record counts, ``anyhow`` that whatever is chosen, None for a fixed
+    record. ``segments`` are empty for a loss with a curved graph. Beyond the interval, ``y`` and the weight ``a`` say
+    what the graph is.
     """
 
     block: Any
@@ -54,6 +56,9 @@ class Graph:
     choice: Any | None
     segments: tuple[Segment, ...]
     anyhow: ProvedBound | None
+    y: float
+    a: float
+    given: ProvedBound
 
     @property
     def z(self) -> Any:
@@ -100,10 +105,15 @@ class OptimalitySystem(ABC):
         """The segments that the records lie on."""
         found = {}
         for graph in self.unions:
-            picked = segment_of(float(graph.xhat @ theta), graph.segments) if graph.used(values) else None
+            f = self.decision_value(graph, theta, values)
+            picked = segment_of(f, graph.segments) if graph.used(values) else None
             for p in range(len(graph.segments)):
                 found[graph.block.segment[p].name] = float(p == picked)
         return found
+
+    def decision_value(self, graph: Graph, theta: Vector, values: Mapping[str, float]) -> float:
+        """The graph's ``f`` at ``theta (p,)`` and these values of the choices."""
+        return float(graph.xhat @ theta)
 
     def write(self) -> None:
         risk, theta = self.risk, self.owner.theta
@@ -112,7 +122,13 @@ class OptimalitySystem(ABC):
         ]
         self._add_fixed(gradient)
         self._add_options(gradient)
+        for j, term in enumerate(self.added_by_changes()):
+            gradient[j] += term
         self.model.stationarity = pyo.Constraint(range(risk.p), rule=lambda _, j: row(gradient[j], "==", 0.0))
+
+    def added_by_changes(self) -> list[Any]:
+        """What the members' feature changes add to the gradient; nothing, over menus."""
+        return [0.0] * self.risk.p
 
     def _add_fixed(self, gradient: list[Any]) -> None:
         """Constants and lines go straight into the gradient; the other records get a pull."""
@@ -140,8 +156,8 @@ class OptimalitySystem(ABC):
         self._keep_constant(kept)
         block = self.model.fixed = pyo.Block([index for _, index, _ in open_graphs])
         for r, index, graph in open_graphs:
-            xhat = fixed.xhat[r]
-            pull = self.state(Graph(block[index], xhat, self.owner.value(xhat), None, graph, None))
+            xhat, y, a = fixed.xhat[r], float(fixed.y[r]), float(fixed.a[r])
+            pull = self.state(Graph(block[index], xhat, self.owner.value(xhat), None, graph, None, y, a, box.bound(r)))
             for j in range(self.risk.p):
                 gradient[j] += float(xhat[j]) * pull
 
@@ -168,17 +184,17 @@ class OptimalitySystem(ABC):
     def _option_pull(self, record: int, k: int, occurrences: Occurrences, place: int) -> Any:
         choice = self.model.choice[record, k]
         given, anyhow = self.owner.given.bound(place), self.owner.anyhow.bound(place)
-        pieces, xhat = self.risk.loss.pieces(float(occurrences.y[k])) or (), occurrences.xhat[k]
-        found = segments(pieces, given.lower, given.upper, float(occurrences.a[k]))
+        y, a, xhat = float(occurrences.y[k]), float(occurrences.a[k]), occurrences.xhat[k]
+        found = segments(self.risk.loss.pieces(y) or (), given.lower, given.upper, a)
         self.owner.proved[f"f[{record},{k}] if chosen"] = given
         block = self.model.option[record, k]
         if len(found) == 1 and found[0].is_flat:
             if given.is_conditional:
                 whole = (Segment(given.lower, given.upper, found[0].g_low, found[0].g_low),)
-                self.hold(Graph(block, xhat, self.owner.value(xhat), choice, whole, anyhow))
+                self.hold(Graph(block, xhat, self.owner.value(xhat), choice, whole, anyhow, y, a, given))
             return found[0].g_low * choice
         self.owner.proved[f"f[{record},{k}]"] = anyhow
-        return self.state(Graph(block, xhat, self.owner.value(xhat), choice, found, anyhow))
+        return self.state(Graph(block, xhat, self.owner.value(xhat), choice, found, anyhow, y, a, given))
 
 
 def segment_of(f: float, graph: tuple[Segment, ...]) -> int:

@@ -1,4 +1,4 @@
-"""Programs over menus whose learner is a regularised risk: coordinates, proved bounds, definedness, reading back.
+"""Programs whose learner is a regularised risk: coordinates, proved bounds, definedness, reading back.
 
 Letters of :mod:`oar_opt.risk`. ``theta`` (``theta[j]``) stands in coordinates that whiten the records
 (:meth:`oar_opt.risk.RegularizedRisk.whitened`), since features of very different size or far from 0 have misled
@@ -44,7 +44,10 @@ Starter = Callable[[Vector, Mapping[str, float]], Mapping[str, float]]
 
 
 class RiskFormulation(Formulation):
-    """A statement of the learner's optimality over menus, for learners that are a regularised risk."""
+    """A statement of the learner's optimality, for learners that are a regularised risk.
+
+    Over menus; a subclass that knows feature changes overrides :meth:`wrong_actions` and :meth:`model`.
+    """
 
     exportable = True
     loss_limit: ClassVar[bool] = False
@@ -62,12 +65,23 @@ class RiskFormulation(Formulation):
             return own
         if problem.update.kind not in (UpdateKind.RETRAIN, UpdateKind.PROXIMAL):
             return f"the update '{problem.update.kind}' does not re-train to the learner's optimum"
-        if not problem.is_menu_problem:
-            return "members may move features, and this formulation knows finite options only"
+        wrong = self.wrong_actions(problem)
+        if wrong:
+            return wrong
         if problem.max_loss_increase is not None and not self.loss_limit:
             return "max_loss_increase is a convex nonlinear constraint, and this program is linear"
-        unproved = self.unproved(RiskModel(problem, risk, Request()))
+        unproved = self.unproved(self.model(problem, risk, Request()))
         return f"no finite bound is proved for {unproved}" if unproved else None
+
+    def wrong_actions(self, problem: RecourseProblem) -> str | None:
+        """Why this statement does not know what the members may do, or None."""
+        if problem.is_menu_problem:
+            return None
+        return "members may move features, and this formulation knows finite options only"
+
+    def model(self, problem: RecourseProblem, risk: RegularizedRisk, request: Request) -> RiskModel:
+        """The model to write into."""
+        return RiskModel(problem, risk, request)
 
     @abstractmethod
     def refuses(self, problem: RecourseProblem, risk: RegularizedRisk) -> str | None:
@@ -85,7 +99,7 @@ class RiskFormulation(Formulation):
         risk = learner_of(problem).risk(problem.learner, problem.d)
         assert risk is not None
         request = request or Request()
-        model = RiskModel(problem, risk, request)
+        model = self.model(problem, risk, request)
         if not self.unproved(model):
             model.tighten(TIGHTENING_SECONDS if request.tightening is None else request.tightening, request.interrupted)
         unproved = self.unproved(model)
@@ -132,8 +146,11 @@ class RiskModel(MenuModel):
         self.subjects = self.bounds.along(np.array([self._subject(query) for query in subjects]))
 
     def tighten(self, seconds: float, interrupted: Callable[[], bool]) -> None:
-        """Shrink the intervals for moves at least as good as the cutoff, where all are finite to begin with."""
-        if seconds <= 0 or not self.menus or self.unproved() or not self.is_boxed:
+        """Shrink the intervals for moves at least as good as the cutoff, where all are finite to begin with.
+
+        Not where features change: the relaxation that does it knows finite options only.
+        """
+        if seconds <= 0 or not self.menus or self.sets or self.unproved() or not self.is_boxed:
             return
         found = tighten(self.problem, self.bounds, self.cutoff, seconds, interrupted)
         if not found.empty:
@@ -149,7 +166,7 @@ class RiskModel(MenuModel):
 
     def unproved(self) -> str | None:
         """The first decision value without a finite interval, or with one that rounding has emptied."""
-        boxes = (self.bounds.of_fixed, self.given, self.anyhow, self.subjects)
+        boxes = (self.bounds.of_fixed, self.given, self.anyhow, self.bounds.of_changes, self.subjects)
         if any((box.lower > box.upper).any() for box in boxes):
             return "the decision values: the numbers of this instance are too far apart in size for floating point"
         widest = max(float((box.upper - box.lower).max(initial=0.0)) for box in boxes)
@@ -164,6 +181,9 @@ class RiskModel(MenuModel):
         for place, (record, k) in enumerate(self.pairs):
             if not (self.anyhow.bound(place).is_finite and self.given.bound(place).is_finite):
                 return f"the decision value of member {record} under option {k}"
+        for place, (record, _) in enumerate(self.sets):
+            if not self.bounds.of_changes.bound(place).is_finite:
+                return f"the decision value of member {record} under feature changes"
         for q, query in enumerate(self.problem.queries):
             if not self.subjects.bound(q).is_finite:
                 return f"the decision value of query '{query.name}'"
@@ -209,6 +229,7 @@ class RiskModel(MenuModel):
                 for k, option in enumerate(options)
                 if option.s > 0 and option.y in needed[g]
             ]
+            terms += [self.model.used[pair] for pair, one in self.sets.items() if one.y in needed[g]]
             return sum(terms) >= 1 if terms else pyo.Constraint.Infeasible
 
         self.model.defined = pyo.Constraint(range(len(needed)), rule=weight)
@@ -260,6 +281,11 @@ class RiskModel(MenuModel):
 
     def quantities(self) -> dict[str, Quantity]:
         """What every proved interval is about, by its name in ``proved``."""
+        found = self.all_quantities()
+        return {name: found[name] for name in self.proved}
+
+    def all_quantities(self) -> dict[str, Quantity]:
+        """What every interval that could be proved is about."""
         found = {}
         for j, direction in enumerate(np.eye(self.risk.p)):
             found[f"theta[{j}]"] = self._quantity(f"coordinate {j} of the whitened parameters", direction)
@@ -273,7 +299,7 @@ class RiskModel(MenuModel):
             found[f"f[{record},{k}] if chosen"] = self._quantity(f"{words}, if chosen", row, chosen, True)
         for query in self.problem.queries:
             found[f"f({query.name})"] = self._quantity(f"decision value of query '{query.name}'", self._subject(query))
-        return {name: found[name] for name in self.proved}
+        return found
 
     def _option_rows(self) -> list[tuple[int, Vector]]:
         """Member's place and ``xhat`` of every option, in the order of :attr:`pairs`."""
