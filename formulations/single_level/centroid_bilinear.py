@@ -13,7 +13,7 @@ centroid's shift by
 ``omega_c g_cj`` is the only product of two variables, one per class and feature whatever the number of members; where
 no option changes the class's weight, ``omega_c = 1`` and the shift is linear.
 
-*The sets.* With ``e = delta / (rho scale)``, ``rho`` the set's longest scaled change (so ``|e_j| <= 1``), ``z = z_ir``:
+*The sets.* With ``e = delta / (rho scale)``, ``rho`` a tenth of the set's longest scaled change, ``z = z_ir``:
 
     lower_j z <= e_j <= upper_j z                                            (bounds, directions, linf)
     e_j = first_j z + step_j n_j,   0 <= n_j <= (values_j - 1) z,   n_j whole             (features that move in steps)
@@ -26,6 +26,11 @@ numbers each, and what is common to both is one again. Every big-M is an end of 
 
 *Who may act for nothing.* If acting costs nothing by itself, is not counted, and a member's single set holds 0, then to
 stay is one of its changes: ``z_ir = 1`` is fixed and no binary is left.
+
+*Alike members.* Where members of one class and weight have one and the same set without steps, only the number ``m``
+of those who act and the sum of their changes matter: as the set is convex, ``m`` equal parts of a sum are in it if any
+parts are, and cost no more. So they share one ``e`` and one ``l``, with ``m`` in the place of ``z`` above, and ``l^2 <=
+c m``. If they have no other option, they are numbered so that the first ones act.
 
 *A cut for balls.* If all options of a rigid class are changes, ``||h_c / scale||_2 <= R_c = sum_i (s_i / Sbar_c) rho
 l_i``, so with the squares ``p_cj`` of the shifts
@@ -66,6 +71,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -100,6 +106,9 @@ from oar_opt.problem import (
 )
 from oar_opt.result import Request
 from oar_opt.rules import ROUNDING
+
+FINER = 10.0
+"""How many units long the longest change is: a cone that a solver keeps within 1e-8 lets lengths of 1e-4 units pass."""
 
 
 class CentroidBilinear(Formulation):
@@ -141,26 +150,36 @@ def _changes(problem: RecourseProblem) -> Changes:
 
 @dataclass(frozen=True, eq=False)
 class Acting:
-    """One set in the program: its ``place`` is ``(record, option)``, changes are measured in ``unit (d,)``.
+    """One set in the program, of one member or of several alike: ``places`` are their ``(record, option)``.
 
-    ``norms`` are those whose length has a variable, at most ``most`` (in the unit ``rho``).
+    Changes are measured in ``unit (d,)``, summed over those who act; ``most`` has the norms whose length has a
+    variable, with the longest length of one member, in the unit ``rho``.
     """
 
-    place: tuple[int, int]
+    places: tuple[tuple[int, int], ...]
     change: ChangeSet
     rho: float
     most: Mapping[Norm, float]
 
     @classmethod
-    def of(cls, place: tuple[int, int], change: ChangeSet, costly: bool) -> Acting:
+    def of(cls, places: Sequence[tuple[int, int]], change: ChangeSet, costly: bool) -> Acting:
         farthest = np.maximum(np.abs(change.lower), np.abs(change.upper)) / change.scales
-        rho = float(farthest.max(initial=0.0)) or 1.0
+        rho = (float(farthest.max(initial=0.0)) or 1.0) * len(places) / FINER
         most = {norm: norm.of(farthest) for norm in Norm}
         needed: set[Norm] = {norm for norm in (Norm.L1, Norm.L2) if change.ball(norm) < most[norm]}
         if costly and change.cost_kind is not CostKind.COUNT:
             needed.add(Norm.L2 if change.cost_kind is CostKind.SQL2 else Norm(change.cost_kind.value))
         ends = {norm: min(most[norm], change.ball(norm)) / rho for norm in Norm if norm in needed}
-        return cls(place, change, rho, ends)
+        return cls(tuple(places), change, rho, ends)
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """By which the variables are named."""
+        return self.places[0]
+
+    @property
+    def size(self) -> int:
+        return len(self.places)
 
     @property
     def unit(self) -> Vector:
@@ -168,6 +187,7 @@ class Acting:
 
     @property
     def lower(self) -> Vector:
+        """For each who acts."""
         return self.change.lower / self.unit
 
     @property
@@ -186,6 +206,14 @@ class Acting:
         return float(grid[0]), float(grid[-1] - grid[0]) / max(1, len(grid) - 1), len(grid)
 
 
+def _traits(change: ChangeSet) -> tuple[Any, ...]:
+    """What a set is, apart from whose it is."""
+    grids = tuple(None if grid is None else grid.tobytes() for grid in change.grids)
+    groups = tuple((group.columns.tobytes(), group.total) for group in change.groups)
+    arrays = tuple(array.tobytes() for array in (change.lower, change.upper, change.A, change.b))
+    return change.y, change.s, change.balls, change.fixed_cost, arrays, grids, groups
+
+
 class BilinearModel(CentroidModel):
     """A :class:`CentroidModel` whose members may also change features."""
 
@@ -193,11 +221,24 @@ class BilinearModel(CentroidModel):
         self.original = problem
         super().__init__(problem, request, _changes(problem))
         self.costly = problem.goal is GoalKind.MIN_COST or problem.collective.budget.total is not None
-        self.acting_sets = {
-            (record, self.finite[record] + r): Acting.of((record, self.finite[record] + r), change, self.costly)
-            for record, sets in self.changes.items()
-            for r, change in enumerate(sets)
-        }
+        self.acting_sets = self._grouped()
+        self.group_of = {place: acting for acting in self.acting_sets.values() for place in acting.places}
+
+    def _grouped(self) -> dict[tuple[int, int], Acting]:
+        """All sets, those that are alike in one if nothing moves in steps; by the first place of each."""
+        found: dict[Any, list[tuple[int, int]]] = {}
+        sets: dict[Any, ChangeSet] = {}
+        for record, own in self.changes.items():
+            for r, change in enumerate(own):
+                place = (record, self.finite[record] + r)
+                key = place if change.is_discrete else _traits(change)
+                found.setdefault(key, []).append(place)
+                sets.setdefault(key, change)
+        return {places[0]: Acting.of(places, sets[key], self.costly) for key, places in found.items()}
+
+    def count(self, acting: Acting) -> Any:
+        """How many act by a set."""
+        return sum(self.model.choice[place] for place in acting.places)
 
     # -- changes ---
 
@@ -206,16 +247,17 @@ class BilinearModel(CentroidModel):
         m.delta = pyo.Var(self._coordinates_of_changes(), bounds=lambda _, i, k, j: self._change_ends(i, k, j))
         m.delta_low = pyo.Constraint(
             self._coordinates_of_changes(),
-            rule=lambda m, i, k, j: m.delta[i, k, j] >= float(self.acting_sets[i, k].lower[j]) * m.choice[i, k],
+            rule=lambda m, i, k, j: m.delta[i, k, j] >= self._end(i, k, j, low=True),
         )
         m.delta_high = pyo.Constraint(
             self._coordinates_of_changes(),
-            rule=lambda m, i, k, j: m.delta[i, k, j] <= float(self.acting_sets[i, k].upper[j]) * m.choice[i, k],
+            rule=lambda m, i, k, j: m.delta[i, k, j] <= self._end(i, k, j, low=False),
         )
         self._add_steps()
         self._add_groups_and_rules()
         self._add_lengths()
         self._act_for_nothing()
+        self._order_alike()
         self._add_moved()
 
     def _coordinates_of_changes(self) -> list[tuple[int, int, int]]:
@@ -223,7 +265,12 @@ class BilinearModel(CentroidModel):
 
     def _change_ends(self, i: int, k: int, j: int) -> tuple[float, float]:
         acting = self.acting_sets[i, k]
-        return min(0.0, float(acting.lower[j])), max(0.0, float(acting.upper[j]))
+        n = acting.size
+        return min(0.0, n * float(acting.lower[j])), max(0.0, n * float(acting.upper[j]))
+
+    def _end(self, i: int, k: int, j: int, *, low: bool) -> Any:
+        acting = self.acting_sets[i, k]
+        return float((acting.lower if low else acting.upper)[j]) * self.count(acting)
 
     def _add_steps(self) -> None:
         m = self.model
@@ -257,13 +304,13 @@ class BilinearModel(CentroidModel):
         group = acting.change.groups[g]
         weights = np.zeros(acting.change.d)
         weights[group.columns] = 1.0
-        body = self._linear(acting, weights) - group.total * self.model.choice[acting.place]
+        body = self._linear(acting, weights) - group.total * self.count(acting)
         return pyo.Constraint.Skip if group.total == 0 and not (weights[acting.columns]).any() else body == 0
 
     def _rule(self, acting: Acting, r: int) -> Any:
         row, end = acting.change.A[r], float(acting.change.b[r])
         size = float(np.abs(row * acting.unit)[acting.columns].max(initial=0.0)) or max(1.0, abs(end))
-        return self._linear(acting, row / size) - end / size * self.model.choice[acting.place] <= 0
+        return self._linear(acting, row / size) - end / size * self.count(acting) <= 0
 
     def _linear(self, acting: Acting, values: Vector) -> Any:
         """``values'delta``."""
@@ -281,15 +328,26 @@ class BilinearModel(CentroidModel):
         def most(i: int, k: int, norm: str) -> float:
             return self.acting_sets[i, k].most[Norm(norm)]
 
-        m.length = pyo.Var(lengths, bounds=lambda _, i, k, norm: (0.0, most(i, k, norm)))
-        m.length_if = pyo.Constraint(
-            lengths, rule=lambda m, i, k, norm: m.length[i, k, norm] <= most(i, k, norm) * m.choice[i, k]
-        )
+        def within(m: Any, i: int, k: int, norm: str) -> Any:
+            return m.length[i, k, norm] <= most(i, k, norm) * self.count(self.acting_sets[i, k])
+
+        sizes = {place: acting.size for place, acting in self.acting_sets.items()}
+        m.length = pyo.Var(lengths, bounds=lambda _, i, k, norm: (0.0, sizes[i, k] * most(i, k, norm)))
+        m.length_if = pyo.Constraint(lengths, rule=within)
         self._add_norms(lengths)
         squared = self.costly and self.problem.collective.cost is CostKind.SQL2
         places = list(self.acting_sets) if squared else []
-        m.square_of = pyo.Var(places, bounds=lambda _, i, k: (0.0, most(i, k, "l2") ** 2))
-        m.square_of_is = pyo.Constraint(places, rule=lambda m, i, k: m.length[i, k, "l2"] ** 2 - m.square_of[i, k] <= 0)
+        m.square_of = pyo.Var(places, bounds=lambda _, i, k: (0.0, sizes[i, k] * most(i, k, "l2") ** 2))
+        several = [place for place in places if sizes[place] > 1]
+        m.acting = pyo.Var(several, bounds=lambda _, i, k: (0, sizes[i, k]))
+        m.acting_is = pyo.Constraint(several, rule=lambda m, i, k: m.acting[i, k] == self.count(self.acting_sets[i, k]))
+        m.square_of_is = pyo.Constraint(places, rule=lambda m, i, k: self._squared_length_of(i, k) <= 0)
+
+    def _squared_length_of(self, i: int, k: int) -> Any:
+        """``l^2 / count - c``, times the count."""
+        m = self.model
+        count = m.acting[i, k] if self.acting_sets[i, k].size > 1 else 1.0
+        return m.length[i, k, "l2"] ** 2 - m.square_of[i, k] * count
 
     def _add_norms(self, lengths: Sequence[tuple[int, int, str]]) -> None:
         m = self.model
@@ -320,6 +378,19 @@ class BilinearModel(CentroidModel):
             if self.finite[record] + len(sets) == 2 and sets[0].violation(np.zeros(self.problem.d)) <= ROUNDING:
                 self.model.choice[record, 0].fix(0)
                 self.model.choice[record, 1].fix(1)
+
+    def _order_alike(self) -> None:
+        m, pairs = self.model, [pair for group in self._alike for pair in pairwise(group)]
+        m.alike = pyo.Constraint(pairs, rule=lambda m, i, j: m.choice[i, 1] >= m.choice[j, 1])
+
+    @cached_property
+    def _alike(self) -> list[list[int]]:
+        """Groups of members, by record, that may swap what they do."""
+        found: dict[Any, list[int]] = {}
+        for record, sets in self.changes.items():
+            if self.finite[record] == 1 and len(sets) == 1 and not self.model.choice[record, 0].fixed:
+                found.setdefault(_traits(sets[0]), []).append(record)
+        return [group for group in found.values() if len(group) > 1]
 
     def _acting_counts(self) -> bool:
         problem = self.problem
@@ -352,15 +423,8 @@ class BilinearModel(CentroidModel):
         return [acting for acting in self._in_class(c) if j in acting.columns]
 
     def _moved_ends(self, _: Any, c: int, j: int) -> tuple[float, float]:
-        """A member acts by one of its sets at most."""
-        low: dict[int, float] = {}
-        high: dict[int, float] = {}
-        for acting in self._movers(c, j):
-            record, weight = acting.place[0], self._weight(acting, c, j)
-            ends = self._change_ends(*acting.place, j)
-            low[record] = min(low.get(record, 0.0), weight * ends[0])
-            high[record] = max(high.get(record, 0.0), weight * ends[1])
-        return sum(low.values()), sum(high.values())
+        ends = [(self._weight(acting, c, j), self._change_ends(*acting.place, j)) for acting in self._movers(c, j)]
+        return sum(weight * low for weight, (low, _) in ends), sum(weight * high for weight, (_, high) in ends)
 
     def _weight(self, acting: Acting, c: int, j: int) -> float:
         """What a change in its unit moves the class's centroid by, in its unit, at the present weight."""
@@ -400,16 +464,16 @@ class BilinearModel(CentroidModel):
         """The largest ``R_c``."""
         found = {}
         for c, moving in self.moving.items():
-            by_member: dict[int, float] = {}
-            for acting in self._in_class(c):
-                length = acting.change.s / moving.weight * acting.rho * self._longest(acting)
-                by_member[acting.place[0]] = max(by_member.get(acting.place[0], 0.0), length)
-            found[c] = sum(by_member.values()) or 1.0
+            lengths = (
+                acting.change.s / moving.weight * acting.rho * acting.size * self._longest(acting)
+                for acting in self._in_class(c)
+            )
+            found[c] = sum(lengths) or 1.0
         return found
 
     @staticmethod
     def _longest(acting: Acting) -> float:
-        """In l2, in the set's unit."""
+        """Of one member, in l2 and the set's unit."""
         size = np.maximum(np.abs(acting.lower), np.abs(acting.upper))
         return acting.most.get(Norm.L2, float(np.linalg.norm(size)))
 
@@ -423,7 +487,7 @@ class BilinearModel(CentroidModel):
             * (
                 m.length[(*acting.place, "l2")]
                 if Norm.L2 in acting.most
-                else self._longest(acting) * m.choice[acting.place]
+                else self._longest(acting) * self.count(acting)
             )
             for acting in self._in_class(c)
         )
@@ -439,40 +503,57 @@ class BilinearModel(CentroidModel):
         equal = equal_options(options[: self.finite[record]], move)
         if equal or move is None:
             return equal[0]
+        return self.finite[record] + self._set_of(record, move)
+
+    def _set_of(self, record: int, move: Move) -> int:
+        """The set that holds a move; of several the one at its cost."""
         delta = np.array(move.x) - self.original.records.X[record]
-        broken = [change.violation(delta) for change in self.changes[record]]
-        return self.finite[record] + int(np.argmin(broken))
+        sets, tolerance = self.changes[record], self.original.tolerances.feasibility
+        return min(
+            range(len(sets)),
+            key=lambda r: (max(tolerance, sets[r].violation(delta)), abs(sets[r].cost(delta) - move.cost)),
+        )
 
     def start_choices(self, moves: Sequence[Move]) -> dict[str, float]:
         acting = {move.record: move for move in moves}
+        chosen = {record: self._start_of(record, acting.get(record)) for record, _ in self.menus}
+        for group in self._alike:
+            # Those who act first, as the rows want it; alike members may swap.
+            chosen |= zip(group, sorted((chosen[record] for record in group), key=lambda one: -one[0]), strict=True)
         values: dict[str, float] = {}
         for record, options in self.menus:
-            picked = self.picked(record, acting.get(record))
-            if picked == 0 and self.model.choice[record, 0].fixed:
-                picked = 1
             for k in range(len(options)):
-                values[self.model.choice[record, k].name] = float(k == picked)
-        for place, one in self.acting_sets.items():
-            move = acting.get(place[0])
-            chosen = move is not None and values[self.model.choice[place].name] > 0.5
-            delta = np.array(move.x) - one.change.x if move is not None and chosen else np.zeros(one.change.d)
-            values |= self._start_change(one, delta / one.unit, chosen)
+                values[self.model.choice[record, k].name] = float(k == chosen[record][0])
+        for acting_set in self.acting_sets.values():
+            used = [chosen[record][1] for record, k in acting_set.places if chosen[record][0] == k]
+            values |= self._start_change(acting_set, np.array(used).reshape(-1, self.problem.d) / acting_set.unit)
         return values
 
-    def _start_change(self, acting: Acting, e: Vector, chosen: bool) -> dict[str, float]:
-        m, values = self.model, {}
+    def _start_of(self, record: int, move: Move | None) -> tuple[int, Vector]:
+        """The option and the change of features that a move means."""
+        picked = self.picked(record, move)
+        if picked == 0 and self.model.choice[record, 0].fixed:
+            picked = 1
+        after = self.original.records.X[record] if move is None else np.array(move.x)
+        return picked, after - self.original.records.X[record]
+
+    def _start_change(self, acting: Acting, used: Matrix) -> dict[str, float]:
+        """For the changes of those who act, ``(acting, d)``, in the set's unit."""
+        m, values, place = self.model, {}, acting.place
         for j in acting.columns:
-            values[m.delta[(*acting.place, j)].name] = float(e[j])
+            values[m.delta[(*place, j)].name] = float(used[:, j].sum())
             if acting.change.grids[j] is not None:
                 first, step, _ = acting.step(j)
-                count = (float(e[j] * acting.unit[j]) - first) / step if chosen and step else 0.0
-                values[m.steps[(*acting.place, j)].name] = float(round(count))
+                steps = (float(e) * acting.unit[j] - first for e in used[:, j])
+                values[m.steps[(*place, j)].name] = float(sum(round(one / step) if step else 0 for one in steps))
         for norm in acting.most:
-            values[m.length[(*acting.place, str(norm))].name] = norm.of(e)
+            values[m.length[(*place, str(norm))].name] = float(norm.of_rows(used).sum()) if len(used) else 0.0
             if norm is Norm.L1:
-                values |= {m.size[(*acting.place, j)].name: abs(float(e[j])) for j in acting.columns}
-        if acting.place in m.square_of:
-            values[m.square_of[acting.place].name] = float(e @ e)
+                values |= {m.size[(*place, j)].name: float(np.abs(used[:, j]).sum()) for j in acting.columns}
+        if place in m.square_of:
+            values[m.square_of[place].name] = float((used**2).sum())
+        if place in m.acting:
+            values[m.acting[place].name] = float(len(used))
         return values
 
     def read(self) -> tuple[tuple[Move, ...], CentroidParameters]:
@@ -481,9 +562,8 @@ class BilinearModel(CentroidModel):
         for record, options in self.menus:
             k = max(range(len(options)), key=lambda k: m.choice[record, k].value)
             if k >= self.finite[record]:
-                one = self.acting_sets[record, k]
-                acting.append(one.change)
-                deltas.append(self._delta(one))
+                acting.append(self.changes[record][k - self.finite[record]])
+                deltas.append(self._delta(self.group_of[record, k]))
             elif k > 0:
                 option = options[k]
                 finite.append(Move(record, option.x, option.y, option.s, option.cost))
@@ -492,9 +572,10 @@ class BilinearModel(CentroidModel):
         return polished.moves, CentroidParameters.of(self.centroids + polished.shifts)
 
     def _delta(self, acting: Acting) -> Vector:
-        delta = np.zeros(acting.change.d)
+        """The change of each who acts: an equal part, which is in the set as it is convex, and costs no more."""
+        delta, count = np.zeros(acting.change.d), sum(self.model.choice[place].value for place in acting.places)
         for j in acting.columns:
-            delta[j] = float(self.model.delta[(*acting.place, j)].value) * acting.unit[j]
+            delta[j] = float(self.model.delta[(*acting.place, j)].value) * acting.unit[j] / max(1.0, count)
         return delta
 
     def _required(self) -> dict[str, float]:
@@ -523,10 +604,12 @@ class BilinearModel(CentroidModel):
     def meanings(self) -> dict[str, str]:
         words = super().meanings()
         for (record, k), acting in self.acting_sets.items():
-            words[f"choice[{record},{k}]"] = f"member {record} changes its features"
+            who = ", ".join(str(other) for other, _ in acting.places)
+            for other, option in acting.places:
+                words[f"choice[{other},{option}]"] = f"member {other} changes its features"
             for j in acting.columns:
                 feature, unit = self.problem.features[j].name, acting.unit[j]
-                words[f"delta[{record},{k},{j}]"] = f"change of '{feature}' of member {record}, in units of {unit:.6g}"
+                words[f"delta[{record},{k},{j}]"] = f"changes of '{feature}' by {who} in all, in units of {unit:.6g}"
         return words
 
 
