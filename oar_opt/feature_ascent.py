@@ -107,6 +107,7 @@ class Ascent:
     correction: Vector
     aim: Aim
     reach: float
+    is_fine: bool = False
     best: Matrix | None = None
     values: Vector | None = None
     _worth: tuple[float, float] = field(default=(-np.inf, -np.inf))
@@ -150,7 +151,9 @@ class Ascent:
 
     def _rounds(self) -> list[tuple[float, float, float, int, float]]:
         rounds = list(zip(TEMPERATURES, STIFFNESS, WIDTHS, ITERATIONS, SMALL, strict=True))
-        return rounds[-1:] if self.aim.is_smooth and self.margins.is_exact else rounds
+        if self.margins.is_exact:
+            return rounds[-1:] if self.aim.is_smooth else rounds
+        return rounds[-2:] if self.is_fine else rounds
 
     def _is_over(self, values: Vector) -> bool:
         return time.monotonic() > self.deadline or (self.margins.is_exact and self.aim.is_reached(values))

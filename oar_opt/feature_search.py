@@ -35,6 +35,8 @@ SWAPS = 3
 IDLE = 5
 """Starts in a row that find nothing better, after which no further one is tried."""
 PROGRESS = 1e-6
+DRAWS = 8
+"""Random points of which the best one is a start."""
 SHARES = (0.6, 0.9, 0.3)
 """Of the total budget, what the charges of acting members may take; one after the other, start by start."""
 
@@ -80,7 +82,7 @@ class FeatureSearch:
         self.budget, self.kind = problem.collective.budget, problem.collective.cost
         self.best: Evaluation | None = None
         self.best_plan: Plan | None = None
-        self.shares = SHARES[0]
+        self.shares, self.keeps_grids = SHARES[0], False
         self._models: dict[tuple[Option | None, ...], Margins] = {}
         self._correction: Vector | None = None
 
@@ -93,10 +95,17 @@ class FeatureSearch:
         for count, start in enumerate(self._starts()):
             self.shares = SHARES[count % len(SHARES)]
             before = self.best
+            self._consider_smoothed(start)
             self.improve(start)
             idle = 0 if self._is_progress(before) else idle + 1
             if idle >= IDLE or self.is_late:
                 return
+
+    def _consider_smoothed(self, start: Plan) -> None:
+        """Where margins are smoothed, ascent may lose what a start already gives."""
+        model = self.model(start)
+        if model is not None and not model.is_exact and self.keeps_grids:
+            self.consider(start)
 
     def _is_progress(self, before: Evaluation | None) -> bool:
         """Whether the best outcome is better than the one before by more than a little."""
@@ -124,16 +133,27 @@ class FeatureSearch:
         return Plan(tuple(menu[0] for menu in self.menus), {})
 
     def _starts(self) -> Iterator[Plan]:
-        """Everyone with room changes, from no change at first, then from random points of the sets."""
+        """Everyone with room changes, from no change at first, then from the best of some random points of the sets;
+        every second time what they do on grids is kept."""
         able = [sets[0] if sets else menu[0] for sets, menu in zip(self.sets, self.menus, strict=True)]
         still = {i: np.zeros(one.d) for i, one in enumerate(able) if isinstance(one, ChangeSet)}
         yield Plan(tuple(able), still)
+        goal = self.problem.goal
+        aim = self.reach_aim(range(len(self.problem.queries))) if goal.needs_required else self.margin_aim
         while True:
-            choices = [
-                sets[int(self.draw.integers(len(sets)))] if sets else able[i] for i, sets in enumerate(self.sets)
-            ]
-            drawn = {i: self._random_point(one) for i, one in enumerate(choices) if isinstance(one, ChangeSet)}
-            yield Plan(tuple(choices), drawn)
+            self.keeps_grids = not self.keeps_grids
+            drawn = [self._random_plan() for _ in range(DRAWS)]
+            yield max(drawn, key=lambda plan: self.rank(plan, aim))
+
+    def _random_plan(self) -> Plan:
+        plan = self.nobody()
+        for i, sets in enumerate(self.sets):
+            if sets:
+                one = sets[int(self.draw.integers(len(sets)))]
+                point = self._random_point(one)
+                near = nearest_on_grids(one, point) if self.keeps_grids else nearest(one, point)
+                plan = plan if near is None else plan.with_choice(i, one, near)
+        return plan
 
     def _random_point(self, one: ChangeSet) -> Vector:
         """Somewhere in the box around the set, not seldom at its ends."""
@@ -259,23 +279,26 @@ class FeatureSearch:
 
     # -- ascent for given choices ---
 
-    def ascend(self, plan: Plan, aim: Aim, limit: float = math.inf, *, on_grids: bool = False) -> Plan:
+    def ascend(self, plan: Plan, aim: Aim, limit: float = math.inf, *, on_grids: bool | None = None) -> Plan:
         """The best changes for a plan's choices, at a cost (but for charges) of at most ``limit``.
 
-        ``on_grids``: features that move in steps stay where they are, else they move freely within their range.
+        ``on_grids``: features that move in steps stay where they are, else they move freely within their range; None
+        leaves it to the start.
         """
         model = self.model(plan)
         if model is None or not plan.changing or self.is_late:
             return plan
         sets = [plan.chosen_set(i) for i in plan.changing]
-        if on_grids:
+        if self.keeps_grids if on_grids is None else on_grids:
             sets = [held(one, plan.deltas[i]) for one, i in zip(sets, plan.changing, strict=True)]
         projection = Projection(tuple(sets))
         X = np.array([one.x for one in sets])
         start = np.array([plan.deltas[i] for i in plan.changing]) / self.problem.scales
         reach = float(np.max(projection.upper - projection.lower))
         project = self._project(plan, projection, limit)
-        ascent = Ascent(model, X, self.problem.scales, project, self.deadline, self.correction, aim, reach)
+        ascent = Ascent(
+            model, X, self.problem.scales, project, self.deadline, self.correction, aim, reach, self.keeps_grids
+        )
         return plan.with_deltas(ascent.run(start) * self.problem.scales)
 
     def _project(self, plan: Plan, projection: Projection, limit: float) -> Project:
