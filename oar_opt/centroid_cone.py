@@ -33,6 +33,7 @@ import numpy as np
 from oar_opt.changes import ChangeSet
 from oar_opt.cone_bound import ConePoint, Range, minimise
 from oar_opt.problem import CostKind, Matrix, Norm, Query, RecourseProblem, Vector
+from oar_opt.rules import ROUNDING
 
 WIDER = 1.0 + 1e-9
 """Ranges of variables that only stand for others are wider by that."""
@@ -273,6 +274,8 @@ class CentroidCone:
         total, cost = self.given.problem.collective.budget.total, self.cost()
         if total is not None and not isinstance(cost, float):
             left = total * (1 - self.given.inside) - self.given.spent
+            if 0 > left >= -ROUNDING * max(1.0, total):
+                left = 0.0
             self.rows.append(cost <= left / self.cost_unit)
 
     # -- shifts and margins ---

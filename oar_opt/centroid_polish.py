@@ -23,8 +23,9 @@ from oar_opt.changes import ChangeSet
 from oar_opt.problem import CostKind, GoalKind, Matrix, Move, RecourseProblem, Vector
 from oar_opt.rules import ROUNDING, budget_violations
 
-INSIDE = (1e-9, 1e-8, 1e-7)
-"""Shares by which required margins (in the unit of the program) are raised and budgets lowered, tried in turn."""
+INSIDE = ((1e-9, 1e-9), (1e-8, 1e-8), (1e-7, 1e-7), (1e-9, 0.0), (1e-8, 0.0))
+"""Shares by which required margins (in the unit of the program) are raised and budgets lowered, tried in turn. The
+latter are not lowered in the end: steps may use a budget up."""
 ROUNDS = 4
 BETTER = 1e-10
 """Relative improvement that is worth another round."""
@@ -90,8 +91,8 @@ class Polish:
         best = self._look(self.start)
         if not any((mover.upper > mover.lower).any() for mover in self.movers):
             return best
-        for inside in INSIDE:
-            best = self._climb(best, inside)
+        for raised, inside in INSIDE:
+            best = self._climb(best, raised, inside)
             if best.is_admissible:
                 break
         slight = np.abs(best.deltas / self.problem.scales).max(axis=1, initial=0.0) <= SLIGHT * self._longest()
@@ -103,11 +104,11 @@ class Polish:
         )
         return tidy if allowed and self._beats(tidy, best, -SLIGHT * SLIGHT) else best
 
-    def _climb(self, best: Polished, inside: float) -> Polished:
+    def _climb(self, best: Polished, raised: float, inside: float) -> Polished:
         for _ in range(ROUNDS):
             given = replace(self.given, around=best.shifts, inside=inside)
             cone = CentroidCone(given, self.movers, self.aim)
-            padded = replace(given, pad=inside * cone.unit**2)
+            padded = replace(given, pad=raised * cone.unit**2)
             found = CentroidCone(padded, self.movers, self.aim).solve()
             if found.infeasible:
                 return best
