@@ -65,11 +65,16 @@ class Projection:
         """The sets that are more than a box and one ball, by their position."""
         return {i: Entangled(one) for i, one in enumerate(self.sets) if _is_entangled(one)}
 
+    @cached_property
+    def is_plain(self) -> Flags:
+        plain: Flags = np.array([i not in self.entangled for i in range(len(self.sets))], dtype=bool)
+        return plain
+
     def __call__(self, V: Matrix) -> Matrix:
         """For ``V (k, d)`` the nearest points, row by row."""
         U: Matrix = np.clip(V, self.lower, self.upper)
         for norm, radius in self.radii.items():
-            rows = np.flatnonzero(norm.of_rows(U) > radius)
+            rows = np.flatnonzero((norm.of_rows(U) > radius) & self.is_plain)
             if len(rows):
                 U[rows] = _into_ball(norm, V[rows], self.lower[rows], self.upper[rows], radius[rows])
         for i, one in self.entangled.items():
