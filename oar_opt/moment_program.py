@@ -1,0 +1,324 @@
+"""Moment relaxations: linear programs over the moments of degree two of groups of variables, with safe bounds.
+
+Let ``v = (1, v_1, ..., v_m)`` be numbers with ``|v_j| <= 1``, known to satisfy polynomial equations and inequalities of
+degree two. Replace every product ``v_i v_j`` by a variable, its *moment*. A polynomial is then linear; the matrix of
+all products of a group of variables (a *clique*) is positive semidefinite, since it is ``v v'``; and so is the matrix
+of any polynomials that is known to be positive semidefinite at every such ``v``. The largest value of a linear function
+of the moments is an upper bound on its largest value at the points themselves. Only products that some clique, or some
+row, has in it become variables (correlative sparsity).
+
+The semidefinite program is solved by Clarabel,  ``min q'x,  A x + s = b,  s in K``.  Its answer only proposes
+multipliers ``z``. They are projected onto the dual cone ``K*`` (signs; eigenvalues), and then, for every point,
+
+    q'x  =  (q + A'z)'x - b'z + z's  >=  -b'z - sum_j |q + A'z|_j,
+
+because ``z's >= 0`` and every moment lies in ``[-1, 1]``. That sum, lowered by a bound on its own rounding and for
+coefficients that are off by :data:`COEFFICIENTS`, is what is returned as the bound: it holds however far Clarabel is
+from an optimum.
+
+Reference: H. Waki, S. Kim, M. Kojima, M. Muramatsu, "Sums of Squares and Semidefinite Program Relaxations for
+Polynomial Optimization Problems with Structured Sparsity", 2006; safe bounds: C. Jansson, D. Chaykin, C. Keil,
+"Rigorous Error Bounds for the Optimal Value in Semidefinite Programming", 2007.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import clarabel
+import numpy as np
+from scipy import sparse
+
+from oar_opt.problem import Vector
+
+UNIT = 2.0**-53
+ROOT = math.sqrt(2.0)
+COEFFICIENTS = 1e-12
+"""Relative error of the rows' coefficients."""
+EQUILIBRATION = 50
+"""Rounds; with Clarabel's own 10 it ended less accurately on the boxes."""
+
+Monomial = tuple[int, int]
+"""Two variables by number, the smaller first; 0 stands for the number 1."""
+
+
+class Polynomial:
+    """A polynomial of degree two at most: its coefficients by monomial."""
+
+    __slots__ = ("terms",)
+
+    def __init__(self, terms: Mapping[Monomial, float] | None = None) -> None:
+        self.terms: dict[Monomial, float] = dict(terms or {})
+
+    def __add__(self, other: Polynomial | float) -> Polynomial:
+        found = Polynomial(self.terms)
+        found.add(other)
+        return found
+
+    __radd__ = __add__
+
+    def add(self, other: Polynomial | float, factor: float = 1.0) -> None:
+        """``self += factor * other`` in place."""
+        terms = self.terms
+        if not isinstance(other, Polynomial):
+            terms[0, 0] = terms.get((0, 0), 0.0) + factor * float(other)
+            return
+        for monomial, value in other.terms.items():
+            terms[monomial] = terms.get(monomial, 0.0) + factor * value
+
+    def __neg__(self) -> Polynomial:
+        return self * -1.0
+
+    def __sub__(self, other: Polynomial | float) -> Polynomial:
+        found = Polynomial(self.terms)
+        found.add(other, -1.0)
+        return found
+
+    def __rsub__(self, other: float) -> Polynomial:
+        return -self + other
+
+    def __mul__(self, other: Polynomial | float) -> Polynomial:
+        if not isinstance(other, Polynomial):
+            factor = float(other)
+            return Polynomial({monomial: factor * value for monomial, value in self.terms.items()} if factor else {})
+        found: dict[Monomial, float] = {}
+        for (_, i), a in _linear(self):
+            for (_, j), c in _linear(other):
+                monomial = (i, j) if i <= j else (j, i)
+                found[monomial] = found.get(monomial, 0.0) + a * c
+        return Polynomial(found)
+
+    __rmul__ = __mul__
+
+
+def _linear(polynomial: Polynomial) -> list[tuple[Monomial, float]]:
+    terms = list(polynomial.terms.items())
+    assert all(i == 0 for (i, _), _ in terms), "only linear polynomials are multiplied"
+    return terms
+
+
+def combine(values: Vector, polynomials: Sequence[Polynomial]) -> Polynomial:
+    """``values'polynomials``."""
+    found = Polynomial()
+    for value, polynomial in zip(values, polynomials, strict=True):
+        if value:
+            found.add(polynomial, float(value))
+    return found
+
+
+@dataclass(frozen=True)
+class MomentSolution:
+    """``bound``: a proved upper bound on the maximum (minus infinity: no point exists; infinity: nothing proved).
+
+    ``moments`` are those that Clarabel ended with, by monomial; empty where it has none. ``status`` is its word.
+    """
+
+    bound: float
+    moments: Mapping[Monomial, float]
+    status: str
+
+    def value(self, polynomial: Polynomial) -> float:
+        """The polynomial under these moments."""
+        return sum(value * self.moments[monomial] for monomial, value in polynomial.terms.items())
+
+    def values(self, polynomials: Sequence[Polynomial]) -> Vector:
+        return np.array([self.value(polynomial) for polynomial in polynomials])
+
+
+class MomentProgram:
+    """Variables in ``[-1, 1]``, rows and positive semidefinite matrices of polynomials, and an objective.
+
+    Two monomials that are known to be equal may be named so (:meth:`identify`) before they are used.
+    """
+
+    def __init__(self) -> None:
+        self.count = 1
+        self._same: dict[Monomial, Monomial] = {}
+        self._column: dict[Monomial, int] = {(0, 0): -1}
+        self._equal: list[Polynomial] = []
+        self._least: list[Polynomial] = []
+        self._matrices: list[list[list[Polynomial]]] = []
+
+    # -- stating ---
+
+    def variable(self, size: float = 1.0) -> Polynomial:
+        """A new quantity in ``[-size, size]``, as a polynomial of the variable behind it."""
+        self.count += 1
+        return Polynomial({(0, self.count - 1): size})
+
+    @staticmethod
+    def number(quantity: Polynomial) -> int:
+        """The variable behind a quantity."""
+        ((_, number),) = quantity.terms
+        return number
+
+    def identify(self, one: Monomial, other: Monomial) -> None:
+        """Both are the same moment from now on; their sizes must agree."""
+        one, other = (min(one), max(one)), (min(other), max(other))
+        self._same[one] = self._same.get(other, other)
+
+    def equal(self, polynomial: Polynomial) -> None:
+        """``polynomial = 0``."""
+        self._equal.append(polynomial)
+
+    def at_least_zero(self, polynomial: Polynomial) -> None:
+        """``polynomial >= 0``."""
+        self._least.append(polynomial)
+
+    def semidefinite(self, matrix: list[list[Polynomial]]) -> None:
+        """A symmetric matrix of polynomials, its upper triangle given (``matrix[i][j]`` for ``i <= j``)."""
+        self._matrices.append(matrix)
+
+    def clique(self, quantities: Sequence[Polynomial]) -> None:
+        """All products of 1 and these quantities form a positive semidefinite matrix."""
+        numbers = [0, *(self.number(quantity) for quantity in quantities)]
+        rows = [
+            [Polynomial({(min(i, j), max(i, j)): 1.0}) if c >= r else Polynomial() for c, j in enumerate(numbers)]
+            for r, i in enumerate(numbers)
+        ]
+        self._matrices.append(rows)
+
+    # -- solving ---
+
+    def maximise(self, objective: Polynomial, seconds: float | None = None) -> MomentSolution:
+        """The bound, and the moments that go with it; at most ``seconds`` in Clarabel.
+
+        Several objectives may be asked for in turn; no row may be added after the first.
+        """
+        A, b, cones = self._assembled
+        q, constant = np.zeros(A.shape[1]), 0.0
+        for monomial, value in objective.terms.items():
+            column = self._column.get(self._same.get(monomial, monomial))
+            if column is None:
+                constant += abs(value)  # No row knows this moment, but it lies in [-1, 1].
+            elif column < 0:
+                constant += value
+            else:
+                q[column] -= value
+        answer = _run(A, b, q, cones, seconds)
+        status, x, z = str(answer.status), np.array(answer.x), np.array(answer.z)
+        if not np.isfinite(z).all():
+            return MomentSolution(math.inf, {}, status)
+        z = _in_dual_cone(z, cones)
+        if "PrimalInfeasible" in status:
+            empty = _safe_bound(A, b, np.zeros(len(q)), z) < 0
+            return MomentSolution(-math.inf if empty else math.inf, {}, status)
+        moments = self._read(x) if np.isfinite(x).all() else {}
+        return MomentSolution(constant + _safe_bound(A, b, q, z), moments, status)
+
+    @cached_property
+    def _assembled(self) -> tuple[Any, Vector, list[tuple[str, int]]]:
+        rows, cones = self._rows()
+        A, b = self._assemble(rows)
+        return A, b, cones
+
+    def _place(self, monomial: Monomial) -> int:
+        """The column of a moment; -1 of the number 1. New ones arise only while rows are assembled."""
+        monomial = self._same.get(monomial, monomial)
+        if monomial not in self._column:
+            self._column[monomial] = len(self._column) - 1
+        return self._column[monomial]
+
+    def _rows(self) -> tuple[list[tuple[Polynomial, float]], list[tuple[str, int]]]:
+        """All rows with their factors, in the order of the cones."""
+        rows = [(polynomial, _factor(polynomial)) for polynomial in self._equal]
+        rows += [(polynomial, _factor(polynomial)) for polynomial in self._least]
+        cones = [("zero", len(self._equal)), ("nonnegative", len(self._least))]
+        for matrix in self._matrices:
+            size = len(matrix)
+            scale = [1.0 / math.sqrt(_largest(matrix[i][i]) or 1.0) for i in range(size)]
+            for j in range(size):
+                for i in range(j + 1):
+                    rows.append((matrix[i][j], scale[i] * scale[j] * (1.0 if i == j else ROOT)))
+            cones.append(("semidefinite", size))
+        return rows, [(kind, size) for kind, size in cones if size]
+
+    def _assemble(self, rows: list[tuple[Polynomial, float]]) -> tuple[Any, Vector]:
+        """``A`` and ``b`` with ``s = b - A x`` the rows' values."""
+        place, column, value, b = [], [], [], np.zeros(len(rows))
+        for r, (polynomial, factor) in enumerate(rows):
+            for monomial, coefficient in polynomial.terms.items():
+                if coefficient == 0.0:
+                    continue
+                c = self._place(monomial)
+                if c < 0:
+                    b[r] += factor * coefficient
+                else:
+                    place.append(r)
+                    column.append(c)
+                    value.append(-factor * coefficient)
+        shape = (len(rows), len(self._column) - 1)
+        return sparse.csc_matrix((value, (place, column)), shape=shape), b
+
+    def _read(self, x: Vector) -> dict[Monomial, float]:
+        found = {monomial: (1.0 if c < 0 else float(x[c])) for monomial, c in self._column.items()}
+        return found | {one: found[other] for one, other in self._same.items() if other in found}
+
+
+def _run(A: Any, b: Vector, q: Vector, cones: Sequence[tuple[str, int]], seconds: float | None) -> Any:
+    settings = clarabel.DefaultSettings()
+    settings.verbose = False
+    settings.max_threads = 1
+    settings.equilibrate_max_iter = EQUILIBRATION
+    if seconds is not None and math.isfinite(seconds):
+        settings.time_limit = max(0.01, seconds)
+    quadratic = sparse.csc_matrix((len(q), len(q)))
+    return clarabel.DefaultSolver(quadratic, q, A, b, [_cone(*cone) for cone in cones], settings).solve()
+
+
+def _cone(kind: str, size: int) -> Any:
+    match kind:
+        case "zero":
+            return clarabel.ZeroConeT(size)
+        case "nonnegative":
+            return clarabel.NonnegativeConeT(size)
+        case _:
+            return clarabel.PSDTriangleConeT(size)
+
+
+def _largest(polynomial: Polynomial) -> float:
+    return max((abs(value) for value in polynomial.terms.values()), default=0.0)
+
+
+def _factor(polynomial: Polynomial) -> float:
+    return 1.0 / (_largest(polynomial) or 1.0)
+
+
+def _in_dual_cone(z: Vector, cones: Sequence[tuple[str, int]]) -> Vector:
+    """The multipliers, moved into the dual cone by more than rounding can undo."""
+    found, start = z.copy(), 0
+    for kind, size in cones:
+        length = size * (size + 1) // 2 if kind == "semidefinite" else size
+        part = found[start : start + length]
+        if kind == "nonnegative":
+            np.maximum(part, 0.0, out=part)
+        elif kind == "semidefinite":
+            part[:] = _semidefinite_part(part, size)
+        start += length
+    return found
+
+
+def _semidefinite_part(part: Vector, size: int) -> Vector:
+    columns, rows = np.tril_indices(size)  # the upper triangle, column by column
+    weights = np.where(rows == columns, 1.0, ROOT)
+    matrix = np.zeros((size, size))
+    matrix[rows, columns] = part / weights
+    matrix[columns, rows] = part / weights
+    values, vectors = np.linalg.eigh(matrix)
+    lifted = (vectors * np.maximum(values, 0.0)) @ vectors.T
+    slack = 16 * size * size * UNIT * max(1e-300, float(np.abs(values).max(initial=0.0)))
+    lifted[np.arange(size), np.arange(size)] += slack
+    found: Vector = lifted[rows, columns] * weights
+    return found
+
+
+def _safe_bound(A: Any, b: Vector, q: Vector, z: Vector) -> float:
+    """``b'z + sum_j |q + A'z|_j``, raised by what rounding may have taken from it and from the coefficients."""
+    rest = q + A.T @ z
+    sizes = float(np.abs(b) @ np.abs(z) + (abs(A).T @ np.abs(z) + np.abs(q)).sum())
+    rounding = (A.shape[0] + A.shape[1]) * UNIT + COEFFICIENTS
+    return float(b @ z + np.abs(rest).sum() + rounding * sizes)

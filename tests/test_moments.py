@@ -1,0 +1,449 @@
+"""Moment relaxations: bounds against re-training, closed forms and grids; every answer within the rules."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from oar_opt import moment_program, moment_search
+from oar_opt.changes import change_sets
+from oar_opt.discovery import formulations, learner_of
+from oar_opt.evaluate import evaluate
+from oar_opt.moment_program import MomentProgram, Polynomial, combine
+from oar_opt.moment_relaxation import EmptyRegion, MomentRelaxation, Region
+from oar_opt.moment_search import MomentSearch, setting_of
+from oar_opt.pipeline import solve
+from oar_opt.problem import (
+    Budget,
+    Collective,
+    CostKind,
+    Direction,
+    Feature,
+    FeatureAction,
+    FeatureConstraint,
+    FeatureType,
+    GoalKind,
+    Intercept,
+    LabelAction,
+    LearnerSpec,
+    Member,
+    Norm,
+    Position,
+    Query,
+    Records,
+    RecourseProblem,
+    Sense,
+    Update,
+    UpdateKind,
+)
+from oar_opt.result import Request, Status, StoppedBy
+from oar_opt.rules import budget_violations
+from oar_opt.verification import move_violation
+
+KINDS = {
+    "ridge": {"alpha": 1.0},
+    "svm": {"C": 1.0},
+    "squared_hinge": {"C": 1.0},
+    "logistic": {"C": 1.0},
+    "huber": {"C": 1.0, "delta": 0.5},
+    "epsilon_insensitive": {"C": 1.0, "epsilon": 0.2},
+}
+REGRESSION = ("huber", "epsilon_insensitive")
+
+
+def moments():
+    return formulations()["moments"]
+
+
+def moving(
+    seed=0,
+    kind="ridge",
+    *,
+    n=9,
+    d=2,
+    members=2,
+    norm=Norm.L2,
+    radius=0.5,
+    charge=0.0,
+    intercept=Intercept.PENALIZED,
+    features=(),
+    queries=1,
+    **more,
+):
+    """A random problem whose members may move features; the query is decided against its wish."""
+    draw = np.random.default_rng(seed)
+    X = draw.normal(size=(n, d))
+    value = X @ draw.normal(size=d) + 0.5 * draw.normal(size=n)
+    y = value if kind in REGRESSION else np.where(value > 0, 1.0, -1.0)
+    if kind not in REGRESSION:
+        y[:2] = 1.0, -1.0
+    team = tuple(Member(i, (FeatureAction(norm, radius, charge),)) for i in range(2, 2 + members))
+    problem = RecourseProblem(
+        f"moving-{seed}",
+        Records(X, y, np.ones(n)),
+        LearnerSpec(kind, intercept, **KINDS[kind]),
+        Collective(team, more.pop("cost", CostKind.L2), more.pop("budget", Budget())),
+        tuple(Query(f"q{q}", tuple(draw.normal(size=d).tolist()), 1.0) for q in range(queries)),
+        GoalKind.MAX_MARGIN,
+        classes=None if kind in REGRESSION else ("no", "yes"),
+        features=features,
+        position=Position.OPTIMISTIC,
+    )
+    present = evaluate(problem, ())
+    wishes = tuple(
+        replace(q, target=1.0 if m < 0 else -1.0) for q, m in zip(problem.queries, present.margins, strict=True)
+    )
+    return replace(problem, queries=wishes, **more)
+
+
+def requiring(problem, goal, share=0.5):
+    """The same with a goal that asks for part of the margin that can be gained."""
+    best = solve(problem, formulation="moments", time_limit=20)
+    now = evaluate(problem, ()).margins[0]
+    required = now + share * (best.objective - now)
+    shift = max(0.0, 0.01 - required)
+    query = problem.queries[0]
+    row = np.array(query.x)
+    assert problem.classes is None or shift == 0.0 or row.size
+    return replace(
+        problem, queries=(replace(query, threshold=-shift * query.target, required=required + shift),), goal=goal
+    )
+
+
+def random_moves(problem, draw):
+    moves = []
+    for member in problem.collective.members:
+        for one in change_sets(problem, member):
+            delta = draw.uniform(one.lower, one.upper)
+            for ball in one.balls:
+                length = ball.norm.of(delta / one.scales)
+                delta = delta * min(1.0, ball.radius / length) if length else delta
+            moves.append(one.move(delta))
+    moves = [move for move in moves if move is not None]
+    broken = budget_violations(problem, moves) or [m for m in moves if move_violation(problem, m)]
+    return None if broken else moves
+
+
+def claim_of(problem, seconds=10.0):
+    return MomentSearch(setting_of(problem), Request(time_limit=seconds)).run()
+
+
+# -- the program over moments ---
+
+
+def quadratic(seed):
+    """``max v'Q v / 2`` over ``|v| <= 1`` in two dimensions, and its value on a fine grid."""
+    draw = np.random.default_rng(seed)
+    Q = draw.normal(size=(2, 2))
+    Q = Q + Q.T
+    program = MomentProgram()
+    v = [program.variable(), program.variable()]
+    program.clique(v)
+    program.at_least_zero(1.0 - (v[0] * v[0] + v[1] * v[1]))
+    objective = Polynomial()
+    for i, j in itertools.product(range(2), range(2)):
+        objective.add(v[i] * v[j], 0.5 * float(Q[i, j]))
+    return program, objective, max(0.0, 0.5 * float(np.linalg.eigvalsh(Q)[-1]))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_quadratic_over_a_ball_is_solved_exactly(seed):
+    program, objective, value = quadratic(seed)
+    bound = program.maximise(objective).bound
+    assert value <= bound <= value + 1e-6
+
+
+@pytest.mark.parametrize("noise", [1e-3, 1e-1, 10.0])
+def test_the_bound_holds_whatever_the_multipliers_are(noise, monkeypatch):
+    run, draw = moment_program._run, np.random.default_rng(1)
+
+    class Spoilt:
+        def __init__(self, answer):
+            self.status, self.x = answer.status, answer.x
+            self.z = np.array(answer.z) + noise * draw.normal(size=len(answer.z))
+
+    monkeypatch.setattr(moment_program, "_run", lambda *args: Spoilt(run(*args)))
+    for seed in range(10):
+        program, objective, value = quadratic(seed)
+        assert program.maximise(objective).bound >= value
+
+
+def test_a_contradiction_is_proved():
+    program = MomentProgram()
+    v = program.variable()
+    program.clique([v])
+    program.equal(v * v - 0.25)
+    program.at_least_zero(v - 0.6)
+    assert program.maximise(v).bound == -math.inf
+
+
+def test_a_moment_that_no_row_knows_counts_with_its_largest_value():
+    program = MomentProgram()
+    v, w = program.variable(2.0), program.variable()
+    program.at_least_zero(1.0 - v)
+    assert program.maximise(v + w).bound == pytest.approx(2.0, abs=1e-6)
+
+
+def test_polynomials_multiply_only_up_to_degree_two():
+    program = MomentProgram()
+    v, w = program.variable(2.0), program.variable()
+    product = (v + 1.0) * (w - 3.0)
+    assert product.terms == {(0, 0): -3.0, (0, 1): -6.0, (0, 2): 1.0, (1, 2): 2.0}
+    with pytest.raises(AssertionError):
+        _ = product * v
+    assert combine(np.array([0.0, 2.0]), [v, w]).terms == {(0, 2): 2.0}
+
+
+# -- relaxation: no point is cut off ---
+
+
+def true_point(relaxation, problem, moves):
+    """Values of all variables of a relaxation that belong to moves, by number; None where the region lacks them."""
+    setting = relaxation.setting
+    outcome = evaluate(problem, moves)
+    theta = setting.risk.join(np.array(outcome.parameters.w), outcome.parameters.b)
+    eta = np.linalg.solve(setting.basis, theta - setting.theta_bar)
+    return outcome, eta
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("norm", list(Norm))
+def test_no_move_reaches_more_than_the_bound_and_parameters_stay_in_their_intervals(kind, norm):
+    for seed in range(2):
+        problem = moving(seed, kind, norm=norm, members=1 + seed, intercept=list(Intercept)[seed])
+        setting = setting_of(problem)
+        bound = MomentRelaxation(setting, Region(setting.low, setting.high)).solve().bound
+        light = MomentRelaxation(setting, Region(setting.low, setting.high), light=True)
+        ends = [(-light.end_of(j, -1.0), light.end_of(j, 1.0)) for j in range(setting.p)]
+        draw = np.random.default_rng(seed)
+        for _ in range(25):
+            outcome, eta = true_point(light, problem, random_moves(problem, draw))
+            assert outcome.margins[0] <= bound + 1e-9
+            for value, (low, high) in zip(eta, ends, strict=True):
+                assert low - 1e-7 <= value <= high + 1e-7
+
+
+@pytest.mark.parametrize("kind", ["ridge", "svm", "huber"])
+def test_the_parts_of_a_region_hold_all_of_it(kind):
+    problem = moving(5, kind, n=12, members=2, radius=0.8)
+    setting = setting_of(problem)
+    regions = [Region(setting.low, setting.high)]
+    bounds = []
+    for _ in range(12):
+        relaxation = MomentRelaxation(setting, regions.pop(0))
+        found = relaxation.solve()
+        bounds.append(found.bound)
+        regions += moment_search.parts_of(relaxation, found)
+    leaves = []
+    for region in regions:
+        try:
+            leaves.append(MomentRelaxation(setting, region).solve().bound)
+        except EmptyRegion:
+            continue
+    draw = np.random.default_rng(0)
+    best = max(evaluate(problem, random_moves(problem, draw)).margins[0] for _ in range(60))
+    assert best <= max(leaves) + 1e-9
+    assert max(leaves) <= bounds[0] + 1e-6
+
+
+# -- answers ---
+
+
+def grid_best(problem, steps=41):
+    """The best margin over a grid of the change of the only member, in one or two dimensions."""
+    (one,) = change_sets(problem, problem.collective.members[0])
+    axes = [np.linspace(low, high, steps) for low, high in zip(one.lower, one.upper, strict=True)]
+    best = -math.inf
+    for delta in itertools.product(*axes):
+        if one.violation(np.array(delta)) <= 1e-12:
+            move = one.move(np.array(delta))
+            best = max(best, evaluate(problem, [move] if move else []).margins[0])
+    return best
+
+
+@pytest.mark.parametrize("kind", ["ridge", "svm", "squared_hinge", "huber", "logistic"])
+def test_one_member_against_a_grid(kind):
+    problem = moving(3, kind, members=1, norm=Norm.LINF, radius=0.6)
+    found = solve(problem, formulation="moments", time_limit=20)
+    best = grid_best(problem, 17)
+    assert found.status is Status.OPTIMAL
+    assert best <= found.bound + 1e-9
+    assert found.objective >= best - 1e-4
+
+
+def test_ridge_with_one_member_and_a_ball_against_its_closed_form():
+    problem = moving(1, n=12, d=3, members=1, radius=0.7)
+    found = solve(problem, formulation="moments")
+    i = problem.collective.members[0].record
+    X, y = np.hstack([problem.records.X, np.ones((problem.n, 1))]), problem.records.y
+    others = np.arange(problem.n) != i
+    inverse = np.linalg.inv(X[others].T @ X[others] + np.eye(4))
+    q, b = np.append(problem.queries[0].x, 1.0), X[others].T @ y[others]
+    draw, best = np.random.default_rng(0), -math.inf
+    for _ in range(20000):
+        delta = draw.normal(size=3)
+        x = X[i] + np.append(0.7 * delta / np.linalg.norm(delta) * draw.random() ** 0.2, 0.0)
+        u, v, h = q @ inverse @ x, b @ inverse @ x, x @ inverse @ x
+        best = max(best, problem.queries[0].target * (q @ inverse @ b + u * (y[i] - v) / (1 + h)))
+    assert best <= found.bound
+    assert found.objective == pytest.approx(best, abs=2e-3)
+    assert found.objective >= best
+
+
+@pytest.mark.parametrize("cost", list(CostKind))
+def test_least_costs_are_proved(cost):
+    seed = 0
+    problem = requiring(moving(seed, cost=cost, radius=0.6), GoalKind.MIN_COST)
+    found = solve(problem, formulation="moments", time_limit=20)
+    assert found.status is Status.OPTIMAL
+    draw = np.random.default_rng(seed)
+    for _ in range(60):
+        outcome = evaluate(problem, random_moves(problem, draw))
+        assert not outcome.is_answer or outcome.objective >= found.bound - 1e-9
+
+
+def test_fewest_members():
+    problem = requiring(moving(2, members=4, n=14, radius=0.4), GoalKind.MIN_MEMBERS, share=0.6)
+    found = solve(problem, formulation="moments", time_limit=30)
+    assert found.status is Status.OPTIMAL
+    for team in itertools.combinations(problem.collective.members, int(found.objective) - 1):
+        smaller = replace(problem, collective=Collective(team), goal=GoalKind.MAX_MARGIN)
+        assert solve(smaller, formulation="moments").bound < problem.queries[0].required
+
+
+def test_a_margin_out_of_reach_is_proved_infeasible():
+    problem = requiring(moving(4), GoalKind.MIN_COST, share=1.3)
+    found = solve(problem, formulation="moments", time_limit=20)
+    assert found.status is Status.INFEASIBLE
+
+
+@pytest.mark.parametrize(
+    "budget",
+    [Budget(each=0.2), Budget(total=0.5), Budget(members=1), Budget(total=0.6, members=2)],
+)
+def test_budgets_are_obeyed_and_tighten_the_bound(budget):
+    problem = moving(6, members=3, n=12)
+    free, held = (solve(p, formulation="moments", time_limit=20) for p in (problem, _with(problem, budget)))
+    assert held.status is Status.OPTIMAL
+    assert held.bound <= free.bound + 1e-6
+    draw, best = np.random.default_rng(0), -math.inf
+    for _ in range(200):
+        moves = random_moves(_with(problem, budget), draw)
+        best = best if moves is None else max(best, evaluate(problem, moves).margins[0])
+    assert best <= held.bound
+
+
+def _with(problem, budget):
+    return replace(problem, collective=replace(problem.collective, budget=budget))
+
+
+def test_a_charge_counts():
+    problem = requiring(moving(2, radius=0.6, charge=0.3), GoalKind.MIN_COST)
+    found = solve(problem, formulation="moments", time_limit=20)
+    assert found.status is Status.OPTIMAL
+    assert found.objective >= 0.3 * len(found.moves)
+
+
+def test_rules_of_features_are_obeyed():
+    features = (
+        Feature("a", FeatureType.INTEGER, -3, 3),
+        Feature("b", direction=Direction.INCREASE, upper=2.5, scale=2.0),
+        Feature("c", direction=Direction.FIXED),
+        Feature("d"),
+    )
+    rule = FeatureConstraint((("b", 1.0), ("d", -1.0)), Sense.LE, 4.0)
+    problem = moving(8, d=4, n=12, norm=Norm.L1, radius=1.2, features=tuple(Feature(x) for x in "abcd"))
+    X = problem.records.X.copy()
+    X[:, 0] = np.round(X[:, 0])
+    problem = replace(
+        problem, records=Records(X, problem.records.y, problem.records.s), features=features, constraints=(rule,)
+    )
+    found = solve(problem, formulation="moments", time_limit=20)
+    assert found.status is Status.OPTIMAL
+    draw = np.random.default_rng(0)
+    best = -math.inf
+    for _ in range(200):
+        moves = []
+        for member in problem.collective.members:
+            (one,) = change_sets(problem, member)
+            delta = draw.uniform(one.lower, one.upper) * draw.random()
+            move = one.move(delta)
+            if move is not None and move_violation(problem, move) is None:
+                moves.append(move)
+        best = max(best, evaluate(problem, moves).margins[0])
+    assert best <= found.bound
+
+
+def test_several_queries_and_guards():
+    problem = moving(7, members=3, n=14, queries=2)
+    alone = solve(problem, formulation="moments", time_limit=20)
+    guard = Query("guard", tuple(problem.records.X[0].tolist()), 1.0, required=evaluate(problem, ()).margins[0] - 5.0)
+    held = solve(replace(problem, guards=(guard,)), formulation="moments", time_limit=20)
+    assert alone.status is held.status is Status.OPTIMAL
+    assert held.objective <= alone.bound + 1e-9
+
+
+def test_agrees_with_the_bilinear_program():
+    problem = moving(9, n=8, d=2, members=1)
+    results = [solve(problem, formulation=name, time_limit=30) for name in ("moments", "kkt_bilinear")]
+    assert results[0].objective == pytest.approx(results[1].objective, abs=2e-4)
+
+
+# -- stopping and scope ---
+
+
+def test_a_node_limit_and_an_interruption_keep_the_answer_and_a_bound():
+    problem = moving(3, "svm", n=16, members=3, radius=0.9)
+    start = evaluate(problem, ())
+    setting = setting_of(problem)
+    limited = MomentSearch(setting, Request(node_limit=1, start=start.moves)).run()
+    assert limited.stopped_by in (StoppedBy.NODE_LIMIT, StoppedBy.GAP)
+    stopped = MomentSearch(setting, Request(interrupted=lambda: True, start=start.moves)).run()
+    assert stopped.stopped_by is StoppedBy.INTERRUPT
+    assert stopped.moves == ()
+    assert stopped.bound is None
+    assert limited.bound >= limited.objective - 1e-9
+
+
+@pytest.mark.parametrize(
+    "changed, word",
+    [
+        ({"update": Update(UpdateKind.GRADIENT)}, "gradient"),
+        ({"max_loss_increase": 1.0}, "max_loss_increase"),
+        ({"learner": LearnerSpec("l1_svm", C=1.0)}, "l1_svm"),
+        ({"collective": Collective(())}, "room"),
+        ({"features": (Feature("a", direction=Direction.FIXED), Feature("b", direction=Direction.FIXED))}, "room"),
+    ],
+)
+def test_what_is_not_stated_is_refused_with_the_reason(changed, word):
+    assert word in moments().accepts(replace(moving(0), **changed))
+
+
+def test_a_choice_among_several_actions_is_refused_with_the_reason():
+    problem = moving(0)
+    i = next(i for i in range(problem.n) if problem.records.y[i] < 0)
+    for actions in (
+        (FeatureAction(Norm.L2, 0.5), LabelAction((1.0,))),
+        (FeatureAction(Norm.L2, 0.5), FeatureAction(Norm.L1, 0.7)),
+    ):
+        mixed = replace(problem, collective=Collective((Member(i, actions),)))
+        assert "chooses among several actions" in moments().accepts(mixed)
+
+
+def test_a_record_outside_the_rules_is_refused():
+    problem = replace(moving(0), features=(Feature("a", lower=50.0), Feature("b")))
+    far = replace(problem.collective, members=(Member(2, (FeatureAction(Norm.L2, 100.0),)),))
+    assert "breaks a rule" in moments().accepts(replace(problem, collective=far))
+
+
+def test_the_learner_is_the_one_that_is_re_trained():
+    problem = moving(1, "svm")
+    setting = setting_of(problem)
+    fitted = learner_of(problem).fit(problem, problem.records).parameters
+    w, _ = setting.risk.split(setting.theta_bar)
+    assert w == pytest.approx(np.array(fitted.w))
+    assert setting.w_bar == pytest.approx(w)
