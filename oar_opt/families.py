@@ -134,6 +134,43 @@ def iris_boxes() -> Document:
     return document
 
 
+def iris_cheapest() -> Document:
+    """Only flowers of the wanted species act, under every kind of rule: a convex program."""
+    query, target = 133, 1
+    name, title = "iris-centroid-cheapest", "Iris: the least re-measuring that reassigns a flower"
+    document = _iris(name, title, "l2", 1.0, 15, query, target)
+    X, y, _ = _sklearn("iris")
+    kept = np.arange(len(y)) != query
+    document["collective"] |= {"members": _nearest(X[kept], y[kept] == target, X[query], 15), "cost": "l1"}
+    document["provenance"]["notes"] = (
+        "our re-specification of the Iris experiment; raw centimetres; the query is scikit-learn's record "
+        f"{query}, left out of the records; members are the 15 records of versicolor nearest to it"
+    )
+    rules: list[Document] = [
+        {"lower": 4.3, "upper": 7.9},
+        {"direction": "fixed"},
+        {"direction": "increase", "upper": 6.9},
+        {"lower": 0.1, "upper": 2.5},
+    ]
+    document["features"] = [{**feature, **rule} for feature, rule in zip(document["features"], rules, strict=True)]
+    document["constraints"] = [{"coefficients": {"petal_length": 1.0, "petal_width": -1.0}, "sense": ">=", "rhs": 2.0}]
+    document["goal"] = {"kind": "min_cost"}
+    return document
+
+
+def iris_fewest() -> Document:
+    """Flowers of two species act for a third one, and two bystanders must not lose."""
+    name, title = "iris-centroid-fewest", "Iris: the fewest helpers, with two bystanders who must not lose"
+    document = _iris(name, title, "l2", 0.8, 40, 133, 1)
+    document["features"][1]["direction"] = "fixed"
+    document["guards"] = [
+        {"x": [6.3, 2.7, 4.9, 1.8], "decision": "virginica", "required": 0.05},
+        {"x": [5.0, 2.0, 3.5, 1.0], "decision": "versicolor", "required": 0.05},
+    ]
+    document["goal"] = {"kind": "min_members"}
+    return document
+
+
 # -- menus on scikit-learn's data ---
 
 
@@ -524,6 +561,8 @@ MAKERS: tuple[Callable[[], Document], ...] = (
     diabetes_regression,
     gig_two_queries,
     iris_boxes,
+    iris_cheapest,
+    iris_fewest,
     iris_label_flips,
     iris_large_collective,
     iris_large_radius,

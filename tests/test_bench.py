@@ -329,11 +329,16 @@ def test_what_is_done_is_not_done_again_unless_the_instance_or_the_limit_has_cha
 
 
 def test_patterns_select_instances_and_one_that_fits_nothing_is_an_error():
-    assert all(name.startswith("iris-") for name in selected("iris-*")) and selected("iris-*")
-    assert all("-huber-" in name for name in selected("huber")) and len(selected("huber")) >= 3
-    assert selected(None) == list(menu_instances())
+    assert all(name.startswith("iris-") for name in selected(menu_instances(), "iris-*")) and selected(
+        menu_instances(), "iris-*"
+    )
+    assert (
+        all("-huber-" in name for name in selected(menu_instances(), "huber"))
+        and len(selected(menu_instances(), "huber")) >= 3
+    )
+    assert selected(menu_instances(), None) == list(menu_instances())
     with pytest.raises(InputError, match="--only"):
-        selected("iris-n7")
+        selected(menu_instances(), "iris-n7")
 
 
 def test_the_command_runs_reports_and_resumes(tmp_path, capsys):

@@ -17,12 +17,16 @@ from dataclasses import dataclass
 from itertools import permutations
 
 from oar_opt.bench.runs import OURS, TEXTBOOK, UNSUPPORTED, Run
-from oar_opt.result import Status
+from oar_opt.result import Status, relative_gap
 
 SHIFT = 1.0
 ORDER = {OURS: 0, TEXTBOOK: 2}
 TOLERANCE = 1e-4
 """Of a contradiction, relative to 1 or the value."""
+WITHIN = 1e-3
+"""The relative gap to which a run over a continuum counts as closed."""
+SLOWER = 1.0
+"""Seconds that make a difference."""
 
 
 @dataclass(frozen=True)
@@ -188,3 +192,94 @@ def _number(value: float | None) -> str:
 
 def _percent(gap: float | None) -> str:
     return "-" if gap is None else f"{100 * gap:.2f} %"
+
+
+# -- gaps ---
+
+
+def is_near(run: Run, within: float = WITHIN) -> bool:
+    """Whether a run is closed to that relative gap, by the objective of re-training; infeasible counts as closed."""
+    if run.status == Status.INFEASIBLE:
+        return True
+    return run.objective is not None and run.bound is not None and relative_gap(run.objective, run.bound) <= within
+
+
+def gap_report(comparison: Comparison, within: float = WITHIN) -> str:
+    """Seconds, status and relative gap of every method side by side; what is closed to a gap; where the first method
+    is worse than another one."""
+    methods = comparison.methods
+    lines = [*_side_by_side(comparison), ""]
+    for method in methods:
+        mine = comparison.shared([method])
+        near = [name for name in mine if is_near(comparison.runs[name, method], within)]
+        lines.append(f"closed to a gap of {within:g} by {method}: {len(near)} of {len(mine)}")
+    for other in methods[1:]:
+        found = disadvantages(comparison, methods[0], other, within)
+        lines += ["", f"where {methods[0]} is worse than {other}: {len(found) or 'nowhere'}"]
+        lines += [f"  {words}" for words in found]
+    return "\n".join(lines)
+
+
+def _side_by_side(comparison: Comparison) -> list[str]:
+    width = max(len(name) for name in (*comparison.instances, "instance"))
+    label = max(30, *(len(method) for method in comparison.methods))
+    cell = "{:>9} {:<11} {:>8}"
+    head = cell.format("seconds", "status", "gap")
+    lines = ["  ".join([" " * width, *(f"{method:>{label}}" for method in comparison.methods)])]
+    lines.append("  ".join([f"{'instance':<{width}}", *(f"{head:>{label}}" for _ in comparison.methods)]))
+    for name in comparison.instances:
+        cells = []
+        for method in comparison.methods:
+            run = comparison.runs.get((name, method))
+            gap = None if run is None or run.objective is None or run.bound is None else run.gap
+            text = "" if run is None else cell.format(f"{run.seconds:.2f}", run.status, _short(gap))
+            cells.append(f"{text:>{label}}")
+        lines.append("  ".join([f"{name:<{width}}", *cells]).rstrip())
+    return lines
+
+
+def disadvantages(comparison: Comparison, one: str, other: str, within: float = WITHIN) -> list[str]:
+    """Every way in which ``one`` is worse than ``other`` on an instance that both support, in words.
+
+    Slower: both are closed to the gap, and it took more than a second longer. Answers and bounds are worse only beyond
+    :data:`TOLERANCE`.
+    """
+    found = []
+    for name in comparison.shared([one, other]):
+        mine, others = comparison.runs[name, one], comparison.runs[name, other]
+        words = [*_worse_end(mine, others, within), *_worse_numbers(mine, others)]
+        found += [f"{name}: {'; '.join(words)}"] if words else []
+    return found
+
+
+def _worse_end(mine: Run, others: Run, within: float) -> list[str]:
+    if not is_near(others, within):
+        return []
+    if not is_near(mine, within):
+        return ["not closed, and the other is"]
+    slower = counted_end(mine) - counted_end(others)
+    return [f"slower by {slower:.1f} s"] if slower > SLOWER else []
+
+
+def counted_end(run: Run) -> float:
+    return min(run.seconds, run.limit)
+
+
+def _worse_numbers(mine: Run, others: Run) -> list[str]:
+    words = []
+    sign = 1.0 if mine.maximises else -1.0
+    for what, own, rival, side in (
+        ("answer", mine.objective, others.objective, sign),
+        ("bound", mine.bound, others.bound, -sign),
+    ):
+        if rival is None or (what == "bound" and Status.INFEASIBLE in (mine.status, others.status)):
+            continue
+        if own is None:
+            words.append(f"no {what}, and the other has {_number(rival)}")
+        elif side * (rival - own) > TOLERANCE * max(1.0, abs(own)):
+            words.append(f"{what} {_number(own)} for {_number(rival)}")
+    return words
+
+
+def _short(gap: float | None) -> str:
+    return "-" if gap is None else f"{gap:.1e}"

@@ -196,7 +196,7 @@ MORE_SPECS = (
 
 
 def _draw_records(spec: MenuSpec, draw: np.random.Generator) -> Records:
-    X, y = _loaded(spec)
+    X, y = load_data(spec.data, spec.n, spec.d, spec.seed)
     rows = np.sort(draw.permutation(len(y))[: spec.n])
     columns = np.sort(draw.permutation(X.shape[1])[: spec.d])
     if (len(rows), len(columns)) != (spec.n, spec.d):
@@ -208,11 +208,11 @@ def _draw_records(spec: MenuSpec, draw: np.random.Generator) -> Records:
     return Records(np.round((part - part.mean(axis=0)) / part.std(axis=0), DECIMALS), y, np.ones(spec.n))
 
 
-def _loaded(spec: MenuSpec) -> tuple[Any, Vector]:
-    """All rows and columns of the data; for a generator, just as many as needed."""
+def load_data(data: Data, n: int, d: int, seed: int) -> tuple[Any, Vector]:
+    """All rows and columns of the data; for a generator, ``n`` and ``d`` of them."""
     from sklearn import datasets
 
-    match spec.data:
+    match data:
         case Data.IRIS:
             return _of_classes(*datasets.load_iris(return_X_y=True), negative=1, positive=2)
         case Data.WINE:
@@ -223,20 +223,18 @@ def _loaded(spec: MenuSpec) -> tuple[Any, Vector]:
             X, y = datasets.load_diabetes(return_X_y=True, scaled=False)
             return X, np.asarray(y, dtype=np.float64)
         case Data.LINEAR:
-            informative = max(2, spec.d // 2)
-            X, y = datasets.make_regression(
-                spec.n, spec.d, n_informative=informative, noise=40.0, random_state=spec.seed
-            )
+            informative = max(2, d // 2)
+            X, y = datasets.make_regression(n, d, n_informative=informative, noise=40.0, random_state=seed)
             return X, y
         case _:
             X, y = datasets.make_classification(
-                spec.n,
-                spec.d,
-                n_informative=max(2, spec.d // 2),
-                n_redundant=spec.d // 4,
+                n,
+                d,
+                n_informative=max(2, d // 2),
+                n_redundant=d // 4,
                 flip_y=0.1,
                 class_sep=0.8,
-                random_state=spec.seed,
+                random_state=seed,
             )
             return _of_classes(X, y, negative=0, positive=1)
 
@@ -258,7 +256,7 @@ def make(spec: MenuSpec) -> RecourseProblem:
     """
     draw = np.random.default_rng([spec.seed, spec.n, spec.d, spec.k, spec.o])
     records = _draw_records(spec, draw)
-    present = _present(spec, records)
+    present = present_parameters(spec.name, records, spec.learner_spec, spec.data.is_regression)
     queries = _draw_queries(spec, draw, records, present)
     members = _draw_members(spec, draw, records, queries[0])
     return RecourseProblem(
@@ -274,21 +272,26 @@ def make(spec: MenuSpec) -> RecourseProblem:
     )
 
 
-def _present(spec: MenuSpec, records: Records) -> LinearParameters:
-    """What the learner is now."""
+def present_parameters(name: str, records: Records, learner: LearnerSpec, is_regression: bool) -> LinearParameters:
+    """What the learner is now.
+
+    Raises
+    ------
+    UnsupportedError : there is no such learner here.
+    """
     nobody = RecourseProblem(
-        name=spec.name,
+        name=name,
         records=records,
-        learner=spec.learner_spec,
+        learner=learner,
         collective=Collective(()),
         queries=(Query("anybody", tuple(records.X[0].tolist()), 1.0),),
         goal=GoalKind.MAX_MARGIN,
-        classes=None if spec.data.is_regression else ("negative", "positive"),
+        classes=None if is_regression else ("negative", "positive"),
         position=Position.OPTIMISTIC,
     )
     missing = missing_learner(nobody)
     if missing:
-        raise UnsupportedError(f"{spec.name}: {missing}")
+        raise UnsupportedError(f"{name}: {missing}")
     parameters = evaluate(nobody, ()).parameters
     assert isinstance(parameters, LinearParameters)
     return parameters

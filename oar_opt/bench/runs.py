@@ -1,13 +1,14 @@
-"""Runs of the benchmark over menus: one method on one instance, in a process of its own.
+"""Runs of the benchmarks by instance name: one method on one instance, in a process of its own.
 
-A method is ``textbook``; ``ours``, which is :func:`oar_opt.solve` with everything at its default; or
-``formulation:NAME`` and ``formulation:NAME@SOLVER``, the same with that formulation and solver. All of them get one
-thread and the instance's own tolerance for the gap.
+A method is ``textbook``, the rival that fits the instance (:mod:`oar_opt.bench.textbook` for menus, by HiGHS;
+:mod:`oar_opt.bench.textbook_features` for feature changes, by SCIP); ``ours``, which is :func:`oar_opt.solve` with
+everything at its default; or ``formulation:NAME`` and ``formulation:NAME@SOLVER``, the same with that formulation and
+solver. All of them get one thread and the instance's own tolerance for the gap.
 
 Seconds are those from the instance in memory to the answer: heuristics, building, tightening, solving and, for all
 but the textbook's program, the verification. Everything is imported before the clock starts. What the textbook's
-program claims is re-trained afterwards and then judged like any other answer: the objective is that of re-training,
-and ``optimal`` means that it is within the tolerance of the bound.
+program claims is held against the rules and re-trained afterwards, and then judged like any other answer: the objective
+is that of re-training, and ``optimal`` means that it is within the tolerance of the bound.
 
 ``cpu`` are the seconds of processor that the process had in that time. Where they are clearly fewer than the seconds,
 the machine was busy with something else, and the seconds say little.
@@ -25,13 +26,17 @@ import multiprocessing
 import os
 import resource
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import MappingProxyType
 
+from oar_opt.bench.feature_instances import feature_instances
 from oar_opt.bench.menu_instances import menu_instances
+from oar_opt.contracts import PyomoProgram
 from oar_opt.errors import InputError, OarError, SolverError, UnsupportedError
 from oar_opt.problem import RecourseProblem
 from oar_opt.result import Claim, Request, Status, relative_gap
@@ -81,6 +86,14 @@ def digest_of(problem: RecourseProblem) -> str:
     from oar_opt.instance_file import instance_text
 
     return hashlib.sha256(instance_text(problem).encode()).hexdigest()[:16]
+
+
+@cache
+def instances() -> Mapping[str, Callable[[], RecourseProblem]]:
+    """The makers of the instances of all benchmarks, by name."""
+    menus, features = menu_instances(), feature_instances()
+    assert not menus.keys() & features.keys(), "two instances have one name"
+    return MappingProxyType({**menus, **features})
 
 
 # -- one method on one instance, in this process ---
@@ -153,18 +166,26 @@ def by_solve(problem: RecourseProblem, method: str, limit: float) -> Run:
 
 def by_textbook(problem: RecourseProblem, limit: float) -> Run:
     """The textbook's program, then the re-training of what it claims."""
-    from oar_opt.bench.textbook import textbook_program
-
     started = time.perf_counter()
-    program = textbook_program(problem)
+    program, solver = rival(problem)
     left = max(0.01, limit - (time.perf_counter() - started))
     gap = problem.tolerances.relative_gap
     try:
-        claim = program.run(Request(solver="highs", time_limit=left, relative_gap=gap, threads=1))
+        claim = program.run(Request(solver=solver, time_limit=left, relative_gap=gap, threads=1))
     except SolverError as error:
         raise SolverError(f"textbook: {error}") from error
     seconds = time.perf_counter() - started
     return judged(problem, claim, limit, seconds)
+
+
+def rival(problem: RecourseProblem) -> tuple[PyomoProgram, str]:
+    """The textbook's program for what members may do, and the solver that runs it."""
+    from oar_opt.bench.textbook import textbook_program
+    from oar_opt.bench.textbook_features import textbook_features_program
+
+    if problem.is_menu_problem:
+        return textbook_program(problem), "highs"
+    return textbook_features_program(problem), "scip"
 
 
 def judged(problem: RecourseProblem, claim: Claim, limit: float, seconds: float) -> Run:
@@ -205,9 +226,15 @@ def judged(problem: RecourseProblem, claim: Claim, limit: float, seconds: float)
 def retrained(problem: RecourseProblem, claim: Claim) -> tuple[float | None, str]:
     """The objective that the claimed moves really give, None where they are no answer; and why."""
     from oar_opt.evaluate import UndefinedLearner, evaluate
+    from oar_opt.rules import budget_violations
+    from oar_opt.verification import move_violation
 
     if claim.moves is None:
         return None, ""
+    broken = [words for move in claim.moves if (words := move_violation(problem, move))]
+    broken += budget_violations(problem, claim.moves, problem.tolerances.feasibility)
+    if broken:
+        return None, f"its moves break rules: {'; '.join(broken)}"
     try:
         outcome = evaluate(problem, claim.moves)
     except UndefinedLearner as error:
@@ -254,7 +281,7 @@ def run_in_process(task: Task, grace: float = GRACE) -> Run:
 
 
 def _broken_off(task: Task, digest: str, status: str, note: str) -> Run:
-    problem = menu_instances()[task.instance]()
+    problem = instances()[task.instance]()
     return Run(
         instance=task.instance,
         digest=digest or digest_of(problem),
@@ -271,7 +298,7 @@ def _child(task: Task, sending: Connection) -> None:
     # In a session of its own: Ctrl-C means the benchmark, and must not end as the answer of a run cut short.
     os.setsid()
     resource.setrlimit(resource.RLIMIT_AS, (task.memory, task.memory))
-    problem = menu_instances()[task.instance]()
+    problem = instances()[task.instance]()
     sending.send(digest_of(problem))
     sending.send(measure(problem, task.method, task.limit))
     sending.close()
@@ -301,9 +328,9 @@ def append_run(path: Path, run: Run) -> None:
         file.write(json.dumps(asdict(run)) + "\n")
 
 
-def selected(pattern: str | None) -> list[str]:
-    """Names of instances that match a shell pattern, or contain the words given; all where there is none."""
-    names = list(menu_instances())
+def selected(names: Iterable[str], pattern: str | None) -> list[str]:
+    """Those names that match a shell pattern, or contain the words given; all where there is none."""
+    names = list(names)
     if pattern is None:
         return names
     found = [name for name in names if fnmatch.fnmatch(name, pattern) or pattern in name]
@@ -322,7 +349,7 @@ def open_tasks(
     tasks = []
     for name in names:
         try:
-            digest = digest_of(menu_instances()[name]())
+            digest = digest_of(instances()[name]())
         except UnsupportedError:
             continue
         for method in methods:

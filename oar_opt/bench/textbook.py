@@ -71,6 +71,7 @@ G. P. McCormick, "Computability of Global Solutions to Factorable Nonconvex Prog
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,6 +79,7 @@ from typing import Any
 import numpy as np
 import pyomo.environ as pyo
 
+from oar_opt.changes import ChangeSet, change_sets
 from oar_opt.contracts import PyomoProgram
 from oar_opt.discovery import learner_of, missing_learner
 from oar_opt.errors import UnsupportedError
@@ -210,7 +212,8 @@ class NormBound:
         X = np.vstack([problem.records.X, *(np.array([option.x]) for option in options)])
         y = {*problem.records.y.tolist(), *(option.y for option in options)}
         w0 = float(np.linalg.norm(risk.theta0[:-1]))
-        longest = float(np.linalg.norm(X, axis=1).max())
+        moved = [farthest(one) for member in problem.collective.members for one in change_sets(problem, member)]
+        longest = float(np.linalg.norm(np.vstack([X, *moved]), axis=1).max())
         return cls(risk, rho, _farthest_level(risk, y) + (w0 + rho) * longest)
 
     def of_theta(self, j: int) -> tuple[float, float]:
@@ -226,6 +229,13 @@ class NormBound:
         w0, x = np.array(self.risk.theta0[:-1]), xhat[:-1]
         return abs(float(x @ w0)) + self.rho * float(np.linalg.norm(x)) + self.intercept
 
+    def of_values_within(self, sizes: Vector) -> float:
+        """``F`` for all ``x`` with ``|x_j| <= sizes_j``, ``(d,)``."""
+        w0, row = np.abs(self.risk.theta0), self.risk.extend(sizes[None, :])[0]
+        if self.risk.intercept is Intercept.FREE:
+            w0, row = w0[:-1], row[:-1]
+        return float(row @ w0) + self.rho * float(np.linalg.norm(row)) + self.intercept
+
 
 def _worst_objective_at_prior(problem: RecourseProblem, risk: RegularizedRisk) -> float:
     """``V``: the losses at ``theta0``, every member's under its worst option."""
@@ -237,8 +247,24 @@ def _worst_objective_at_prior(problem: RecourseProblem, risk: RegularizedRisk) -
         options = problem.admissible_options(member)
         X = np.array([option.x for option in options])
         y, s = np.array([option.y for option in options]), np.array([option.s for option in options])
-        total += _losses_at_prior(risk, X, y, s).max()
+        worst = [_losses_at_prior(risk, X, y, s).max()]
+        worst += [_worst_change_at_prior(risk, one) for one in change_sets(problem, member)]
+        total += max(worst)
     return float(total)
+
+
+def farthest(one: ChangeSet) -> Vector:
+    """The sizes that no moved record's features exceed, ``(d,)``."""
+    sizes: Vector = np.maximum(np.abs(one.x + one.lower), np.abs(one.x + one.upper))
+    return sizes
+
+
+def _worst_change_at_prior(risk: RegularizedRisk, one: ChangeSet) -> float:
+    """The larger of the losses at both ends of an interval for the decision value at ``theta0``; losses are convex."""
+    middle = float(risk.extend(one.x[None, :])[0] @ np.array(risk.theta0))
+    spread = float(np.abs(risk.theta0[: one.d]) @ np.maximum(np.abs(one.lower), np.abs(one.upper)))
+    losses = risk.loss.value(np.full(2, one.y), np.array([middle - spread, middle + spread]))
+    return risk.factor * one.s * float(losses.max())
 
 
 def _losses_at_prior(risk: RegularizedRisk, X: Matrix, y: Vector, s: Vector) -> Vector:
@@ -265,6 +291,16 @@ def _farthest_level(risk: RegularizedRisk, targets: set[float]) -> float:
 
 def accepts(problem: RecourseProblem) -> str | None:
     """None where the textbook's program can be stated, else the reason why not."""
+    reason = unstated_learner(problem)
+    if reason:
+        return reason
+    if not problem.is_menu_problem:
+        return "members may move features, and this program knows finite options only"
+    return _unlike(problem, risk_of(problem))
+
+
+def unstated_learner(problem: RecourseProblem) -> str | None:
+    """Why the learner's conditions cannot be written down as in the module's docstring, or None."""
     missing = missing_learner(problem)
     if missing:
         return missing
@@ -273,11 +309,16 @@ def accepts(problem: RecourseProblem) -> str | None:
         return f"learner '{problem.learner.kind}' has no optimality conditions that are linear and complementary"
     if problem.update.kind not in (UpdateKind.RETRAIN, UpdateKind.PROXIMAL):
         return f"the update '{problem.update.kind}' does not re-train to the learner's optimum"
-    if not problem.is_menu_problem:
-        return "members may move features, and this program knows finite options only"
     if problem.max_loss_increase is not None:
-        return "max_loss_increase is a convex nonlinear constraint, and this program is linear"
-    return _undefined(problem, risk) or _unlike(problem, risk)
+        return "max_loss_increase is a convex nonlinear constraint, and this program has none for it"
+    return _undefined(problem, risk)
+
+
+def risk_of(problem: RecourseProblem) -> RegularizedRisk:
+    """The learner's risk; :func:`unstated_learner` says where there is none."""
+    risk = learner_of(problem).risk(problem.learner, problem.d)
+    assert risk is not None
+    return risk
 
 
 def _undefined(problem: RecourseProblem, risk: RegularizedRisk) -> str | None:
@@ -312,33 +353,49 @@ def textbook_program(problem: RecourseProblem) -> PyomoProgram:
     reason = accepts(problem)
     if reason:
         raise UnsupportedError(f"textbook: {reason}")
-    risk = learner_of(problem).risk(problem.learner, problem.d)
-    assert risk is not None
-    return program_of(problem, risk)
+    return program_of(problem, risk_of(problem))
 
 
 def program_of(problem: RecourseProblem, risk: RegularizedRisk) -> PyomoProgram:
     """The program for a learner given by its risk."""
-    build = _Build(problem, risk)
+    build = _MenuModel(problem, risk)
     return PyomoProgram(build.model, build.read, build.start, meanings={}, bounds={})
 
 
-class _Build:
-    """Writes one model; variables and rows are named after the docstring's letters."""
+class TextbookModel(ABC):
+    """Writes one model: learner, fixed records, budgets and goal. What members do is for a subclass to say.
+
+    Variables and rows are named after the docstring's letters.
+    """
 
     def __init__(self, problem: RecourseProblem, risk: RegularizedRisk) -> None:
         self.problem, self.risk = problem, risk
         self.bound = NormBound.of(problem, risk)
-        self.menus = [(member.record, problem.admissible_options(member)) for member in problem.collective.members]
         self.model = m = pyo.ConcreteModel(name=problem.name)
         m.theta = pyo.Var(range(risk.p), bounds=lambda _, j: self.bound.of_theta(j))
-        m.z = pyo.Var([(i, k) for i, options in self.menus for k in range(len(options))], domain=pyo.Binary)
+        self._choices()
         self.gradient: list[Any] = self._penalty()
         self._fixed_records()
         self._members()
         m.stationarity = pyo.Constraint(range(risk.p), rule=lambda _, j: self.gradient[j] == 0)
         self._budgets()
         self._goal()
+
+    @abstractmethod
+    def _choices(self) -> None:
+        """The variables of what members do."""
+
+    @abstractmethod
+    def _members(self) -> None:
+        """The rows of the members, and their share in ``gradient``."""
+
+    @abstractmethod
+    def _cost(self) -> Any:
+        """What all members spend, as an expression."""
+
+    @abstractmethod
+    def _acting(self) -> Any:
+        """How many members act, as an expression."""
 
     # -- the learner ---
 
@@ -360,7 +417,7 @@ class _Build:
 
     def _fixed_records(self) -> None:
         m, records = self.model, self.problem.records
-        members = {i for i, _ in self.menus}
+        members = {member.record for member in self.problem.collective.members}
         fixed = [i for i in range(self.problem.n) if i not in members and records.s[i] > 0]
         m.record = pyo.Block(fixed)
         for i in fixed:
@@ -368,40 +425,6 @@ class _Build:
             reach = self.bound.of_value(xhat)
             g = walk(m.record[i], graph, self._value(xhat), graph.corner_f, graph.corner_g, reach)
             self._pull(xhat, self.risk.factor * float(records.s[i]) * g)
-
-    def _members(self) -> None:
-        m = self.model
-        m.one_option = pyo.Constraint(
-            [i for i, _ in self.menus],
-            rule=lambda m, i: sum(m.z[i, k] for k in range(len(self._options(i)))) == 1,
-        )
-        m.member = pyo.Block([i for i, _ in self.menus])
-        for i, options in self.menus:
-            self._member(m.member[i], i, options)
-
-    def _member(self, block: Any, i: int, options: Sequence[Option]) -> None:
-        """One graph for the member, products for its choice; see the docstring."""
-        places = range(len(options))
-        z = [self.model.z[i, k] for k in places]
-        xhat = [self._extended(np.array(option.x)) for option in options]
-        reach = [self.bound.of_value(row) for row in xhat]
-        like = self.risk.loss.pieces(options[0].y) or ()
-        faces = [oriented(self.risk.loss.pieces(option.y) or (), like) for option in options]
-        shapes = [face for face in faces if face is not None]
-        block.v = pyo.Var(places, bounds=lambda _, k: (-reach[k], reach[k]))
-        block.f_times_z = pyo.ConstraintList()
-        for k in places:
-            add_product(block.f_times_z, block.v[k], z[k], self._value(xhat[k]), -reach[k], reach[k])
-        f = sum(shapes[k].sigma * block.v[k] for k in places)
-        corner_f = sum(shapes[k].graph.corner_f * z[k] for k in places)
-        corner_g = sum(shapes[k].graph.corner_g * z[k] for k in places)
-        g = walk(block, widest(shapes), f, corner_f, corner_g, max(reach))
-        low, high = pull_range(shapes, max(reach))
-        block.h = pyo.Var(places, bounds=(min(low, 0.0), max(high, 0.0)))
-        block.g_times_z = pyo.ConstraintList()
-        for k in places:
-            add_product(block.g_times_z, block.h[k], z[k], g, low, high)
-            self._pull(xhat[k], self.risk.factor * options[k].s * shapes[k].sigma * block.h[k])
 
     def _pull(self, xhat: Vector, g: Any) -> None:
         for j in range(self.risk.p):
@@ -418,23 +441,15 @@ class _Build:
     def _value(self, xhat: Vector) -> Any:
         return sum(float(value) * self.model.theta[j] for j, value in enumerate(xhat))
 
-    def _options(self, record: int) -> tuple[Option, ...]:
-        return next(options for i, options in self.menus if i == record)
-
     # -- budgets and goal ---
 
     def _budgets(self) -> None:
         m, budget = self.model, self.problem.collective.budget
-        if self.menus and budget.total is not None:
+        acts = bool(self.problem.collective.members)
+        if acts and budget.total is not None:
             m.total_budget = pyo.Constraint(expr=self._cost() <= budget.total)
-        if self.menus and budget.members is not None:
+        if acts and budget.members is not None:
             m.members_budget = pyo.Constraint(expr=self._acting() <= budget.members)
-
-    def _cost(self) -> Any:
-        return sum(o.cost * self.model.z[i, k] for i, options in self.menus for k, o in enumerate(options))
-
-    def _acting(self) -> Any:
-        return sum(1 - self.model.z[i, 0] for i, _ in self.menus)
 
     def _goal(self) -> None:
         m, problem = self.model, self.problem
@@ -470,6 +485,59 @@ class _Build:
         values = [self.bound.of_value(self._extended(np.array(q.x))) + abs(q.threshold) for q in self.problem.queries]
         needed = [abs(self.problem.needed_margin(q)) for q in self.problem.queries]
         return max(*values, *needed)
+
+
+class _MenuModel(TextbookModel):
+    """Members with finite options."""
+
+    def _choices(self) -> None:
+        members = self.problem.collective.members
+        self.menus = [(member.record, self.problem.admissible_options(member)) for member in members]
+        places = [(i, k) for i, options in self.menus for k in range(len(options))]
+        self.model.z = pyo.Var(places, domain=pyo.Binary)
+
+    def _members(self) -> None:
+        m = self.model
+        m.one_option = pyo.Constraint(
+            [i for i, _ in self.menus],
+            rule=lambda m, i: sum(m.z[i, k] for k in range(len(self._options(i)))) == 1,
+        )
+        m.member = pyo.Block([i for i, _ in self.menus])
+        for i, options in self.menus:
+            self._member(m.member[i], i, options)
+
+    def _member(self, block: Any, i: int, options: Sequence[Option]) -> None:
+        """One graph for the member, products for its choice; see the docstring."""
+        places = range(len(options))
+        z = [self.model.z[i, k] for k in places]
+        xhat = [self._extended(np.array(option.x)) for option in options]
+        reach = [self.bound.of_value(row) for row in xhat]
+        like = self.risk.loss.pieces(options[0].y) or ()
+        faces = [oriented(self.risk.loss.pieces(option.y) or (), like) for option in options]
+        shapes = [face for face in faces if face is not None]
+        block.v = pyo.Var(places, bounds=lambda _, k: (-reach[k], reach[k]))
+        block.f_times_z = pyo.ConstraintList()
+        for k in places:
+            add_product(block.f_times_z, block.v[k], z[k], self._value(xhat[k]), -reach[k], reach[k])
+        f = sum(shapes[k].sigma * block.v[k] for k in places)
+        corner_f = sum(shapes[k].graph.corner_f * z[k] for k in places)
+        corner_g = sum(shapes[k].graph.corner_g * z[k] for k in places)
+        g = walk(block, widest(shapes), f, corner_f, corner_g, max(reach))
+        low, high = pull_range(shapes, max(reach))
+        block.h = pyo.Var(places, bounds=(min(low, 0.0), max(high, 0.0)))
+        block.g_times_z = pyo.ConstraintList()
+        for k in places:
+            add_product(block.g_times_z, block.h[k], z[k], g, low, high)
+            self._pull(xhat[k], self.risk.factor * options[k].s * shapes[k].sigma * block.h[k])
+
+    def _options(self, record: int) -> tuple[Option, ...]:
+        return next(options for i, options in self.menus if i == record)
+
+    def _cost(self) -> Any:
+        return sum(o.cost * self.model.z[i, k] for i, options in self.menus for k, o in enumerate(options))
+
+    def _acting(self) -> Any:
+        return sum(1 - self.model.z[i, 0] for i, _ in self.menus)
 
     # -- reading and starting ---
 
