@@ -1,6 +1,8 @@
 """Seeded instances of the benchmark over feature changes, by name.
 
-    <data>-n<records>-d<features>-k<members>-<norm>r<radius>-<learner>-<intercept>-<goal>-s<seed>
+    <data>-n<records>-d<features>-k<members>-<norm>-r<radius>-<learner>-<intercept>-<goal>-s<seed>
+
+``radius`` is in hundredths.
 
 Data: scikit-learn's breast cancer (``cancer``), iris (versicolor and virginica), wine (cultivars 0 and 1) and, for
 regression, diabetes: the first columns, standardised over all rows and rounded; rows are drawn with the seed. Ridge has
@@ -79,7 +81,7 @@ class FeatureSpec:
 
     @property
     def name(self) -> str:
-        sizes = f"n{self.n}-d{self.d}-k{self.k}-{self.norm}r{self.radius:g}"
+        sizes = f"n{self.n}-d{self.d}-k{self.k}-{self.norm}-r{round(100 * self.radius)}"
         return f"{self.data}-{sizes}-{self.learner}-{self.intercept}-{self.goal.replace('_', '-')}-s{self.seed}"
 
     @property
