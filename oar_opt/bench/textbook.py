@@ -470,11 +470,14 @@ class TextbookModel(ABC):
                 m.goal = pyo.Objective(expr=spent, sense=pyo.minimize)
 
     def _served(self, subject: Query) -> Any:
-        return self._margin(subject) >= self.problem.needed_margin(subject)
+        return self._margin(subject) >= self._needed(subject)
+
+    def _needed(self, subject: Query) -> float:
+        return self.problem.needed_margin(subject)
 
     def _reach(self, m: Any, q: int) -> Any:
         query = self.problem.queries[q]
-        needed = self.problem.needed_margin(query)
+        needed = self._needed(query)
         return self._margin(query) >= needed - (needed + self._largest_margin()) * (1 - m.reached[q])
 
     def _margin(self, query: Query) -> Any:
@@ -483,7 +486,7 @@ class TextbookModel(ABC):
     def _largest_margin(self) -> float:
         """A bound on the size of every query's margin."""
         values = [self.bound.of_value(self._extended(np.array(q.x))) + abs(q.threshold) for q in self.problem.queries]
-        needed = [abs(self.problem.needed_margin(q)) for q in self.problem.queries]
+        needed = [abs(self._needed(q)) for q in self.problem.queries]
         return max(*values, *needed)
 
 

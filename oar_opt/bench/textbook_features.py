@@ -65,7 +65,7 @@ from oar_opt.changes import ChangeSet, change_sets
 from oar_opt.contracts import PyomoProgram
 from oar_opt.errors import UnsupportedError
 from oar_opt.parameters import LinearParameters
-from oar_opt.problem import CostKind, GoalKind, Member, Move, Norm, RecourseProblem, Vector
+from oar_opt.problem import CostKind, GoalKind, Member, Move, Norm, Query, RecourseProblem, Vector
 from oar_opt.rules import ROUNDING
 from oar_opt.solver_features import SolverFeature
 
@@ -199,6 +199,10 @@ class _FeatureModel(TextbookModel):
         self._pull(xhat, weight * block.g)
         for j in range(one.d):
             self.gradient[j] += weight * block.g * block.delta[j]
+
+    def _needed(self, subject: Query) -> float:
+        # Without the tolerance of re-training, which is left for what SCIP rounds off.
+        return subject.required or 0.0
 
     # -- reading and starting ---
 
