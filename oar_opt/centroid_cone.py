@@ -13,8 +13,8 @@ given shift ``h`` is used,
 
     ||a_qc - h_c||^2  >=  ||a_qc - h||^2 - 2 (a_qc - h)'(h_c - h),
 
-which makes the program a restriction: what it finds is admissible, its bound holds for nobody but itself
-(:attr:`CentroidCone.is_exact`).
+which makes the program a restriction: what it finds is admissible, and its bound holds for nobody but itself. Without
+tangents (no mover in a class that some subject wants to be far) the program is exact.
 
 Goals: the largest margin ``gamma``, the least cost, or the largest *slack* over all required margins. Lengths are
 measured in one unit, so that the squares of what matters are at most 1.
@@ -154,12 +154,6 @@ class CentroidCone:
         self._squares: dict[int, Any] = {}
         self._add_changes()
         self.lengths = self._add_lengths()
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether no tangent replaces a distance."""
-        moved = {mover.code for mover in self.movers}
-        return all(moved <= {int(subject.target)} for subject in self.given.subjects)
 
     def solve(self, time_limit: float | None = None) -> Solved:
         """Run the program."""

@@ -75,7 +75,7 @@ def minimise(
     columns = data["param_prob"].var_id_to_col
     low, high = _ends(ranges, columns, data["A"].shape[1])
     y = _in_dual_cone(np.nan_to_num(np.array(found.z)), data["dims"])
-    x = np.array(found.x)
+    x = np.nan_to_num(np.array(found.x))
     values = {
         one.variable.id: x[columns[one.variable.id] :][: one.variable.size].reshape(one.variable.shape, order="F")
         for one in ranges

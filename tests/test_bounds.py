@@ -392,11 +392,11 @@ def assert_holds_for_random_moves(problem, tries, seed, theta_bar=None, whitened
     return bounds
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("kind", ["ridge", "svm", "squared_hinge", "logistic", "huber", "epsilon_insensitive"])
 def test_random_feature_changes_keep_the_bounds(make, kind, seed):
     problem = moving(make, seed, kind, budget=Budget(members=1) if seed % 4 == 0 else None)
-    tries = {"ridge": 200, "logistic": 20}.get(kind, 6)
+    tries = {"ridge": 250, "logistic": 20}.get(kind, 6)
     assert_holds_for_random_moves(problem, tries, seed, whitened=seed % 2 == 1)
 
 

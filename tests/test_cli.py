@@ -164,7 +164,8 @@ def test_wrong_input_exits_with_2_and_says_what_where_and_how_to_fix_it(oar, ins
         (("verify", SMALL, tmp_path / "absent.json"), ["absent.json"]),
         (("verify", SMALL, solution), ["solution.json"]),
         (("export", SMALL, "--format", "magic"), ["--format", "magic", "mps"]),
-        (("export", "iris-centroid-l2-r05-k10"), ["no formulation", "computed directly"]),
+        (("export", "iris-centroid-l2-r05-k10"), ["centroid_bilinear", "--format lp"]),
+        (("export", "iris-centroid-l2-r05-k10", "--formulation", "centroid_closed_form"), ["computed directly"]),
         (("export", SMALL, "-o", tmp_path / "none" / "p.mps"), ["none"]),
         (("formulations", "--instance", "nothing"), ["nothing"]),
     ]:

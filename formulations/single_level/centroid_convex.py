@@ -371,16 +371,21 @@ class _Statement:
         solved = self._cone(base, 0.0).solve(clock.left())
         if solved.infeasible:
             return Claim(StoppedBy.PROOF, infeasible=True, solver=_solver())
-        claim = None
         for inside in INSIDE:
             cone = self._cone(base, inside)
             claim = self._claim(cone, cone.solve(clock.left()), solved.bound, moves)
             if claim is not None:
-                return claim
+                return replace(claim, stopped_by=StoppedBy.TIME_LIMIT) if clock.is_over else claim
+            if clock.is_over:
+                return Claim(StoppedBy.TIME_LIMIT, bound=self._in_goal(solved.bound), solver=_solver())
         raise SolverError(
             "Clarabel finds no moves that keep all rows and no proof that there are none: "
             "the instance is within rounding of infeasible, try --formulation centroid_bilinear"
         )
+
+    def _in_goal(self, bound: float) -> float:
+        """The program's bound as one on the goal; no cost is below 0."""
+        return max(0.0, bound) if self.problem.goal is GoalKind.MIN_COST else -bound
 
     # -- classes that move away ---
 
@@ -456,11 +461,11 @@ class _Statement:
         if short or budget_violations(problem, moves) or not keeps_loss(given, shifts):
             return None
         if problem.goal is GoalKind.MIN_COST:
-            value, bound = float(sum(move.cost for move in moves)), max(0.0, bound)
+            value = float(sum(move.cost for move in moves))
         else:
-            value, bound = min(margins[query.name] for query in problem.queries), -bound
+            value = min(margins[query.name] for query in problem.queries)
         parameters = CentroidParameters.of(self.present + shifts)
-        return Claim(StoppedBy.GAP, moves, value, bound, parameters=parameters, solver=_solver())
+        return Claim(StoppedBy.GAP, moves, value, self._in_goal(bound), parameters=parameters, solver=_solver())
 
     def _radial(self, cone: ConvexCone, solved: Solved) -> dict[int, Matrix]:
         """Changes of members that move away by lengths."""

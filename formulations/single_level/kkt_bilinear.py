@@ -27,8 +27,8 @@ needed.
   proved interval of ``g``, which makes it a second-order cone (or linear).
 
 Goals, budgets, guards and the rows for a free intercept are those of :mod:`oar_opt.menu_program` and
-:mod:`oar_opt.risk_program`; margins are required a tenth of the feasibility tolerance above what re-training must
-reach, since a continuum of moves ends exactly on such rows.
+:mod:`oar_opt.risk_program`; required margins are stated half the feasibility tolerance above what re-training
+must reach, since a continuum of moves ends exactly on such rows; so the bound is one for margins that high.
 
 Hypotheses
 ----------
