@@ -127,7 +127,7 @@ class Region:
     """A part of the search space.
 
     Intervals of ``eta (p,)``; by record number, intervals of ``f`` and ``g`` and the first and last piece of the graph;
-    by member, whether it acts; by member and feature, intervals of ``delta``.
+    by member, whether it acts; by member and feature, intervals of ``delta``; by query, whether it must be helped.
     """
 
     low: Vector
@@ -137,6 +137,7 @@ class Region:
     pieces: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     acting: Mapping[int, bool] = field(default_factory=dict)
     changes: Mapping[tuple[int, int], Span] = field(default_factory=dict)
+    helped: Mapping[int, bool] = field(default_factory=dict)
 
     def split(self, name: str, key: Any, part: Any) -> Region:
         """The same with one entry of one of the mappings replaced."""
@@ -240,6 +241,7 @@ class MomentRelaxation:
         for coordinate, low, high in zip(self.eta, self.low, self.high, strict=True):
             self._interval(coordinate, float(low), float(high))
         self.costs: list[Polynomial] = []
+        self.reached: dict[int, Polynomial] = {}
         self._counts = counts_acting(setting.problem)
         for number in range(len(setting.fixed)):
             self._add_fixed(number)
@@ -715,9 +717,25 @@ class MomentRelaxation:
             for margin in margins[:asked]:
                 program.at_least_zero(margin - least)
             return least
+        if problem.goal is GoalKind.MAX_HELPED:
+            return _sum([self._reach_margin(q, margin) for q, margin in enumerate(margins[:asked])])
         for query, margin in zip(problem.queries, margins[:asked], strict=True):
             program.at_least_zero(margin - problem.needed_margin(query))
         return -(_sum(self.costs) if problem.goal is GoalKind.MIN_COST else self._acting())
+
+    def _reach_margin(self, q: int, margin: Polynomial) -> Polynomial:
+        """A number in [0, 1] that is 1 only where the query's margin is what it needs."""
+        problem, program, given = self.setting.problem, self.program, self.region.helped.get(q)
+        required = problem.needed_margin(problem.queries[q])
+        low = min(_ends(margin)[0], required)
+        reached = program.variable()
+        self.reached[q] = reached
+        program.at_least_zero(reached)
+        program.at_least_zero(1 - reached)
+        program.at_least_zero(margin - low - reached * (required - low))
+        if given is not None:
+            program.equal(reached - float(given))
+        return reached
 
 
 def counts_acting(problem: RecourseProblem) -> bool:

@@ -5,6 +5,7 @@ moments of degree one suggest are made, re-trained and kept where they are the b
 is no better than that, within the gap, is done; any other is split where the moments are farthest from those of a
 point:
 
+- a query that is helped in part: is helped, or need not be;
 - a member that acts in part: acts, or stays;
 - a feature between two values of its grid: below, or above;
 - a record off its graph: the pieces before, or after;
@@ -20,7 +21,7 @@ from __future__ import annotations
 import heapq
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -43,7 +44,7 @@ from oar_opt.verification import move_violation
 LEAST_CURVATURE = 0.1
 """Of a record, in the metric that makes coordinates round; any value is valid."""
 PART = 1e-5
-"""From this distance to 0 and 1 on, a member acts in part."""
+"""From this distance to 0 and 1 on, a member acts in part, and a query is helped in part."""
 POLISHING, POLISHING_SHARE = 0.3, 0.2
 """Seconds of one local search, and of all of them together as a part of the whole."""
 LIGHT_TIGHTENING, TIGHTENING_SHARE, STALLED = 10.0, 0.3, 0.9
@@ -52,6 +53,8 @@ more than that part of what is left. Rounds go on while the intervals shrink by 
 TIGHTENING_FIRST, TIGHTENING_AGAIN = 15, 4
 """The first time after so many regions, and again after so many times as many."""
 CUT_SLACK, WIDENING = 1e-7, 1e-9
+COUNTS = (GoalKind.MIN_MEMBERS, GoalKind.MAX_HELPED)
+"""Goals whose values are whole numbers."""
 MANY_BENT = 60
 """Fixed records that may need cliques: with more, intervals are shrunk before the first relaxation."""
 OFF_GRID = 1e-4
@@ -170,7 +173,7 @@ class MomentSearch:
         if self.best is None:
             return False
         value = self.sign * self.best.objective
-        if self.problem.goal is GoalKind.MIN_MEMBERS:
+        if self.problem.goal in COUNTS:
             return bound < value + 1 - 1e-6
         return bound <= value + 0.5 * self.request.relative_gap * max(1.0, abs(value))
 
@@ -254,7 +257,7 @@ class MomentSearch:
         """Of the quantity to maximise."""
         value = -math.inf if self.best is None else self.sign * self.best.objective
         bound = max([value, self.done_below, *(-node.rank for node in self.open)])
-        if self.problem.goal is GoalKind.MIN_MEMBERS and math.isfinite(bound):
+        if self.problem.goal in COUNTS and math.isfinite(bound):
             bound = float(math.floor(bound + 1e-6))
         return bound
 
@@ -308,7 +311,8 @@ def parts_of(relaxation: MomentRelaxation, found: MomentSolution) -> Parts:
     if not found.moments:
         return _halves(relaxation, int(np.argmax(relaxation.high - relaxation.low)), None)
     return (
-        _by_acting(relaxation, found)
+        _by_helped(relaxation, found)
+        or _by_acting(relaxation, found)
         or _by_grid(relaxation, found)
         or _by_record(relaxation, found)
         or _by_parameter(relaxation, found)
@@ -316,12 +320,21 @@ def parts_of(relaxation: MomentRelaxation, found: MomentSolution) -> Parts:
 
 
 def _by_acting(relaxation: MomentRelaxation, found: MomentSolution) -> Parts:
-    shares = {i: found.value(mover.z) for i, mover in relaxation.movers.items() if mover.z is not None}
+    acting = {i: mover.z for i, mover in relaxation.movers.items() if mover.z is not None}
+    return _by_part(relaxation.region, "acting", {i: found.value(z) for i, z in acting.items()})
+
+
+def _by_helped(relaxation: MomentRelaxation, found: MomentSolution) -> Parts:
+    return _by_part(relaxation.region, "helped", {q: found.value(part) for q, part in relaxation.reached.items()})
+
+
+def _by_part(region: Region, name: str, shares: Mapping[int, float]) -> Parts:
+    """Yes or no, of what is nearest to a half; none where all are 0 or 1."""
     partly = {i: abs(share - 0.5) for i, share in shares.items() if PART < share < 1 - PART}
     if not partly:
         return []
     i = min(partly, key=lambda i: partly[i])
-    return [relaxation.region.split("acting", i, acts) for acts in (True, False)]
+    return [region.split(name, i, answer) for answer in (True, False)]
 
 
 def _by_grid(relaxation: MomentRelaxation, found: MomentSolution) -> Parts:

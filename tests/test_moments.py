@@ -387,6 +387,27 @@ def test_several_queries_and_guards():
     assert held.objective <= alone.bound + 1e-9
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_most_helped(seed):
+    problem = moving(seed, members=2, n=12, queries=3)
+    draw = np.random.default_rng(seed)
+    outcomes = [evaluate(problem, random_moves(problem, draw)) for _ in range(150)]
+    now = evaluate(problem, ()).margins
+    # Each query asks for most of what random moves give it, so that they compete; thresholds keep that above 0.
+    most = [max(outcome.margins[q] for outcome in outcomes) for q in range(3)]
+    wanted = [n + 0.8 * (m - n) for n, m in zip(now, most, strict=True)]
+    asked = tuple(
+        replace(query, threshold=-query.target * max(0.0, 0.1 - w), required=max(w, 0.1))
+        for query, w in zip(problem.queries, wanted, strict=True)
+    )
+    problem = replace(problem, queries=asked, goal=GoalKind.MAX_HELPED)
+    found = solve(problem, formulation="moments", time_limit=20)
+    assert found.status is Status.OPTIMAL
+    helped = [evaluate(problem, outcome.moves).objective for outcome in outcomes]
+    assert max(helped) <= found.objective
+    assert found.objective < 3 or sum(found.verification.evaluation.helped) == 3
+
+
 def test_agrees_with_the_bilinear_program():
     problem = moving(9, n=8, d=2, members=1)
     results = [solve(problem, formulation=name, time_limit=30) for name in ("moments", "kkt_bilinear")]

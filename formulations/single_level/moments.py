@@ -24,10 +24,9 @@ variable ``max(0, f - 1)``, by which complementarity becomes quadratic, changed 
 Hypotheses
 ----------
 Squared l2 penalty; update ``retrain`` or ``proximal``. Every member has at most one features action with room and no
-other option than to stay, and its own record obeys the rules (staying is a change of length 0). Goals ``max_margin``
-(also of several queries), ``min_cost``, ``min_members``; guards and budgets; no ``max_loss_increase``. Finite bounds
-on the parameters, by :mod:`oar_opt.bounds`. A free intercept is bounded for the position ``optimistic``, so the bound
-is valid for every position.
+other option than to stay, and its own record obeys the rules (staying is a change of length 0). All goals, guards and
+budgets; no ``max_loss_increase``. Finite bounds on the parameters, by :mod:`oar_opt.bounds`. A free intercept is
+bounded for the position ``optimistic``, so the bound is valid for every position.
 
 Exactness
 ---------
@@ -63,7 +62,6 @@ from oar_opt.moment_search import MomentSearch, setting_of
 from oar_opt.problem import (
     Collective,
     FeatureAction,
-    GoalKind,
     LearnerSpec,
     Member,
     Norm,
@@ -113,8 +111,6 @@ def _scope(problem: RecourseProblem) -> str | None:
         return f"the update '{problem.update.kind}' does not re-train to the learner's optimum"
     if problem.is_menu_problem:
         return "nobody has room to move a feature but in few steps, which are a menu"
-    if problem.goal is GoalKind.MAX_HELPED:
-        return "the goal is max_helped, which chooses among queries"
     if problem.max_loss_increase is not None:
         return "max_loss_increase is not stated here"
     return learner_of(problem).undefined(problem, problem.records)
