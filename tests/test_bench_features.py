@@ -264,7 +264,7 @@ def test_an_instance_is_what_its_name_says(spec):
     (query,) = problem.queries
     assert (problem.n, problem.d, len(problem.collective.members)) == (spec.n, spec.d, spec.k)
     actions = {member.actions for member in problem.collective.members}
-    assert actions == {(FeatureAction(spec.norm, spec.radius),)}
+    assert actions == {(FeatureAction(spec.norm, spec.radius),)} and problem.collective.cost is spec.cost
     assert not (np.array(query.x) == problem.records.X).all(axis=1).any()
     (margin,) = evaluate_present(problem).margins
     assert margin < (query.required or 0.0)
