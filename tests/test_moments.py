@@ -231,6 +231,21 @@ def test_multipliers_without_a_finite_sum_prove_nothing(monkeypatch):
         assert program.maximise(objective).bound == math.inf
 
 
+def test_moments_are_never_larger_than_their_variables(monkeypatch):
+    run = moment_program._run
+
+    class Far:
+        def __init__(self, answer):
+            self.status, self.x, self.z = answer.status, 1e200 * np.array(answer.x), answer.z
+
+    monkeypatch.setattr(moment_program, "_run", lambda *args: Far(run(*args)))
+    setting = setting_of(moving(0, "svm"))
+    relaxation = MomentRelaxation(setting, Region(setting.low, setting.high))
+    found = relaxation.solve()
+    assert max(map(abs, found.moments.values())) <= 1.0
+    assert len(moment_search.parts_of(relaxation, found)) == 2
+
+
 def test_polynomials_multiply_only_up_to_degree_two():
     program = MomentProgram()
     v, w = program.variable(2.0), program.variable()
