@@ -79,7 +79,9 @@ def setting_of(problem: RecourseProblem) -> Setting | None:
     penalty = risk.lam * np.diag(risk.penalty)
     still = [i for i in range(problem.n) if a[i] > 0 and not sets.get(i)]
     curvature = max(risk.loss.curvature(), LEAST_CURVATURE)
-    metric = penalty + curvature * (xhat[still].T * a[still]) @ xhat[still]
+    # Without fixed records a free intercept has no curvature but from the members.
+    rows = still or np.flatnonzero(a > 0).tolist()
+    metric = penalty + curvature * (xhat[rows].T * a[rows]) @ xhat[rows]
     basis = np.linalg.inv(np.linalg.cholesky(metric)).T
     box = bounds.along(np.linalg.inv(basis))
     centre = np.linalg.solve(basis, theta_bar)

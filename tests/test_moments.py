@@ -614,6 +614,16 @@ def test_a_record_on_a_constraint_but_for_its_last_digit_is_free_in_the_rest(sen
     assert held.bound >= free.objective
 
 
+@pytest.mark.parametrize("kind", ["ridge", "svm"])
+def test_all_records_may_be_members_under_a_free_intercept(kind):
+    problem = moving(1, kind, n=5, members=3, intercept=Intercept.FREE)
+    team = tuple(Member(i, (FeatureAction(Norm.L2, 0.1),)) for i in range(problem.n))
+    problem = replace(problem, collective=Collective(team))
+    assert moments().accepts(problem) is None
+    found, draw = claim_of(problem, 2.0), np.random.default_rng(0)
+    assert all(evaluate(problem, random_moves(problem, draw)).margins[0] <= found.bound for _ in range(40))
+
+
 def test_several_queries_and_guards():
     problem = moving(7, members=3, n=14, queries=2)
     alone = solve(problem, formulation="moments", time_limit=20)
