@@ -49,6 +49,8 @@ CUT_SLACK = 0.25
 WORTH_TANGENTS, SMALL = 1e-3, 1e-3
 """Tangents are added to a linear program while its bound gains that share of its size, which counts as at least
 ``SMALL``."""
+LEAST_SECONDS = 0.01
+"""Asked of a solver; writing a program may have taken the rest."""
 EXACT = 1e-9
 """Weighted errors below that are no reason to cut."""
 
@@ -123,10 +125,10 @@ class PiecewiseSearch:
         return replace(self.model.pyomo_program(), quantities={})
 
     def _request(self, gap: float) -> Request:
-        limit = self.request.node_limit
+        limit, left = self.request.node_limit, self._left()
         return replace(
             self.request,
-            time_limit=self._left(),
+            time_limit=None if left is None else max(LEAST_SECONDS, left),
             node_limit=None if limit is None else max(1, limit - self.nodes),
             relative_gap=gap,
             progress=None,
