@@ -449,6 +449,14 @@ def test_every_row_holds_at_true_points_in_all_regions_that_hold_them(kind):
     assert checked > 6
 
 
+@pytest.mark.parametrize("seed", [35, 54, 55])
+def test_a_region_that_ends_on_a_kink_but_for_rounding_holds_it(seed):
+    problem = moving(seed, "svm", n=6, d=1, members=1, radius=1e-9, intercept=Intercept.NONE)
+    setting, margin = setting_of(problem), evaluate(problem, ()).margins[0]
+    for low, high in ((np.array([-1e-16]), setting.high), (setting.low, np.array([1e-16]))):
+        assert MomentRelaxation(setting, Region(low, high, acting={0: False})).solve().bound >= margin - 1e-9
+
+
 @pytest.mark.parametrize("kind", ["ridge", "svm", "huber"])
 def test_the_parts_of_a_region_hold_all_of_it(kind):
     problem = moving(5, kind, n=12, members=2, radius=0.8)
