@@ -248,6 +248,12 @@ class ChangeModel(RiskModel):
         parts = {part.name: getattr(found, part.name) for part in fields(found)}
         return ChangeProgram(**(parts | {"needs": needs}))
 
+    def add_goal(self) -> None:
+        """What is proved of the margins is a bound too, where the solver has none yet."""
+        super().add_goal()
+        if self.problem.goal is GoalKind.MAX_MARGIN:
+            self.goal_bound = float(self.model.margin.ub)
+
     # -- costs, reading, starting ---
 
     def change_cost(self, pair: tuple[int, int]) -> Any:

@@ -435,6 +435,14 @@ def test_a_start_is_taken_over_and_the_cutoff_keeps_it(make, kind):
     assert known.bound == pytest.approx(claim_of(problem).bound, abs=1e-5)
 
 
+def test_a_run_that_hardly_begins_has_the_proved_bound(make):
+    problem = with_room(make, 1, "ridge", n=40, members=5, d=5)
+    request = Request(tightening=0.0, node_limit=1, time_limit=0.05)
+    claim = KktBilinear().build(problem, request).run(request)
+    assert claim.bound is not None
+    assert claim.bound >= evaluate(problem, ()).objective
+
+
 def test_the_pipeline_verifies_the_answer(make):
     problem = with_room(make, 3, "svm", "none", d=1)
     result = solve(problem, formulation="kkt_bilinear")
