@@ -54,6 +54,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from oar_opt.changes import change_sets
 from oar_opt.contracts import DirectProgram, Formulation, WorkedExample, line_example
 from oar_opt.discovery import learner_of, missing_learner
 from oar_opt.moment_search import MomentSearch
@@ -71,6 +72,9 @@ from oar_opt.result import Request
 from oar_opt.risk import PenaltyNorm
 
 MOST_SETTINGS = 64
+AFTER_BILINEAR = 32
+FEW_RECORDS, FEW_PRODUCTS = 40, 9
+"""Up to so many records and moving features, members counted, ``kkt_bilinear`` closed kinked losses sooner."""
 
 
 class Moments(Formulation):
@@ -87,6 +91,19 @@ class Moments(Formulation):
         settings = settings_of(problem)
         assert settings is not None
         return DirectProgram(lambda request: MomentSearch(problem, settings, request).run())
+
+    def preference(self, problem: RecourseProblem) -> tuple[int, str]:
+        """After ``kkt_bilinear`` where the graph is bent and the instance small, as measurements say."""
+        learner = learner_of(problem) if missing_learner(problem) is None else None
+        risk = learner.risk(problem.learner, problem.d) if learner else None
+        if risk is None or len(risk.loss.pieces(1.0) or ()) == 1:
+            return super().preference(problem)
+        moved = sum(
+            int(one.movable.sum()) for member in problem.collective.members for one in change_sets(problem, member)
+        )
+        if problem.n <= FEW_RECORDS and moved <= FEW_PRODUCTS:
+            return AFTER_BILINEAR, f"{problem.n} records on bent graphs and {moved} features that move"
+        return super().preference(problem)
 
     def examples(self) -> tuple[WorkedExample, ...]:
         line = line_example(LearnerSpec("ridge", alpha=1.0))
