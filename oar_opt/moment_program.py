@@ -13,8 +13,9 @@ multipliers ``z``. They are projected onto the dual cone ``K*`` (signs; eigenval
     q'x  =  (q + A'z)'x - b'z + z's  >=  -b'z - sum_j |q + A'z|_j,
 
 because ``z's >= 0`` and every moment lies in ``[-1, 1]``. That sum, lowered by a bound on its own rounding and for
-coefficients that are off by :data:`COEFFICIENTS`, is what is returned as the bound: it holds however far Clarabel is
-from an optimum.
+coefficients that are off by :data:`COEFFICIENTS` of what they were added up from, is what is returned as the bound: it
+holds however far Clarabel is from an optimum. Rows that are nothing but such rounding are left out, since to bring them
+to size 1 would make a demand of it.
 
 Reference: H. Waki, S. Kim, M. Kojima, M. Muramatsu, "Sums of Squares and Semidefinite Program Relaxations for
 Polynomial Optimization Problems with Structured Sparsity", 2006; safe bounds: C. Jansson, D. Chaykin, C. Keil,
@@ -38,7 +39,7 @@ from oar_opt.problem import Vector
 UNIT = 2.0**-53
 ROOT = math.sqrt(2.0)
 COEFFICIENTS = 1e-12
-"""Relative error of the rows' coefficients."""
+"""Error of a row's coefficients, relative to the sizes of all that was added up to them."""
 EQUILIBRATION = 50
 """Rounds; with Clarabel's own 10 it ended less accurately on the boxes."""
 
@@ -47,15 +48,19 @@ Monomial = tuple[int, int]
 
 
 class Polynomial:
-    """A polynomial of degree two at most: its coefficients by monomial."""
+    """A polynomial of degree two at most: its coefficients by monomial.
 
-    __slots__ = ("terms",)
+    ``size`` sums the sizes of all that was added up to it, also of what cancelled: rounding is relative to that.
+    """
 
-    def __init__(self, terms: Mapping[Monomial, float] | None = None) -> None:
+    __slots__ = ("size", "terms")
+
+    def __init__(self, terms: Mapping[Monomial, float] | None = None, size: float | None = None) -> None:
         self.terms: dict[Monomial, float] = dict(terms or {})
+        self.size = sum(map(abs, self.terms.values())) if size is None else size
 
     def __add__(self, other: Polynomial | float) -> Polynomial:
-        found = Polynomial(self.terms)
+        found = Polynomial(self.terms, self.size)
         found.add(other)
         return found
 
@@ -66,7 +71,9 @@ class Polynomial:
         terms = self.terms
         if not isinstance(other, Polynomial):
             terms[0, 0] = terms.get((0, 0), 0.0) + factor * float(other)
+            self.size += abs(factor * float(other))
             return
+        self.size += abs(factor) * other.size
         for monomial, value in other.terms.items():
             terms[monomial] = terms.get(monomial, 0.0) + factor * value
 
@@ -74,7 +81,7 @@ class Polynomial:
         return self * -1.0
 
     def __sub__(self, other: Polynomial | float) -> Polynomial:
-        found = Polynomial(self.terms)
+        found = Polynomial(self.terms, self.size)
         found.add(other, -1.0)
         return found
 
@@ -84,13 +91,14 @@ class Polynomial:
     def __mul__(self, other: Polynomial | float) -> Polynomial:
         if not isinstance(other, Polynomial):
             factor = float(other)
-            return Polynomial({monomial: factor * value for monomial, value in self.terms.items()} if factor else {})
+            terms = {monomial: factor * value for monomial, value in self.terms.items()} if factor else {}
+            return Polynomial(terms, abs(factor) * self.size)
         found: dict[Monomial, float] = {}
         for (_, i), a in _linear(self):
             for (_, j), c in _linear(other):
                 monomial = (i, j) if i <= j else (j, i)
                 found[monomial] = found.get(monomial, 0.0) + a * c
-        return Polynomial(found)
+        return Polynomial(found, self.size * other.size)
 
     __rmul__ = __mul__
 
@@ -189,7 +197,7 @@ class MomentProgram:
 
         Several objectives may be asked for in turn; no row may be added after the first.
         """
-        A, b, cones = self._assembled
+        A, b, errors, cones = self._assembled
         q, constant = np.zeros(A.shape[1]), 0.0
         for monomial, value in objective.terms.items():
             column = self._column.get(self._same.get(monomial, monomial))
@@ -205,16 +213,18 @@ class MomentProgram:
             return MomentSolution(math.inf, {}, status)
         z = _in_dual_cone(z, cones)
         if "PrimalInfeasible" in status:
-            empty = _safe_bound(A, b, np.zeros(len(q)), z) < 0
+            empty = _safe_bound(A, b, np.zeros(len(q)), z, float(errors @ np.abs(z))) < 0
             return MomentSolution(-math.inf if empty else math.inf, {}, status)
         moments = self._read(x) if np.isfinite(x).all() else {}
-        return MomentSolution(constant + _safe_bound(A, b, q, z), moments, status)
+        error = COEFFICIENTS * objective.size + float(errors @ np.abs(z))
+        return MomentSolution(constant + _safe_bound(A, b, q, z, error), moments, status)
 
     @cached_property
-    def _assembled(self) -> tuple[Any, Vector, list[tuple[str, int]]]:
+    def _assembled(self) -> tuple[Any, Vector, Vector, list[tuple[str, int]]]:
+        """``A, b``, what every row may be off by, and the cones."""
         rows, cones = self._rows()
         A, b = self._assemble(rows)
-        return A, b, cones
+        return A, b, COEFFICIENTS * np.array([factor * polynomial.size for polynomial, factor in rows]), cones
 
     def _place(self, monomial: Monomial) -> int:
         """The column of a moment; -1 of the number 1. New ones arise only while rows are assembled."""
@@ -225,12 +235,12 @@ class MomentProgram:
 
     def _rows(self) -> tuple[list[tuple[Polynomial, float]], list[tuple[str, int]]]:
         """All rows with their factors, in the order of the cones."""
-        rows = [(polynomial, _factor(polynomial)) for polynomial in self._equal]
-        rows += [(polynomial, _factor(polynomial)) for polynomial in self._least]
-        cones = [("zero", len(self._equal)), ("nonnegative", len(self._least))]
+        equal, least = ([row for row in rows if not _is_rounding(row)] for rows in (self._equal, self._least))
+        rows = [(polynomial, _factor(polynomial)) for polynomial in (*equal, *least)]
+        cones = [("zero", len(equal)), ("nonnegative", len(least))]
         for matrix in self._matrices:
             size = len(matrix)
-            scale = [1.0 / math.sqrt(_largest(matrix[i][i]) or 1.0) for i in range(size)]
+            scale = [math.sqrt(_factor(matrix[i][i])) for i in range(size)]
             for j in range(size):
                 for i in range(j + 1):
                     rows.append((matrix[i][j], scale[i] * scale[j] * (1.0 if i == j else ROOT)))
@@ -284,8 +294,12 @@ def _largest(polynomial: Polynomial) -> float:
     return max((abs(value) for value in polynomial.terms.values()), default=0.0)
 
 
+def _is_rounding(polynomial: Polynomial) -> bool:
+    return _largest(polynomial) <= COEFFICIENTS * polynomial.size
+
+
 def _factor(polynomial: Polynomial) -> float:
-    return 1.0 / (_largest(polynomial) or 1.0)
+    return 1.0 / (max(_largest(polynomial), COEFFICIENTS * polynomial.size) or 1.0)
 
 
 def _in_dual_cone(z: Vector, cones: Sequence[tuple[str, int]]) -> Vector:
@@ -316,9 +330,9 @@ def _semidefinite_part(part: Vector, size: int) -> Vector:
     return found
 
 
-def _safe_bound(A: Any, b: Vector, q: Vector, z: Vector) -> float:
-    """``b'z + sum_j |q + A'z|_j``, raised by what rounding may have taken from it and from the coefficients."""
+def _safe_bound(A: Any, b: Vector, q: Vector, z: Vector, error: float) -> float:
+    """``b'z + sum_j |q + A'z|_j``, raised by ``error`` and by what rounding here may have taken from it."""
     rest = q + A.T @ z
     sizes = float(np.abs(b) @ np.abs(z) + (abs(A).T @ np.abs(z) + np.abs(q)).sum())
-    rounding = (A.shape[0] + A.shape[1]) * UNIT + COEFFICIENTS
-    return float(b @ z + np.abs(rest).sum() + rounding * sizes)
+    bound = float(b @ z + np.abs(rest).sum() + (A.shape[0] + A.shape[1]) * UNIT * sizes) + error
+    return bound if math.isfinite(bound) else math.inf

@@ -58,11 +58,12 @@ from typing import Any
 
 import numpy as np
 
-from oar_opt.changes import ChangeSet
+from oar_opt.changes import HIDDEN, ChangeSet
 from oar_opt.moment_program import MomentProgram, MomentSolution, Polynomial, combine
 from oar_opt.moment_setting import Seen, Setting
 from oar_opt.problem import CostKind, GoalKind, Norm, RecourseProblem, Vector
 from oar_opt.risk import Segment, segments
+from oar_opt.rules import ROUNDING
 
 Span = tuple[float, float]
 TINY = 1e-12
@@ -187,6 +188,8 @@ class MomentRelaxation:
         self.bent: dict[int, Bent] = {}
         self.movers: dict[int, Mover] = {}
         self.gradient, self.curvature = setting.gradient.copy(), setting.curvature.copy()
+        self.sizes = np.abs(self.gradient) + np.abs(self.curvature) @ sizes
+        """Of all that was added up to the two, by row of stationarity."""
         for coordinate, low, high in zip(self.eta, self.low, self.high, strict=True):
             self._interval(coordinate, float(low), float(high))
         self.costs: list[Polynomial] = []
@@ -232,6 +235,7 @@ class MomentRelaxation:
         setting, program = self.setting, self.program
         for j in range(setting.p):
             row = combine(self.curvature[j], self.eta) + float(self.gradient[j])
+            row.size += float(self.sizes[j])
             for number, bent in self.bent.items():
                 row.add(bent.g, float(setting.record(number).x[j]))
             for i, mover in self.movers.items():
@@ -249,6 +253,7 @@ class MomentRelaxation:
         setting, row = self.setting, Polynomial()
         for j, eta in enumerate(self.eta):
             row.add((combine(self.curvature[j], self.eta) + float(self.gradient[j])) * eta)
+            row.size += float(self.sizes[j]) * eta.size
         for number, bent in self.bent.items():
             row.add(bent.fg)
             row.add(bent.g, -setting.record(number).value)
@@ -271,6 +276,8 @@ class MomentRelaxation:
             slope, offset = graph.line
             self.gradient += (offset + slope * record.value) * record.x
             self.curvature += slope * np.outer(record.x, record.x)
+            furthest = max(map(abs, (middle - reach, middle + reach, record.value)))
+            self.sizes += np.abs(record.x) * (abs(offset) + abs(slope) * furthest)
             if number in self.region.values or number in self.region.pieces:
                 self.program.at_least_zero(f - graph.f[0])
                 self.program.at_least_zero(graph.f[1] - f)
@@ -460,14 +467,18 @@ class MomentRelaxation:
             grid = one.grids[j]
             if grid is not None and sum((grid >= mover.low[j]) & (grid <= mover.high[j])) == 2:
                 program.equal(triples[-1][0])
-        for A, b in zip(one.A, one.b, strict=True):
+        for A, b in zip(one.A, _limits(one), strict=True):
             row = (float(b) - combine(A, delta), g * float(b) - combine(A, u))
             rows.append(row)
             triples.append(_product(row, row))
         for group in one.groups:
             columns = group.columns.tolist()
-            program.equal(_sum([delta[j] for j in columns]) - group.total)
-            program.equal(_sum([u[j] for j in columns]) - g * group.total)
+            off = _sum([delta[j] for j in columns]) - group.total, _sum([u[j] for j in columns]) - g * group.total
+            if group.total == 0:
+                program.equal(off[0])
+                program.equal(off[1])
+            else:
+                rows += [(ROUNDING - off[0], g * ROUNDING - off[1]), (ROUNDING + off[0], g * ROUNDING + off[1])]
         for ball in one.balls:
             if ball.norm is not Norm.LINF:
                 triples.append(_ball(ball.radius, one.scales, mover))
@@ -744,6 +755,18 @@ def _cut(s: Segment, pulls: Span) -> Segment | None:
         return Segment(s.f_low, s.f_high, low, high)
     slope = (s.g_high - s.g_low) / (s.f_high - s.f_low)
     return Segment(s.f_low + (low - s.g_low) / slope, s.f_high - (s.g_high - high) / slope, low, high)
+
+
+def _limits(one: ChangeSet) -> Vector:
+    """``b`` of the linear constraints, with the rounding that :meth:`ChangeSet.violation` grants a member that stays.
+
+    Without it a record that lies on a constraint but for its last digit would count as unable to stay there.
+    """
+    sizes = np.abs(one.A)
+    reach = np.maximum(np.abs(one.lower), np.abs(one.upper))
+    limits: Vector = one.b + ROUNDING * (sizes @ one.scales)
+    limits += HIDDEN * (sizes @ (np.abs(one.x) + reach) + np.abs(one.b))
+    return limits
 
 
 def _dual_norm(norm: Norm, v: Vector) -> float:

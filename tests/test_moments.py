@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.optimize import lsq_linear
 
 from oar_opt import moment_program, moment_search
 from oar_opt.changes import change_sets
@@ -43,6 +44,7 @@ from oar_opt.problem import (
     WithholdAction,
 )
 from oar_opt.result import Request, Status, StoppedBy
+from oar_opt.risk import Jump, segments
 from oar_opt.rules import budget_violations
 from oar_opt.verification import move_violation
 
@@ -190,6 +192,47 @@ def test_a_moment_that_no_row_knows_counts_with_its_largest_value():
     assert program.maximise(v + w).bound == pytest.approx(2.0, abs=1e-6)
 
 
+def test_rows_that_are_nothing_but_rounding_demand_nothing():
+    program = MomentProgram()
+    v = program.variable()
+    program.clique([v])
+    program.at_least_zero(1.0 - v * v)
+    program.equal(v * 0.1 + v * 0.2 - v * 0.3 + 0.1 + 0.2 - 0.3)
+    program.at_least_zero(Polynomial() + 0.3 - 0.1 - 0.2)
+    assert program.maximise(v).bound == pytest.approx(1.0, abs=1e-6)
+    assert program.maximise(-v).bound == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6, 1e300])
+def test_no_multipliers_call_a_point_impossible(size, monkeypatch):
+    draw = np.random.default_rng(2)
+
+    class Impossible:
+        status, x = "PrimalInfeasible", np.array([math.nan])
+
+        def __init__(self, b):
+            self.z = size * draw.normal(size=len(b))
+
+    monkeypatch.setattr(moment_program, "_run", lambda A, b, *rest: Impossible(b))
+    for seed in range(10):
+        program, objective, _ = quadratic(seed)
+        program.equal(Polynomial() + 0.1 + 0.2 - 0.3)
+        assert program.maximise(objective).bound == math.inf
+
+
+def test_multipliers_without_a_finite_sum_prove_nothing(monkeypatch):
+    class Huge:
+        status, x = "Solved", np.array([math.nan])
+
+        def __init__(self, b):
+            self.z = np.full(len(b), 1e308)
+
+    monkeypatch.setattr(moment_program, "_run", lambda A, b, *rest: Huge(b))
+    program, objective, _ = quadratic(0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        assert program.maximise(objective).bound == math.inf
+
+
 def test_polynomials_multiply_only_up_to_degree_two():
     program = MomentProgram()
     v, w = program.variable(2.0), program.variable()
@@ -227,6 +270,170 @@ def test_no_move_reaches_more_than_the_bound_and_parameters_stay_in_their_interv
             assert outcome.margins[0] <= bound + 1e-9
             for value, (low, high) in zip(eta, ends, strict=True):
                 assert low - 1e-7 <= value <= high + 1e-7
+
+
+class TruePoint:
+    """Moves and what the re-trained learner makes of them: ``eta``; by record number ``f, g``; by member ``delta``."""
+
+    def __init__(self, setting, moves):
+        problem, risk, loss = setting.problem, setting.risk, setting.risk.loss
+        self.setting, self.outcome = setting, evaluate(problem, moves)
+        theta = risk.join(np.array(self.outcome.parameters.w), self.outcome.parameters.b)
+        self.eta = np.linalg.solve(setting.basis, theta - setting.theta_bar)
+        moved = {move.record: np.array(move.x) for move in moves}
+        self.acts = [one.record in moved for _, one in setting.movers]
+        self.delta = [moved.get(one.record, one.x) - one.x for _, one in setting.movers]
+        records = [setting.record(number) for number in range(len(setting.fixed) + len(setting.movers))]
+        changes = [np.zeros(problem.d)] * len(setting.fixed) + self.delta
+        rows = np.array([r.x + setting.W.T @ delta for r, delta in zip(records, changes, strict=True)])
+        base = [r.value + setting.w_bar @ delta for r, delta in zip(records, changes, strict=True)]
+        self.f = np.array(base) + rows @ self.eta
+        a, y = (np.array([getattr(r, name) for r in records]) for name in ("a", "y"))
+        self.g = a * loss.pull(y, self.f)
+        self._settle_kinks(a, y, rows)
+
+    def _settle_kinks(self, a, y, rows):
+        """On a kink stationarity decides."""
+        loss, near = self.setting.risk.loss, np.abs(self.f - self.setting.risk.loss.kinks(y, self.f)) < 1e-7
+        rest = self.setting.gradient + self.setting.curvature @ self.eta
+        if near.any():
+            self.f[near] = loss.kinks(y, self.f)[near]
+            jumps = [
+                next(p for p in loss.pieces(y[r]) if isinstance(p, Jump) and abs(p.f - self.f[r]) < 1e-7)
+                for r in np.flatnonzero(near)
+            ]
+            low, high = (a[near] * [getattr(jump, name) for jump in jumps] for name in ("g_low", "g_high"))
+            wanted = -(rest + self.g[~near] @ rows[~near])
+            self.g[near] = np.clip(lsq_linear(rows[near].T, wanted, (low, high), method="bvls").x, low, high)
+        assert np.abs(rest + self.g @ rows).max() < 1e-7
+
+    def lies_in(self, region, slack=1e-12):
+        """Whether a region that splits made holds this point."""
+        setting, fixed = self.setting, len(self.setting.fixed)
+        spans = [(region.low, self.eta, region.high)]
+        spans += [(low, self.f[k], high) for k, (low, high) in region.values.items()]
+        spans += [(low, self.g[k], high) for k, (low, high) in region.pulls.items()]
+        spans += [(low, self.delta[i][j], high) for (i, j), (low, high) in region.changes.items()]
+        inside = all((low - slack <= value).all() and (value <= high + slack).all() for low, value, high in spans)
+        for k, (first, last) in region.pieces.items():
+            seen = setting.record(k)
+            pieces = setting.risk.loss.pieces(seen.y)[first : last + 1]
+            parts = segments(pieces, float(self.f[k]), float(self.f[k]), seen.a)
+            inside &= any(part.g_low - 1e-7 <= self.g[k] <= part.g_high + 1e-7 for part in parts)
+        helped = all(self.outcome.helped[q] or not wanted for q, wanted in region.helped.items())
+        assert fixed + len(self.delta) == len(self.f)
+        return inside and helped and all(self.acts[i] is acts for i, acts in region.acting.items())
+
+    def values(self, relaxation):
+        """All variables of a relaxation at this point, by number."""
+        problem, found = self.setting.problem, {0: 1.0}
+
+        def put(quantity, value):
+            ((monomial, size),) = quantity.terms.items()
+            found[monomial[1]] = float(value) / size
+
+        for eta, value in zip(relaxation.eta, self.eta, strict=True):
+            put(eta, value)
+        for k, bent in relaxation.bent.items():
+            put(bent.g, self.g[k])
+            if relaxation.light:
+                put(bent.fg, self.f[k] * self.g[k])
+        costs = relaxation.costs or [Polynomial()] * len(relaxation.movers)
+        for (i, mover), cost in zip(relaxation.movers.items(), costs, strict=True):
+            k, scaled = len(self.setting.fixed) + i, self.delta[i] / mover.one.scales
+            put(mover.g, self.g[k])
+            for j in mover.free:
+                put(mover.delta[j], self.delta[i][j])
+                put(mover.u[j], self.g[k] * self.delta[i][j])
+            if set(mover.f.terms) != set((mover.g + 1.0).terms):
+                put(mover.f, self.f[k])
+            if mover.z is not None:
+                put(mover.z, self.acts[i])
+            for j, size in mover.sizes.items():
+                put(size, abs(scaled[j]))
+            for (_, number), size in cost.terms.items():
+                if number not in found:
+                    found[number] = problem.collective.cost.of(scaled) / size
+        for q, reached in relaxation.reached.items():
+            put(reached, relaxation.region.helped.get(q, self.outcome.helped[q]))
+        if len(problem.queries) > 1 and problem.goal is GoalKind.MAX_MARGIN:
+            put(relaxation.objective, self.outcome.objective)
+        return np.array([found[number] for number in range(relaxation.program.count)])
+
+
+def worst_violation(program, v):
+    """By how much numbers leave the worst row's cone, rows being scaled to coefficients of at most 1."""
+    A, b, _, cones = program._assembled
+    moments = np.zeros(A.shape[1])
+    for (i, j), column in program._column.items():
+        if column >= 0:
+            moments[column] = v[i] * v[j]
+    slack, start = b - A @ moments, 0
+    found = [float(np.abs(v).max()) - 1]
+    found += [abs(v[i] * v[j] - v[k] * v[m]) for (i, j), (k, m) in program._same.items()]
+    for kind, size in cones:
+        part = slack[start : start + (size * (size + 1) // 2 if kind == "semidefinite" else size)]
+        start += len(part)
+        if kind == "semidefinite":
+            matrix = np.zeros((size, size))
+            below = np.tril_indices(size)
+            matrix[below] = np.where(below[0] == below[1], part, part / math.sqrt(2))
+            part = np.linalg.eigvalsh(matrix)
+        found.append(float(np.abs(part).max() if kind == "zero" else -part.min()))
+    return max(found)
+
+
+def varied(seed, kind):
+    """Problems that take turns in everything that has rows of its own; demands are met before anyone acts."""
+    goals, costs, norms = list(GoalKind), list(CostKind), list(Norm)
+    features = (
+        Feature("a", FeatureType.CONTINUOUS, step=0.001 if seed % 3 == 0 else None, scale=2.0),
+        Feature("b", direction=Direction.INCREASE if seed % 4 == 0 else Direction.ANY),
+    )
+    problem = moving(
+        seed,
+        kind,
+        n=7,
+        norm=norms[seed % 3],
+        radius=0.7,
+        charge=0.1 * (seed % 2),
+        intercept=list(Intercept)[seed // 2 % 3],
+        features=features,
+        queries=1 + seed % 2,
+        cost=costs[seed % 5],
+        budget=Budget(total=None if seed % 3 else 1.5, members=None if seed % 4 else 2),
+        constraints=(FeatureConstraint((("a", 1.0), ("b", -1.0)), Sense.LE, 4.0),) if seed % 3 == 1 else (),
+    )
+    margins = evaluate(problem, ()).margins
+    queries = tuple(
+        replace(q, threshold=q.threshold + q.target * (margin - 1.0), required=0.6)
+        for q, margin in zip(problem.queries, margins, strict=True)
+    )
+    return replace(problem, queries=queries, goal=goals[seed % 4])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_row_holds_at_true_points_in_all_regions_that_hold_them(kind):
+    checked = 0
+    start = list(KINDS).index(kind)
+    for seed in range(start, start + 3):
+        problem, draw = varied(seed, kind), np.random.default_rng(seed)
+        (setting,) = settings_of(problem)
+        moves = [(), *(random_moves(problem, draw) or () for _ in range(2))]
+        points = [point for m in moves if (point := TruePoint(setting, m)).outcome.is_answer]
+        region = Region(setting.low, setting.high)
+        light = MomentRelaxation(setting, region, light=True)
+        for point in points:
+            assert worst_violation(light.program, point.values(light)) < 1e-7
+        for _ in range(3):
+            relaxation, held = MomentRelaxation(setting, region), [p for p in points if p.lies_in(region)]
+            for point in held:
+                assert worst_violation(relaxation.program, point.values(relaxation)) < 1e-7
+                checked += 1
+            parts = moment_search.parts_of(relaxation, relaxation.solve())
+            assert all(any(point.lies_in(part, 1e-9) for part in parts) for point in held)
+            region = max(parts, key=lambda part: sum(point.lies_in(part) for point in points))
+    assert checked > 6
 
 
 @pytest.mark.parametrize("kind", ["ridge", "svm", "huber"])
@@ -378,6 +585,20 @@ def test_rules_of_features_are_obeyed():
                 moves.append(move)
         best = max(best, evaluate(problem, moves).margins[0])
     assert best <= found.bound
+
+
+@pytest.mark.parametrize("sense", [Sense.LE, Sense.EQ])
+def test_a_record_on_a_constraint_but_for_its_last_digit_is_free_in_the_rest(sense):
+    features = (*(Feature(name, direction=Direction.FIXED) for name in "ab"), Feature("c"))
+    problem = moving(1, d=3, members=1)
+    X = problem.records.X.copy()
+    X[2, :2] = 0.1, 0.2  # their sum is above 0.3
+    problem = replace(problem, records=Records(X, problem.records.y, problem.records.s), features=features)
+    rule = FeatureConstraint((("a", 1.0), ("b", 1.0)), sense, 0.3)
+    free, held = (claim_of(p) for p in (problem, replace(problem, constraints=(rule,))))
+    assert not held.infeasible
+    assert held.objective == pytest.approx(free.objective, abs=1e-6)
+    assert held.bound >= free.objective
 
 
 def test_several_queries_and_guards():
