@@ -700,6 +700,19 @@ def test_a_record_outside_the_rules_may_stay_or_must_move_far():
     assert found.bound >= evaluate(problem, ()).margins[0]
 
 
+def test_another_solver_means_another_formulation():
+    assert "Clarabel" in moments().unfit("scip")
+    assert moments().unfit(None) is None
+
+
+def test_bent_graphs_of_small_instances_go_to_the_bilinear_program():
+    small, large = moving(0, "svm"), moving(0, "svm", n=45)
+    ridge = moving(0)
+    other = formulations()["kkt_bilinear"]
+    assert moments().preference(small)[0] > other.preference(small)[0] > moments().preference(large)[0]
+    assert moments().preference(ridge)[0] < other.preference(ridge)[0]
+
+
 def test_too_many_combinations_are_refused_with_their_number():
     problem = moving(0, n=16, members=7)
     team = tuple(replace(m, actions=(*m.actions, WithholdAction())) for m in problem.collective.members)

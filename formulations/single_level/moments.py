@@ -92,6 +92,9 @@ class Moments(Formulation):
         assert settings is not None
         return DirectProgram(lambda request: MomentSearch(problem, settings, request).run())
 
+    def unfit(self, solver: str | None) -> str | None:
+        return None if solver is None else "its semidefinite programs are solved by Clarabel, and by nothing else"
+
     def preference(self, problem: RecourseProblem) -> tuple[int, str]:
         """After ``kkt_bilinear`` where the graph is bent and the instance small, as measurements say."""
         learner = learner_of(problem) if missing_learner(problem) is None else None
