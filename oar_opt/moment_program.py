@@ -215,7 +215,8 @@ class MomentProgram:
         if "PrimalInfeasible" in status:
             empty = _safe_bound(A, b, np.zeros(len(q)), z, float(errors @ np.abs(z))) < 0
             return MomentSolution(-math.inf if empty else math.inf, {}, status)
-        moments = self._read(x) if np.isfinite(x).all() else {}
+        # What Clarabel stops with may be far out; moments are not.
+        moments = self._read(np.clip(x, -1.0, 1.0)) if np.isfinite(x).all() else {}
         error = COEFFICIENTS * objective.size + float(errors @ np.abs(z))
         return MomentSolution(constant + _safe_bound(A, b, q, z, error), moments, status)
 

@@ -59,7 +59,7 @@ from typing import Any
 import numpy as np
 
 from oar_opt.changes import HIDDEN, ChangeSet
-from oar_opt.moment_program import MomentProgram, MomentSolution, Polynomial, combine
+from oar_opt.moment_program import COEFFICIENTS, MomentProgram, MomentSolution, Polynomial, combine
 from oar_opt.moment_setting import Seen, Setting
 from oar_opt.problem import CostKind, GoalKind, Norm, RecourseProblem, Vector
 from oar_opt.risk import Segment, segments
@@ -268,15 +268,14 @@ class MomentRelaxation:
 
     def _add_fixed(self, number: int) -> None:
         record = self.setting.record(number)
-        centre, half = 0.5 * (self.low + self.high), 0.5 * (self.high - self.low)
-        middle, reach = record.value + float(record.x @ centre), float(np.abs(record.x) @ half)
-        graph = self._graph(number, (middle - reach, middle + reach))
+        low, high = self._value_of(record)
+        graph = self._graph(number, (low, high))
         f = combine(record.x, self.eta) + record.value
         if graph.line is not None:
             slope, offset = graph.line
             self.gradient += (offset + slope * record.value) * record.x
             self.curvature += slope * np.outer(record.x, record.x)
-            furthest = max(map(abs, (middle - reach, middle + reach, record.value)))
+            furthest = max(abs(low), abs(high), abs(record.value))
             self.sizes += np.abs(record.x) * (abs(offset) + abs(slope) * furthest)
             if number in self.region.values or number in self.region.pieces:
                 self.program.at_least_zero(f - graph.f[0])
@@ -291,6 +290,16 @@ class MomentRelaxation:
         self.bent[number] = Bent(graph, f, g, f * g)
         self.program.clique([*self.eta, g])
         self._add_graph(graph, f, g)
+
+    def _value_of(self, record: Seen) -> Span:
+        """An interval of ``f`` at the unmoved record, widened against rounding.
+
+        Regions meet where moments were, which may well be on a kink; without it both could miss the kink.
+        """
+        centre, half = 0.5 * (self.low + self.high), 0.5 * (self.high - self.low)
+        middle, reach = record.value + float(record.x @ centre), float(np.abs(record.x) @ half)
+        reach += COEFFICIENTS * (abs(record.value) + float(np.abs(record.x) @ np.abs(centre)) + reach)
+        return middle - reach, middle + reach
 
     def _graph(self, number: int, span: Span) -> Graph:
         """The graph of a record within the region and an interval of its ``f``."""
@@ -418,15 +427,16 @@ class MomentRelaxation:
         """An interval of ``f`` over the region: of ``x'eta``, and of ``w'delta`` over the box and the balls."""
         setting = self.setting
         centre, half = 0.5 * (self.low + self.high), 0.5 * (self.high - self.low)
-        middle, reach = record.value + float(record.x @ centre), float(np.abs(record.x) @ half)
         w, off = setting.w_bar + setting.W @ centre, np.abs(setting.W) @ half
-        far = off @ np.maximum(np.abs(low), np.abs(high))
+        most = np.maximum(np.abs(low), np.abs(high))
+        far = off @ most
         up = float(np.maximum(w * low, w * high).sum() + far)
         down = float(np.minimum(w * low, w * high).sum() - far)
         for ball in one.balls:
             dual = _dual_norm(ball.norm, w * one.scales) + _dual_norm(ball.norm, off * one.scales)
             up, down = min(up, ball.radius * dual), max(down, -ball.radius * dual)
-        return middle - reach + down, middle + reach + up
+        unmoved, slack = self._value_of(record), COEFFICIENTS * float((np.abs(w) + off) @ most)
+        return unmoved[0] + down - slack, unmoved[1] + up + slack
 
     def _identify(self, mover: Mover) -> None:
         program, free = self.program, mover.free

@@ -112,11 +112,10 @@ def settings_of(problem: RecourseProblem) -> list[Setting] | None:
     penalty = risk.lam * np.diag(risk.penalty)
     members = [member.record for member in problem.collective.members]
     others = np.setdiff1d(np.arange(problem.n), members)
-    xhat = risk.extend(problem.records.X[others])
-    curvature = max(risk.loss.curvature(), LEAST_CURVATURE)
-    metric = penalty + curvature * (xhat.T * (risk.factor * problem.records.s[others])) @ xhat
-    # A free intercept without a penalty, and all records members: any metric will do.
-    metric += 1e-6 * np.eye(risk.p) * max(1.0, float(np.trace(metric)))
+    # Without fixed records a free intercept has no curvature but from the members.
+    rows = others[problem.records.s[others] > 0] if problem.records.s[others].any() else np.arange(problem.n)
+    xhat, a = risk.extend(problem.records.X[rows]), risk.factor * problem.records.s[rows]
+    metric = penalty + max(risk.loss.curvature(), LEAST_CURVATURE) * (xhat.T * a) @ xhat
     basis = np.linalg.inv(np.linalg.cholesky(metric)).T
     box = ParameterBounds(problem, risk, theta_bar).along(np.linalg.inv(basis))
     centre = np.linalg.solve(basis, theta_bar)

@@ -9,8 +9,9 @@ a point of the hull is a mean of points with ``c`` at an end, since ``(c, t, c t
 it smaller. Multiplied by a binary ``z`` that is 0 where the set is not used, it holds all points with ``t = 0`` too.
 
 **Many pieces.** The breakpoints ``b_0 < ... < b_K`` cut the interval; piece ``k`` has a binary ``e_k``, with
-``sum e_k = z``, and copies ``m``, ``t`` of its own with ``m_l + m_h = e_k``. For each ``e`` this is the hull on one piece, and without
-integrality the hull of the union (Balas); its width decides the error. With one piece ``e`` is ``z`` itself.
+``sum e_k = z``, and copies ``m``, ``t`` of its own with ``m_l + m_h = e_k``. For each ``e`` this is the hull on one
+piece, and without integrality the hull of the union (Balas); its width decides the error. With one piece ``e`` is ``z``
+itself.
 
 **Balls.** ``sum_q s_q^2 <= m limit`` with ``s`` linear (:class:`SquareSum`) is stated by one variable for each square,
 ``y_q >= 2 c s_q - c^2 m`` for some numbers ``c``. Every such row holds, since ``m (s_q / m - c)^2 >= 0``, and few

@@ -27,9 +27,11 @@ from oar_opt.parameters import LinearParameters, Parameters
 from oar_opt.piecewise_cells import Partition, SquareSum, TangentBook, Vertices
 from oar_opt.piecewise_duality import Duality, Stated
 from oar_opt.problem import CostKind, GoalKind, Move, Norm, Query, RecourseProblem, Vector
+from oar_opt.projection import nearest_on_grids
 from oar_opt.result import Request
 from oar_opt.risk import RegularizedRisk
 from oar_opt.risk_program import RiskModel
+from oar_opt.rules import ROUNDING
 
 Pair = tuple[int, int]
 ROOM = 1 + 1e-6
@@ -140,32 +142,38 @@ class PiecewiseModel(ChangeModel):
             if self.continuous(pair):
                 self._write_pulls(pair, m.cells.pull[pair])
                 self._write_values(pair, m.cells.value[pair])
+            else:
+                self._write_balls(pair, m.cells.pull[pair], [(self.steps(pair), m.used[pair])])
             self._write_cost(pair, m.cells.cost[pair])
         if self.duality is not None and self.duality.is_bounded:
             m.cells.duality = pyo.Block()
             self.balls += self.duality.write(m.cells.duality, self.tangents)
 
     def _write_pulls(self, pair: Pair, block: Any) -> None:
-        m, shape = self.model, self.shapes[pair]
-        cell = Vertices.write(block, self.pull_pieces[pair], self.pulls[pair], m.used[pair])
+        """Also of features whose products are linear, since balls are about all of them."""
+        cell = Vertices.write(block, self.pull_pieces[pair], self.pulls[pair], self.model.used[pair])
         self.pull_cells[pair] = cell
-        steps, own, copies = self.steps(pair), self.continuous(pair), {}
-        for q in own:
+        shape, steps, product = self.shapes[pair], self.steps(pair), self.model.moved[pair].product
+        free, copies = range(len(steps)), []
+        for q in free:
             ends = float(shape.lower[q]), float(shape.upper[q])
-            copies[q] = cell.product(block, f"step_{q}", steps[q], ends, cell.weights)
-        block.product = pyo.Constraint(
-            own, rule=lambda _, q: self.model.moved[pair].product[q] == cell.times(copies[q])
-        )
+            copies.append(cell.product(block, f"step_{q}", steps[q], ends, cell.weights))
+        block.product = pyo.Constraint(free, rule=lambda _, q: product[q] == cell.times(copies[q]))
+        vertices = [([copy[v] for copy in copies], head) for v, head in enumerate(cell.weights)]
+        self._write_balls(pair, block, vertices)
+
+    def _write_balls(self, pair: Pair, block: Any, vertices: Sequence[tuple[Sequence[Any], Any]]) -> None:
+        """The set's balls for vectors of steps, each multiplied by its head."""
+        shape = self.shapes[pair]
+        block.ball = pyo.Block(range(len(shape.changes.balls)))
         for number, ball in enumerate(shape.changes.balls):
             if ball.norm is Norm.LINF or ball.norm.of(np.append(shape.lengths, shape.shifted)) <= ball.radius:
                 continue
             state = self._round if ball.norm is Norm.L2 else self._taxi
-            parts = shape.lengths[own] / ball.radius
-            rest = ball.norm.of(shape.shifted) / ball.radius
-            block.add_component(f"ball_{number}", pyo.Block(range(len(cell.ends))))
-            for v, head in enumerate(cell.weights):
-                vertex = [copies[q][v] for q in own]
-                state(block.find_component(f"ball_{number}")[v], (pair, number), parts, vertex, head, rest)
+            parts, rest = shape.lengths / ball.radius, ball.norm.of(shape.shifted) / ball.radius
+            block.ball[number].at = pyo.Block(range(len(vertices)))
+            for v, (steps, head) in enumerate(vertices):
+                state(block.ball[number].at[v], (pair, number), parts, steps, head, rest)
 
     def _round(self, block: Any, key: Any, parts: Vector, t: Sequence[Any], head: Any, rest: float) -> None:
         scaled = [float(part) * step for part, step in zip(parts, t, strict=True)]
@@ -267,7 +275,16 @@ class PiecewiseModel(ChangeModel):
         reach = [reach for own in self.bounds.changes for reach in own][place]
         return reach.a * float(self.risk.loss.pull(np.array([reach.y]), np.array([f]))[0])
 
-    # -- errors of a solution ---
+    # -- what a solution says ---
+
+    def _move(self, pair: Pair, share: float) -> Move | None:
+        """The nearest change that obeys all rules of the set: balls hold up to tangents only."""
+        one = self.shapes[pair].changes
+        near = nearest_on_grids(one, self.shapes[pair].delta(np.array([step.value for step in self.steps(pair)])))
+        if near is None:
+            return super()._move(pair, share)
+        holds_nothing = one.violation(np.zeros(one.d)) > ROUNDING
+        return one.move(near if holds_nothing else (1 - share) * near)
 
     def is_used(self, pair: Pair) -> bool:
         return bool(self.model.used[pair].value > 0.5)

@@ -2,8 +2,8 @@
 
 The linear relaxation of the program, with the goal at least as good as a verified answer's and no better than the bound
 so far, bounds every factor: two linear programs for each weight, for each pull (with its set used), and for each
-decision value whose record still has several segments. Shorter intervals make tighter envelopes, so that this is repeated while it helps. Segments
-that a decision value cannot lie on any more lose their binary.
+decision value whose record still has several segments. Shorter intervals make tighter envelopes, so that this is
+repeated while it helps. Segments that a decision value cannot lie on any more lose their binary.
 
 Every end is proved by weak duality from HiGHS's multipliers (:mod:`oar_opt.linear_program`), not by its tolerances. The
 same linear program bounds the goal.

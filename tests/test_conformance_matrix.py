@@ -96,5 +96,5 @@ def test_most_pairs_of_learner_and_formulation_are_played(cases):
     }
     for kind in learners():
         assert len([pair for pair in accepted if pair[0] == kind]) >= 2
-    moving = {"centroid_closed_form", "centroid_convex", "centroid_bilinear", "kkt_bilinear", "moments"}
+    moving = {"centroid_closed_form", "centroid_convex", "centroid_bilinear", "kkt_bilinear", "moments", "piecewise"}
     assert {name for _, name in accepted} | moving == set(formulations())

@@ -233,6 +233,21 @@ def test_multipliers_without_a_finite_sum_prove_nothing(monkeypatch):
         assert program.maximise(objective).bound == math.inf
 
 
+def test_moments_are_never_larger_than_their_variables(monkeypatch):
+    run = moment_program._run
+
+    class Far:
+        def __init__(self, answer):
+            self.status, self.x, self.z = answer.status, 1e200 * np.array(answer.x), answer.z
+
+    monkeypatch.setattr(moment_program, "_run", lambda *args: Far(run(*args)))
+    (setting,) = settings_of(moving(0, "svm"))
+    relaxation = MomentRelaxation(setting, Region(setting.low, setting.high))
+    found = relaxation.solve()
+    assert max(map(abs, found.moments.values())) <= 1.0
+    assert len(moment_search.parts_of(relaxation, found)) == 2
+
+
 def test_polynomials_multiply_only_up_to_degree_two():
     program = MomentProgram()
     v, w = program.variable(2.0), program.variable()
@@ -599,6 +614,16 @@ def test_a_record_on_a_constraint_but_for_its_last_digit_is_free_in_the_rest(sen
     assert not held.infeasible
     assert held.objective == pytest.approx(free.objective, abs=1e-6)
     assert held.bound >= free.objective
+
+
+@pytest.mark.parametrize("kind", ["ridge", "svm"])
+def test_all_records_may_be_members_under_a_free_intercept(kind):
+    problem = moving(1, kind, n=5, members=3, intercept=Intercept.FREE)
+    team = tuple(Member(i, (FeatureAction(Norm.L2, 0.1),)) for i in range(problem.n))
+    problem = replace(problem, collective=Collective(team))
+    assert moments().accepts(problem) is None
+    found, draw = claim_of(problem, 2.0), np.random.default_rng(0)
+    assert all(evaluate(problem, random_moves(problem, draw)).margins[0] <= found.bound for _ in range(40))
 
 
 def test_several_queries_and_guards():
