@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -59,12 +59,17 @@ SHRUNK = (0.0, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 
 @dataclass(frozen=True)
 class ChangeProgram(PyomoProgram):
-    """A program that SCIP solves with :data:`SCIP_SETTINGS`."""
+    """A program that SCIP solves with :data:`SCIP_SETTINGS`.
+
+    It asks for a little more margin than an answer needs (:meth:`ChangeModel.needed`). Where a verified answer has just
+    what it needs, "infeasible" says nothing about others like it: then nothing is claimed.
+    """
 
     def run(self, request: Request) -> Claim:
         from oar_opt.solvers import run_pyomo
 
-        return run_pyomo(self, request, SCIP_SETTINGS)
+        claim = run_pyomo(self, request, SCIP_SETTINGS)
+        return replace(claim, infeasible=False) if claim.infeasible and request.start is not None else claim
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +139,9 @@ class ChangeModel(RiskModel):
 
     def __init__(self, problem: RecourseProblem, risk: RegularizedRisk, request: Request) -> None:
         super().__init__(problem, risk, request)
+        if not problem.goal.maximises:
+            # At the cost of an answer with just the margin that it needs, there may be none with a little more.
+            self.cutoff = None
         self.shapes: dict[tuple[int, int], Shape] = {}
         for (record, _), reaches in zip(self.menus, self.bounds.changes, strict=True):
             for a, reach in enumerate(reaches):

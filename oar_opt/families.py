@@ -266,6 +266,33 @@ def breast_cancer_ridge() -> Document:
     }
 
 
+def breast_cancer_changes() -> Document:
+    """Five members move five features each, of forty records: the learner's conditions are bilinear."""
+    X, y, names = _sklearn("breast_cancer")
+    rows, columns = np.arange(0, 41), [0, 1, 2, 3, 4]
+    Z, labels = _standardised(X[rows][:, columns]), y[rows]
+    kept = rows != 39
+    return {
+        "name": "breast-cancer-ridge-changes",
+        "title": "Breast cancer: five members move five measurements each, ridge classification",
+        "provenance": {
+            **SKLEARN,
+            "notes": "first 41 records, first five columns, standardised; the query is record 39, left out; members "
+            "are the malignant records nearest to it",
+        },
+        "features": [{"name": name} for name in _slug([names[c] for c in columns])],
+        "records": {"X": Z[kept].tolist(), "y": ["malignant" if c == 0 else "benign" for c in labels[kept]]},
+        "classes": ["malignant", "benign"],
+        "learner": {"kind": "ridge", "alpha": 1.0, "intercept": "penalized"},
+        "collective": {
+            "members": _nearest(Z[kept], labels[kept] == 0, Z[39], 5),
+            "actions": [{"kind": "features", "norm": "l2", "radius": 0.5}],
+        },
+        "queries": [{"name": "patient", "x": Z[39].tolist(), "target": "benign"}],
+        "goal": {"kind": "max_margin"},
+    }
+
+
 def wine_svm() -> Document:
     X, y, names = _sklearn("wine")
     columns = [0, 6, 9, 12]
@@ -478,6 +505,55 @@ def loan_infeasible() -> Document:
     return document
 
 
+def loan_corrections() -> Document:
+    """Borrowers have small errors in their records corrected: whole numbers, groups and rules among features."""
+    draw = np.random.default_rng(41)
+    n = 24
+    income, late_30 = np.round(draw.normal(30, 8, n), 1), draw.poisson(1.5, n).astype(float)
+    late_60, tenure = np.minimum(draw.poisson(0.7, n).astype(float), late_30), draw.integers(0, 3, n)
+    age = draw.integers(22, 65, n).astype(float)
+    owner, tenant, family = ((tenure == t).astype(float) for t in range(3))
+    X = _table(income, late_30, late_60, owner, tenant, family, age)
+    score = 0.08 * (income - 30) - 0.6 * (late_30 - 1.5) - 0.5 * late_60 + 0.4 * owner + draw.normal(0, 0.4, n)
+    y = ["repaid" if value > 0 else "default" for value in score]
+    x_q = [29.0, 2.0, 0.0, 0.0, 1.0, 0.0, 35.0]
+    members = _nearest(X / [8, 1, 1, 1, 1, 1, 12], np.array(y) == "default", np.array(x_q) / [8, 1, 1, 1, 1, 1, 12], 2)
+    home = {"type": "categorical", "group": "home"}
+    return {
+        "name": "loan-small-corrections",
+        "title": "Loans: two borrowers have small errors corrected, at the least cost",
+        "provenance": {
+            **INVENTED,
+            "seed": 41,
+            "protected": ["age"],
+            "notes": "monthly income in hundreds, payments late by 30 and 60 days, home and age of fictional borrowers",
+        },
+        "features": [
+            {"name": "income", "lower": 5.0, "upper": 80.0, "scale": 4.0},
+            {"name": "late_30", "type": "integer", "lower": 0, "direction": "decrease"},
+            {"name": "late_60", "type": "integer", "lower": 0, "direction": "decrease"},
+            {"name": "owner", **home},
+            {"name": "tenant", **home},
+            {"name": "with_family", **home},
+            {"name": "age", "type": "integer", "direction": "fixed"},
+        ],
+        "constraints": [{"coefficients": {"late_30": 1, "late_60": -1}, "sense": ">=", "rhs": 0}],
+        "records": {"X": X.tolist(), "y": y},
+        "classes": ["default", "repaid"],
+        "learner": {"kind": "ridge", "alpha": 4.0, "intercept": "free"},
+        "collective": {
+            "members": members,
+            "actions": [
+                {"kind": "features", "norm": "l1", "radius": 2.5, "charge": 0.25},
+                {"kind": "labels", "to": ["repaid"], "cost": 3.0},
+            ],
+            "cost": "l1",
+        },
+        "queries": [{"name": "applicant", "x": x_q, "target": "repaid", "required": 0.15}],
+        "goal": {"kind": "min_cost"},
+    }
+
+
 def tenant_screening() -> Document:
     """Nothing about the applicant can change; former tenants of the same landlord can have their records corrected."""
     draw = np.random.default_rng(5)
@@ -574,6 +650,8 @@ MAKERS: tuple[Callable[[], Document], ...] = (
     tenant_screening,
     wine_ridge,
     wine_svm,
+    breast_cancer_changes,
+    loan_corrections,
 )
 
 

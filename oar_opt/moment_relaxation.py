@@ -54,15 +54,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from oar_opt.changes import HIDDEN, ChangeSet
 from oar_opt.moment_program import COEFFICIENTS, MomentProgram, MomentSolution, Polynomial, combine
-from oar_opt.problem import CostKind, GoalKind, Matrix, Norm, RecourseProblem, Vector
-from oar_opt.risk import RegularizedRisk, Segment, segments
+from oar_opt.moment_setting import Seen, Setting
+from oar_opt.problem import CostKind, GoalKind, Norm, RecourseProblem, Vector
+from oar_opt.risk import Segment, segments
 from oar_opt.rules import ROUNDING
 
 Span = tuple[float, float]
@@ -70,57 +70,6 @@ TINY = 1e-12
 """Least size of a variable."""
 MOST_LINES = 3
 """Lines kept on each side of a curved graph."""
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """A record as the relaxation sees it: ``x (p,)``, ``f`` at the reference point, target, effective weight."""
-
-    x: Vector
-    value: float
-    y: float
-    a: float
-
-
-@dataclass(frozen=True, eq=False)
-class Setting:
-    """What all regions share.
-
-    ``eta`` lies in ``[low, high]``, ``(p,)``, proved for every admissible move. ``fixed`` are the records that no
-    change touches, ``movers`` the members' records with their sets; together they are numbered in this order.
-    ``gradient (p,)`` and ``curvature (p, p)`` are those of the penalty at the reference point.
-    """
-
-    problem: RecourseProblem
-    risk: RegularizedRisk
-    theta_bar: Vector
-    basis: Matrix
-    low: Vector
-    high: Vector
-    fixed: tuple[Seen, ...]
-    movers: tuple[tuple[Seen, ChangeSet], ...]
-    gradient: Vector
-    curvature: Matrix
-
-    @property
-    def p(self) -> int:
-        return len(self.low)
-
-    @cached_property
-    def w_bar(self) -> Vector:
-        """The features' weights at the reference point, ``(d,)``."""
-        return self.risk.split(self.theta_bar)[0]
-
-    @cached_property
-    def W(self) -> Matrix:
-        """``(d, p)``."""
-        columns = self.basis if self.risk.basis is None else self.risk.basis @ self.basis
-        return columns[: self.problem.d]
-
-    def record(self, number: int) -> Seen:
-        """The record of that number."""
-        fixed = len(self.fixed)
-        return self.fixed[number] if number < fixed else self.movers[number - fixed][0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -711,12 +660,16 @@ class MomentRelaxation:
     def _add_budgets(self) -> None:
         budget = self.setting.problem.collective.budget
         if budget.total is not None:
-            self.program.at_least_zero(budget.total - _sum(self.costs))
+            self.program.at_least_zero(budget.total - self._spent())
         if budget.members is not None:
             self.program.at_least_zero(budget.members - self._acting())
 
+    def _spent(self) -> Polynomial:
+        return _sum(self.costs) + sum(move.cost for move in self.setting.options)
+
     def _acting(self) -> Polynomial:
-        return _sum([mover.z for mover in self.movers.values() if mover.z is not None])
+        acting = [mover.z for mover in self.movers.values() if mover.z is not None]
+        return _sum(acting) + float(len(self.setting.options))
 
     def _goal(self) -> Polynomial:
         """The objective to be maximised (a cost with its sign changed), with the rows that it needs."""
@@ -742,7 +695,7 @@ class MomentRelaxation:
             return _sum([self._reach_margin(q, margin) for q, margin in enumerate(margins[:asked])])
         for query, margin in zip(problem.queries, margins[:asked], strict=True):
             program.at_least_zero(margin - problem.needed_margin(query))
-        return -(_sum(self.costs) if problem.goal is GoalKind.MIN_COST else self._acting())
+        return -(self._spent() if problem.goal is GoalKind.MIN_COST else self._acting())
 
     def _reach_margin(self, q: int, margin: Polynomial) -> Polynomial:
         """A number in [0, 1] that is 1 only where the query's margin is what it needs."""

@@ -12,6 +12,9 @@ point:
 - a member whose pull and change are correlated: its ``f`` (its ``g``, on an upright piece) below its mean, or above;
 - else the parameter with the largest variance, at its mean.
 
+Where members choose among several actions, the search begins with one region for each combination
+(:mod:`oar_opt.moment_setting`).
+
 The bound is the largest of all open regions, of those that were dropped within the gap, and the best answer, so that it
 is valid whenever the search stops.
 """
@@ -27,22 +30,18 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from oar_opt.bounds import ParameterBounds
-from oar_opt.changes import ChangeSet, change_sets
-from oar_opt.discovery import learner_of
+from oar_opt.changes import ChangeSet
 from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate
 from oar_opt.heuristics.projected_gradient import improve
 from oar_opt.moment_program import MomentSolution
-from oar_opt.moment_relaxation import EmptyRegion, Graph, MomentRelaxation, Region, Seen, Setting
-from oar_opt.problem import GoalKind, RecourseProblem, Vector
+from oar_opt.moment_relaxation import EmptyRegion, Graph, MomentRelaxation, Region
+from oar_opt.moment_setting import Setting
+from oar_opt.problem import GoalKind, Option, OptionKind, RecourseProblem, Vector
 from oar_opt.result import Claim, Progress, Request, StoppedBy
 from oar_opt.risk import Segment
-from oar_opt.risk_program import reference_point, whitened
 from oar_opt.rules import budget_violations
 from oar_opt.verification import move_violation
 
-LEAST_CURVATURE = 0.1
-"""Of a record, in the metric that makes coordinates round; any value is valid."""
 PART = 1e-5
 """From this distance to 0 and 1 on, a member acts in part, and a query is helped in part."""
 POLISHING, POLISHING_SHARE = 0.3, 0.2
@@ -65,60 +64,21 @@ INNER = 0.1
 """Splits keep that part of an interval at least on either side."""
 
 
-def setting_of(problem: RecourseProblem) -> Setting | None:
-    """What all regions share; None where no finite bound is proved for the parameters."""
-    learner = learner_of(problem)
-    given = learner.risk(problem.learner, problem.d)
-    assert given is not None
-    risk = whitened(problem, given)
-    theta_bar = reference_point(problem, risk)
-    bounds = ParameterBounds(problem, risk, theta_bar)
-    sets = {member.record: change_sets(problem, member) for member in problem.collective.members}
-    xhat, a = risk.extend(problem.records.X), risk.factor * problem.records.s
-    f = xhat @ theta_bar
-    penalty = risk.lam * np.diag(risk.penalty)
-    still = [i for i in range(problem.n) if a[i] > 0 and not sets.get(i)]
-    curvature = max(risk.loss.curvature(), LEAST_CURVATURE)
-    # Without fixed records a free intercept has no curvature but from the members.
-    rows = still or np.flatnonzero(a > 0).tolist()
-    metric = penalty + curvature * (xhat[rows].T * a[rows]) @ xhat[rows]
-    basis = np.linalg.inv(np.linalg.cholesky(metric)).T
-    box = bounds.along(np.linalg.inv(basis))
-    centre = np.linalg.solve(basis, theta_bar)
-    low, high = box.lower - centre, box.upper - centre
-    if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        return None
-
-    def seen(i: int) -> Seen:
-        return Seen(basis.T @ xhat[i], float(f[i]), float(problem.records.y[i]), float(a[i]))
-
-    return Setting(
-        problem=problem,
-        risk=risk,
-        theta_bar=theta_bar,
-        basis=basis,
-        low=low,
-        high=high,
-        fixed=tuple(seen(i) for i in still),
-        movers=tuple((seen(record), found[0]) for record, found in sets.items() if found),
-        gradient=basis.T @ (penalty @ (theta_bar - np.array(risk.theta0))),
-        curvature=basis.T @ penalty @ basis,
-    )
-
-
 @dataclass(order=True)
 class _Open:
+    """An open region of the setting of that number; ``rank`` is minus its bound."""
+
     rank: float
     number: int
     region: Region = field(compare=False)
+    setting: int = field(compare=False)
 
 
 class MomentSearch:
     """One run; see the module's docstring. Bounds inside are of the quantity to maximise (costs change their sign)."""
 
-    def __init__(self, setting: Setting, request: Request) -> None:
-        self.setting, self.request = setting, request
-        self.problem = setting.problem
+    def __init__(self, problem: RecourseProblem, settings: Sequence[Setting], request: Request) -> None:
+        self.problem, self.settings, self.request = problem, list(settings), request
         self.sign = 1.0 if self.problem.goal.maximises else -1.0
         self.started = time.monotonic()
         self.best: Evaluation | None = None
@@ -131,9 +91,14 @@ class MomentSearch:
             self._consider(evaluate(self.problem, request.start))
 
     def run(self) -> Claim:
-        if len(self.setting.fixed) > MANY_BENT:
-            self._tighten(light=True)
-        heapq.heappush(self.open, _Open(-math.inf, 0, Region(self.setting.low, self.setting.high)))
+        for number, setting in enumerate(self.settings):
+            if len(setting.fixed) > MANY_BENT:
+                self._tighten(number, light=True)
+            setting = self.settings[number]
+            acting = {i: True for i in setting.forced}
+            heapq.heappush(
+                self.open, _Open(-math.inf, -number, Region(setting.low, setting.high, acting=acting), number)
+            )
         stopped = StoppedBy.GAP
         while self.open:
             limit = self._limit()
@@ -147,7 +112,8 @@ class MomentSearch:
             self._explore(node)
             self._report()
             if self.nodes == self.tightening_at and self.open:
-                self._tighten(light=False)
+                for number in {node.setting for node in self.open}:
+                    self._tighten(number, light=False)
                 self.tightening_at *= TIGHTENING_AGAIN
         return self._claim(stopped)
 
@@ -156,7 +122,7 @@ class MomentSearch:
     def _explore(self, node: _Open) -> None:
         self.nodes += 1
         try:
-            relaxation = MomentRelaxation(self.setting, node.region)
+            relaxation = MomentRelaxation(self.settings[node.setting], node.region)
         except EmptyRegion:
             return
         found = relaxation.solve(self._left())
@@ -164,12 +130,12 @@ class MomentSearch:
         if relaxation.is_empty(bound):
             return
         if found.moments:
-            self._try(self._suggested(relaxation, found), bound)
+            self._try(relaxation.setting, self._suggested(relaxation, found), bound)
         if self._is_done(bound):
             self.done_below = max(self.done_below, bound)
             return
         for part in parts_of(relaxation, found):
-            heapq.heappush(self.open, _Open(-bound, self.nodes, part))
+            heapq.heappush(self.open, _Open(-bound, self.nodes, part, node.setting))
 
     def _is_done(self, bound: float) -> bool:
         if self.best is None:
@@ -191,10 +157,10 @@ class MomentSearch:
         limit = self.request.time_limit
         return None if limit is None else limit - (time.monotonic() - self.started)
 
-    def _tighten(self, *, light: bool) -> None:
-        """Shrink the parameters' intervals for answers better than the best one."""
-        now, left, setting = time.monotonic(), self._left(), self.setting
-        most = LIGHT_TIGHTENING if light else TIGHTENING_SHARE * (now - self.started)
+    def _tighten(self, number: int, *, light: bool) -> None:
+        """Shrink the parameters' intervals of a setting for answers better than the best one."""
+        now, left, setting = time.monotonic(), self._left(), self.settings[number]
+        most = (LIGHT_TIGHTENING if light else TIGHTENING_SHARE * (now - self.started)) / len(self.settings)
         until = now + (most if left is None else min(most, TIGHTENING_SHARE * left))
         least = None if self.best is None else self.sign * self.best.objective - CUT_SLACK
         low, high = setting.low.copy(), setting.high.copy()
@@ -214,7 +180,7 @@ class MomentSearch:
             if (low > high).any() or (high - low).sum() > STALLED * width:
                 break
         if (low <= high).all():
-            self.setting = replace(setting, low=low, high=high)
+            self.settings[number] = replace(setting, low=low, high=high)
 
     # -- answers ---
 
@@ -231,9 +197,9 @@ class MomentSearch:
             suggested.append((mover.one, _inside(mover.one, delta)))
         return suggested
 
-    def _try(self, suggested: Sequence[tuple[ChangeSet, Vector]], bound: float) -> None:
+    def _try(self, setting: Setting, suggested: Sequence[tuple[ChangeSet, Vector]], bound: float) -> None:
         """Re-train with these changes, and with what a local search makes of them, while that takes little time."""
-        moves = [move for one, delta in suggested if (move := one.move(delta)) is not None]
+        moves = [*setting.options, *(move for one, delta in suggested if (move := one.move(delta)) is not None)]
         if not (budget_violations(self.problem, moves) or any(move_violation(self.problem, move) for move in moves)):
             with suppress(UndefinedLearner):
                 self._consider(evaluate(self.problem, moves))
@@ -242,7 +208,8 @@ class MomentSearch:
         began = time.monotonic()
         limit = POLISHING if self.request.time_limit is None else min(POLISHING, max(0.01, self._left() or 0.0))
         deltas = {one.record: delta for one, delta in suggested}
-        self._consider(improve(self.problem, deltas, seed=self.nodes, time_limit=limit))
+        options = {move.record: Option(OptionKind.MENU, move.x, move.y, move.s, move.cost) for move in setting.options}
+        self._consider(improve(self.problem, deltas, options, seed=self.nodes, time_limit=limit))
         self.polishing += time.monotonic() - began
 
     def _consider(self, outcome: Evaluation | None) -> None:

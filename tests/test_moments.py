@@ -16,7 +16,8 @@ from oar_opt.discovery import formulations, learner_of
 from oar_opt.evaluate import evaluate
 from oar_opt.moment_program import MomentProgram, Polynomial, combine
 from oar_opt.moment_relaxation import EmptyRegion, MomentRelaxation, Region
-from oar_opt.moment_search import MomentSearch, setting_of
+from oar_opt.moment_search import MomentSearch
+from oar_opt.moment_setting import settings_of
 from oar_opt.pipeline import solve
 from oar_opt.problem import (
     Budget,
@@ -40,6 +41,7 @@ from oar_opt.problem import (
     Sense,
     Update,
     UpdateKind,
+    WithholdAction,
 )
 from oar_opt.result import Request, Status, StoppedBy
 from oar_opt.risk import Jump, segments
@@ -131,7 +133,7 @@ def random_moves(problem, draw):
 
 
 def claim_of(problem, seconds=10.0):
-    return MomentSearch(setting_of(problem), Request(time_limit=seconds)).run()
+    return MomentSearch(problem, settings_of(problem), Request(time_limit=seconds)).run()
 
 
 # -- the program over moments ---
@@ -239,7 +241,7 @@ def test_moments_are_never_larger_than_their_variables(monkeypatch):
             self.status, self.x, self.z = answer.status, 1e200 * np.array(answer.x), answer.z
 
     monkeypatch.setattr(moment_program, "_run", lambda *args: Far(run(*args)))
-    setting = setting_of(moving(0, "svm"))
+    (setting,) = settings_of(moving(0, "svm"))
     relaxation = MomentRelaxation(setting, Region(setting.low, setting.high))
     found = relaxation.solve()
     assert max(map(abs, found.moments.values())) <= 1.0
@@ -273,7 +275,7 @@ def true_point(relaxation, problem, moves):
 def test_no_move_reaches_more_than_the_bound_and_parameters_stay_in_their_intervals(kind, norm):
     for seed in range(2):
         problem = moving(seed, kind, norm=norm, members=1 + seed, intercept=list(Intercept)[seed])
-        setting = setting_of(problem)
+        (setting,) = settings_of(problem)
         bound = MomentRelaxation(setting, Region(setting.low, setting.high)).solve().bound
         light = MomentRelaxation(setting, Region(setting.low, setting.high), light=True)
         ends = [(-light.end_of(j, -1.0), light.end_of(j, 1.0)) for j in range(setting.p)]
@@ -431,7 +433,7 @@ def test_every_row_holds_at_true_points_in_all_regions_that_hold_them(kind):
     start = list(KINDS).index(kind)
     for seed in range(start, start + 3):
         problem, draw = varied(seed, kind), np.random.default_rng(seed)
-        setting = setting_of(problem)
+        (setting,) = settings_of(problem)
         moves = [(), *(random_moves(problem, draw) or () for _ in range(2))]
         points = [point for m in moves if (point := TruePoint(setting, m)).outcome.is_answer]
         region = Region(setting.low, setting.high)
@@ -460,7 +462,7 @@ def test_a_region_that_ends_on_a_kink_but_for_rounding_holds_it(seed):
 @pytest.mark.parametrize("kind", ["ridge", "svm", "huber"])
 def test_the_parts_of_a_region_hold_all_of_it(kind):
     problem = moving(5, kind, n=12, members=2, radius=0.8)
-    setting = setting_of(problem)
+    (setting,) = settings_of(problem)
     regions = [Region(setting.low, setting.high)]
     bounds = []
     for _ in range(12):
@@ -674,10 +676,10 @@ def test_agrees_with_the_bilinear_program():
 def test_a_node_limit_and_an_interruption_keep_the_answer_and_a_bound():
     problem = moving(3, "svm", n=16, members=3, radius=0.9)
     start = evaluate(problem, ())
-    setting = setting_of(problem)
-    limited = MomentSearch(setting, Request(node_limit=1, start=start.moves)).run()
+    (setting,) = settings_of(problem)
+    limited = MomentSearch(problem, [setting], Request(node_limit=1, start=start.moves)).run()
     assert limited.stopped_by in (StoppedBy.NODE_LIMIT, StoppedBy.GAP)
-    stopped = MomentSearch(setting, Request(interrupted=lambda: True, start=start.moves)).run()
+    stopped = MomentSearch(problem, [setting], Request(interrupted=lambda: True, start=start.moves)).run()
     assert stopped.stopped_by is StoppedBy.INTERRUPT
     assert stopped.moves == ()
     assert stopped.bound is None
@@ -698,26 +700,62 @@ def test_what_is_not_stated_is_refused_with_the_reason(changed, word):
     assert word in moments().accepts(replace(moving(0), **changed))
 
 
-def test_a_choice_among_several_actions_is_refused_with_the_reason():
-    problem = moving(0)
-    i = next(i for i in range(problem.n) if problem.records.y[i] < 0)
-    for actions in (
-        (FeatureAction(Norm.L2, 0.5), LabelAction((1.0,))),
-        (FeatureAction(Norm.L2, 0.5), FeatureAction(Norm.L1, 0.7)),
-    ):
-        mixed = replace(problem, collective=Collective((Member(i, actions),)))
-        assert "chooses among several actions" in moments().accepts(mixed)
+def test_a_choice_among_several_actions_is_made_by_settings():
+    problem = moving(3, n=12, members=2)
+    first, second = problem.collective.members
+    flip = LabelAction((-float(problem.records.y[first.record]),), 0.4)
+    mixed = Collective(
+        (
+            replace(first, actions=(*first.actions, flip)),
+            replace(second, actions=(*second.actions, FeatureAction(Norm.L1, 0.7))),
+        )
+    )
+    problem = replace(problem, collective=mixed)
+    settings = settings_of(problem)
+    assert len(settings) == 4
+    found = solve(problem, formulation="moments", time_limit=30)
+    other = solve(problem, formulation="kkt_bilinear", time_limit=30)
+    assert found.status is Status.OPTIMAL
+    assert other.objective <= found.bound + 1e-7
+    assert found.objective <= other.bound + 1e-6
 
 
-def test_a_record_outside_the_rules_is_refused():
-    problem = replace(moving(0), features=(Feature("a", lower=50.0), Feature("b")))
-    far = replace(problem.collective, members=(Member(2, (FeatureAction(Norm.L2, 100.0),)),))
-    assert "breaks a rule" in moments().accepts(replace(problem, collective=far))
+def test_a_record_outside_the_rules_may_stay_or_must_move_far():
+    problem = moving(0, members=1)
+    i = problem.collective.members[0].record
+    least = float(problem.records.X[i, 0]) + 0.3
+    problem = replace(problem, features=(Feature("a", lower=least), Feature("b")))
+    stay, move = settings_of(problem)
+    assert (len(stay.movers), len(move.movers), move.forced) == (0, 1, (0,))
+    found = solve(problem, formulation="moments", time_limit=20)
+    assert found.status is Status.OPTIMAL
+    assert not found.moves or found.moves[0].x[0] >= least - 1e-6
+    assert found.bound >= evaluate(problem, ()).margins[0]
+
+
+def test_another_solver_means_another_formulation():
+    assert "Clarabel" in moments().unfit("scip")
+    assert moments().unfit(None) is None
+
+
+def test_bent_graphs_of_small_instances_go_to_the_bilinear_program():
+    small, large = moving(0, "svm"), moving(0, "svm", n=45)
+    ridge = moving(0)
+    other = formulations()["kkt_bilinear"]
+    assert moments().preference(small)[0] > other.preference(small)[0] > moments().preference(large)[0]
+    assert moments().preference(ridge)[0] < other.preference(ridge)[0]
+
+
+def test_too_many_combinations_are_refused_with_their_number():
+    problem = moving(0, n=16, members=7)
+    team = tuple(replace(m, actions=(*m.actions, WithholdAction())) for m in problem.collective.members)
+    reason = moments().accepts(replace(problem, collective=Collective(team)))
+    assert "128 combinations" in reason
 
 
 def test_the_learner_is_the_one_that_is_re_trained():
     problem = moving(1, "svm")
-    setting = setting_of(problem)
+    (setting,) = settings_of(problem)
     fitted = learner_of(problem).fit(problem, problem.records).parameters
     w, _ = setting.risk.split(setting.theta_bar)
     assert w == pytest.approx(np.array(fitted.w))

@@ -13,7 +13,8 @@ from oar_opt.changes import change_sets
 from oar_opt.discovery import formulations
 from oar_opt.errors import SolverError
 from oar_opt.evaluate import evaluate
-from oar_opt.moment_search import MomentSearch, setting_of
+from oar_opt.moment_search import MomentSearch
+from oar_opt.moment_setting import settings_of
 from oar_opt.piecewise_cells import Partition, SquareSum, Tangents, Vertices
 from oar_opt.piecewise_search import PiecewiseSearch
 from oar_opt.piecewise_tightening import Nothing, Tightening
@@ -237,7 +238,7 @@ def hold(model, relaxed, ends, moves, parameters):
 def test_the_answer_and_the_bound_are_those_of_moment_relaxations(kind):
     problem = moving(6, kind, n=6) if kind in ("ridge", "svm") else moving(7, kind, n=6, d=1)
     claim = searched(problem).run()
-    other = MomentSearch(setting_of(problem), Request(time_limit=60.0)).run()
+    other = MomentSearch(problem, settings_of(problem), Request(time_limit=60.0)).run()
     assert claim.stopped_by is StoppedBy.GAP
     assert claim.objective == pytest.approx(other.objective, abs=2e-4)
     assert claim.bound >= other.objective - 1e-6 and other.bound >= claim.objective - 1e-6

@@ -23,10 +23,11 @@ variable ``max(0, f - 1)``, by which complementarity becomes quadratic, changed 
 
 Hypotheses
 ----------
-Squared l2 penalty; update ``retrain`` or ``proximal``. Every member has at most one features action with room and no
-other option than to stay, and its own record obeys the rules (staying is a change of length 0). All goals, guards and
-budgets; no ``max_loss_increase``. Finite bounds on the parameters, by :mod:`oar_opt.bounds`. A free intercept is
-bounded for the position ``optimistic``, so the bound is valid for every position.
+Squared l2 penalty; update ``retrain`` or ``proximal``. Some member has room to move features; menus, labels and
+withholding may be mixed in, as long as members choose among at most :data:`MOST_SETTINGS` combinations of actions (each
+is a region of its own from the start). All goals, guards and budgets; no ``max_loss_increase``. Finite bounds on the
+parameters, by :mod:`oar_opt.bounds`. A free intercept is bounded for the position ``optimistic``, so the bound is valid
+for every position.
 
 Exactness
 ---------
@@ -53,12 +54,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from oar_opt.changes import change_sets
 from oar_opt.contracts import DirectProgram, Formulation, WorkedExample, line_example
 from oar_opt.discovery import learner_of, missing_learner
-from oar_opt.moment_search import MomentSearch, setting_of
+from oar_opt.moment_search import MomentSearch
+from oar_opt.moment_setting import count_settings, settings_of
 from oar_opt.problem import (
     Collective,
     FeatureAction,
@@ -70,7 +70,11 @@ from oar_opt.problem import (
 )
 from oar_opt.result import Request
 from oar_opt.risk import PenaltyNorm
-from oar_opt.rules import ROUNDING
+
+MOST_SETTINGS = 64
+AFTER_BILINEAR = 32
+FEW_RECORDS, FEW_PRODUCTS = 40, 9
+"""Up to so many records and moving features, members counted, ``kkt_bilinear`` closed kinked losses sooner."""
 
 
 class Moments(Formulation):
@@ -81,12 +85,28 @@ class Moments(Formulation):
     excludes = False
 
     def accepts(self, problem: RecourseProblem) -> str | None:
-        return _scope(problem) or _members(problem) or _bounds(problem)
+        return _scope(problem) or _choices(problem) or _bounds(problem)
 
     def build(self, problem: RecourseProblem, request: Request | None = None) -> DirectProgram:
-        setting = setting_of(problem)
-        assert setting is not None
-        return DirectProgram(lambda request: MomentSearch(setting, request).run())
+        settings = settings_of(problem)
+        assert settings is not None
+        return DirectProgram(lambda request: MomentSearch(problem, settings, request).run())
+
+    def unfit(self, solver: str | None) -> str | None:
+        return None if solver is None else "its semidefinite programs are solved by Clarabel, and by nothing else"
+
+    def preference(self, problem: RecourseProblem) -> tuple[int, str]:
+        """After ``kkt_bilinear`` where the graph is bent and the instance small, as measurements say."""
+        learner = learner_of(problem) if missing_learner(problem) is None else None
+        risk = learner.risk(problem.learner, problem.d) if learner else None
+        if risk is None or len(risk.loss.pieces(1.0) or ()) == 1:
+            return super().preference(problem)
+        moved = sum(
+            int(one.movable.sum()) for member in problem.collective.members for one in change_sets(problem, member)
+        )
+        if problem.n <= FEW_RECORDS and moved <= FEW_PRODUCTS:
+            return AFTER_BILINEAR, f"{problem.n} records on bent graphs and {moved} features that move"
+        return super().preference(problem)
 
     def examples(self) -> tuple[WorkedExample, ...]:
         line = line_example(LearnerSpec("ridge", alpha=1.0))
@@ -116,17 +136,12 @@ def _scope(problem: RecourseProblem) -> str | None:
     return learner_of(problem).undefined(problem, problem.records)
 
 
-def _members(problem: RecourseProblem) -> str | None:
-    for member in problem.collective.members:
-        sets = change_sets(problem, member)
-        if len(sets) > 1 or (sets and len(problem.admissible_options(member)) > 1):
-            return f"member {member.record} chooses among several actions"
-        if len(problem.admissible_options(member)) > 1:
-            return f"member {member.record} has finite options (menu, labels, withholding or features in few steps)"
-        if sets and sets[0].violation(np.zeros(problem.d)) > ROUNDING:
-            return f"the record of member {member.record} breaks a rule of the features"
-    return None
+def _choices(problem: RecourseProblem) -> str | None:
+    count = count_settings(problem)
+    return (
+        f"{count} combinations of the members' actions are more than {MOST_SETTINGS}" if count > MOST_SETTINGS else None
+    )
 
 
 def _bounds(problem: RecourseProblem) -> str | None:
-    return None if setting_of(problem) else "no finite bound is proved for the learner's parameters"
+    return "no finite bound is proved for the learner's parameters" if settings_of(problem) is None else None

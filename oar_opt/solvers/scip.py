@@ -33,6 +33,7 @@ from oar_opt.contracts import PyomoProgram
 from oar_opt.errors import SolverError
 from oar_opt.result import Claim, Progress, Request, StoppedBy
 from oar_opt.solver_features import SolverFeature
+from oar_opt.solvers.stderr_filter import stderr_without
 
 FEASIBILITY = 1e-9
 NONLINEAR_FEASIBILITY = 1e-8
@@ -74,15 +75,21 @@ def run(program: PyomoProgram, request: Request, settings: Settings = MappingPro
     scip.includeEventhdlr(_Watch(request), "watch", "progress and interruption")
     if request.start is not None:
         _set_start(translation, program, request)
-    scip.optimize()
+    _optimize(scip)
     if scip.getStatus() in ("infeasible", "inforunbd"):
         scip.freeTransform()
         had_presolve = options.get("presolving/maxrounds") != 0
         scip.setPresolve(SCIP_PARAMSETTING.OFF if had_presolve else SCIP_PARAMSETTING.DEFAULT)
         if request.time_limit is not None:
             scip.setParam("limits/time", max(0.1, request.time_limit - (time.monotonic() - started)))
-        scip.optimize()
+        _optimize(scip)
     return _claim(translation, program, options)
+
+
+def _optimize(scip: Any) -> None:
+    """Its linear programs warn, thousands of times, that they cannot be solved more sharply than 1e-10."""
+    with stderr_without(b"Cannot set feasibility tolerance to small value"):
+        scip.optimize()
 
 
 def options_of(program: PyomoProgram, request: Request) -> dict[str, str | int | float | bool]:
