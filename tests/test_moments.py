@@ -454,7 +454,7 @@ def test_every_row_holds_at_true_points_in_all_regions_that_hold_them(kind):
 @pytest.mark.parametrize("seed", [35, 54, 55])
 def test_a_region_that_ends_on_a_kink_but_for_rounding_holds_it(seed):
     problem = moving(seed, "svm", n=6, d=1, members=1, radius=1e-9, intercept=Intercept.NONE)
-    setting, margin = setting_of(problem), evaluate(problem, ()).margins[0]
+    (setting,), margin = settings_of(problem), evaluate(problem, ()).margins[0]
     for low, high in ((np.array([-1e-16]), setting.high), (setting.low, np.array([1e-16]))):
         assert MomentRelaxation(setting, Region(low, high, acting={0: False})).solve().bound >= margin - 1e-9
 
