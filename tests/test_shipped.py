@@ -45,8 +45,8 @@ def test_the_program_finds_what_re_training_finds(name):
     assert result.bound == pytest.approx(best.objective, abs=2e-6)
 
 
-@pytest.mark.parametrize("name", names(lambda problem: problem.learner.is_centroid and not problem.is_menu_problem))
-def test_feature_changes_of_centroids_are_verified_and_optimal(name):
+@pytest.mark.parametrize("name", names(lambda problem: not problem.is_menu_problem))
+def test_feature_changes_are_verified_and_optimal(name):
     result = solve(load(name))
     assert result.status is Status.OPTIMAL and result.verification.passed
 
