@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from oar_opt.contracts import Program, PyomoProgram
-from oar_opt.errors import SolverError
+from oar_opt.errors import SolverError, VerificationError
 from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate
 from oar_opt.heuristics.projected_gradient import ProjectedGradient, improve
 from oar_opt.piecewise_cells import Partition
@@ -340,6 +340,7 @@ class PiecewiseSearch:
         if self.infeasible:
             return Claim(StoppedBy.PROOF, infeasible=True, solver=self.solver, nodes=self.nodes)
         best = self.best
+        self._check_bound()
         return Claim(
             stopped,
             moves=None if best is None else best.moves,
@@ -349,6 +350,17 @@ class PiecewiseSearch:
             solver=self.solver,
             nodes=self.nodes,
         )
+
+    def _check_bound(self) -> None:
+        """A verified answer that is better than the bound by more than tolerances refutes it."""
+        if self.best is None:
+            return
+        value, limit = self.best.objective, self.problem.tolerances.relative_gap
+        if self.sign * (value - self.bound) > limit * max(1.0, abs(value)):
+            raise VerificationError(
+                f"{self.solver or 'weak duality'} bounds the goal by {self.bound:.8g}, and a verified answer reaches "
+                f"{value:.8g}: please report it, and use another formulation"
+            )
 
     def _bound(self) -> float:
         """A verified answer beyond the bound, by the tolerances of both, moves it."""
