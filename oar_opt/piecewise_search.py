@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from oar_opt.contracts import Program, PyomoProgram
-from oar_opt.errors import SolverError
+from oar_opt.errors import SolverError, VerificationError
 from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate
 from oar_opt.heuristics.projected_gradient import ProjectedGradient, improve
 from oar_opt.piecewise_cells import Partition
@@ -32,6 +32,7 @@ from oar_opt.problem import GoalKind, Move, Option, OptionKind, Vector
 from oar_opt.result import Claim, Progress, Request, StoppedBy
 from oar_opt.rules import budget_violations
 from oar_opt.solvers import run_pyomo
+from oar_opt.solvers.highs import quiet_highs
 from oar_opt.verification import move_violation
 
 PART_OF_GAP = 0.1
@@ -79,7 +80,8 @@ class PiecewiseSearch:
         """After every round."""
         self.infeasible = False
         self.nodes, self.rounds, self.polishing = 0, 0, 0.0
-        self.solver = ""
+        self.solver = f"highs {quiet_highs().version()}"
+        """Of the linear programs at first, then of the last round."""
         self.polishes = ProjectedGradient().accepts(self.problem) is None
         if request.start is not None:
             self._consider(evaluate(self.problem, request.start))
@@ -162,7 +164,7 @@ class PiecewiseSearch:
         """The relaxation has no point; it holds the best answer, where there is one."""
         if self.best is not None:
             raise SolverError(
-                f"{self.solver or 'weak duality'} finds no point of a relaxation that holds a verified answer: "
+                f"{self.solver} finds no point of a relaxation that holds a verified answer: "
                 "bring the features to one scale, or use another formulation"
             )
         self.infeasible = True
@@ -340,6 +342,7 @@ class PiecewiseSearch:
         if self.infeasible:
             return Claim(StoppedBy.PROOF, infeasible=True, solver=self.solver, nodes=self.nodes)
         best = self.best
+        self._check_bound()
         return Claim(
             stopped,
             moves=None if best is None else best.moves,
@@ -349,6 +352,17 @@ class PiecewiseSearch:
             solver=self.solver,
             nodes=self.nodes,
         )
+
+    def _check_bound(self) -> None:
+        """A verified answer that is better than the bound by more than tolerances refutes it."""
+        if self.best is None:
+            return
+        value, limit = self.best.objective, self.problem.tolerances.relative_gap
+        if self.sign * (value - self.bound) > limit * max(1.0, abs(value)):
+            raise VerificationError(
+                f"{self.solver} bounds the goal by {self.bound:.8g}, and a verified answer reaches "
+                f"{value:.8g}: please report it, and use another formulation"
+            )
 
     def _bound(self) -> float:
         """A verified answer beyond the bound, by the tolerances of both, moves it."""

@@ -11,7 +11,7 @@ import pytest
 
 from oar_opt.changes import change_sets
 from oar_opt.discovery import formulations
-from oar_opt.errors import SolverError
+from oar_opt.errors import SolverError, VerificationError
 from oar_opt.evaluate import evaluate
 from oar_opt.moment_search import MomentSearch
 from oar_opt.moment_setting import settings_of
@@ -422,4 +422,11 @@ def test_a_relaxation_without_a_point_is_an_error_where_an_answer_is_known(monke
 
     monkeypatch.setattr(search, "_tighten", nothing)
     with pytest.raises(SolverError, match="finds no point"):
+        search.run()
+
+
+def test_a_bound_that_a_verified_answer_refutes_is_an_error():
+    search = searched(moving(6, "ridge", n=6))
+    search.bound = search.best.objective - 0.01
+    with pytest.raises(VerificationError, match="a verified answer reaches"):
         search.run()
