@@ -69,12 +69,13 @@ from oar_opt.problem import (
     UpdateKind,
 )
 from oar_opt.result import Request
-from oar_opt.risk import PenaltyNorm
+from oar_opt.risk import Jump, PenaltyNorm
 
 MOST_SETTINGS = 64
 AFTER_BILINEAR = 32
-FEW_RECORDS, FEW_PRODUCTS = 40, 9
-"""Up to so many records and moving features, members counted, ``kkt_bilinear`` closed kinked losses sooner."""
+FEW_RECORDS, FEW_WITH_JUMPS, FEW_PRODUCTS = 40, 20, 9
+"""Up to so many records (if pulls jump, up to so many) and moving features, members counted, ``kkt_bilinear`` closed
+bent graphs sooner."""
 
 
 class Moments(Formulation):
@@ -99,12 +100,14 @@ class Moments(Formulation):
         """After ``kkt_bilinear`` where the graph is bent and the instance small, as measurements say."""
         learner = learner_of(problem) if missing_learner(problem) is None else None
         risk = learner.risk(problem.learner, problem.d) if learner else None
-        if risk is None or len(risk.loss.pieces(1.0) or ()) == 1:
+        pieces = () if risk is None else risk.loss.pieces(1.0) or ()
+        if risk is None or len(pieces) == 1:
             return super().preference(problem)
+        few = FEW_WITH_JUMPS if any(isinstance(piece, Jump) for piece in pieces) else FEW_RECORDS
         moved = sum(
             int(one.movable.sum()) for member in problem.collective.members for one in change_sets(problem, member)
         )
-        if problem.n <= FEW_RECORDS and moved <= FEW_PRODUCTS:
+        if problem.n <= few and moved <= FEW_PRODUCTS:
             return AFTER_BILINEAR, f"{problem.n} records on bent graphs and {moved} features that move"
         return super().preference(problem)
 
