@@ -34,7 +34,8 @@ Exactness
 Exact in the limit: the error of a region goes to zero with its intervals, and the search ends at the requested gap.
 Bounds are proved whatever the semidefinite solver returns, up to the rounding that they are raised by. ``infeasible``
 is proved in the same way. On most instances one relaxation settles the question; kinks (svm, ``epsilon_insensitive``)
-and the logistic loss take more regions than ridge.
+and the logistic loss take more regions than ridge. Where the best value is only approached by moves (a tie that no
+rounded number meets exactly), the gap stays open, and the search goes on until a limit or an interruption.
 
 Size
 ----
