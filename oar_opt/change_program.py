@@ -33,6 +33,7 @@ from oar_opt.bounds import Interval
 from oar_opt.change_reach import Reach
 from oar_opt.changes import ChangeSet
 from oar_opt.contracts import PyomoProgram
+from oar_opt.errors import UnsupportedError
 from oar_opt.menu_program import equal_options
 from oar_opt.parameters import LinearParameters, Parameters
 from oar_opt.problem import CostKind, GoalKind, Indices, Matrix, Move, Norm, Query, RecourseProblem, Vector
@@ -70,6 +71,16 @@ class ChangeProgram(PyomoProgram):
 
         claim = run_pyomo(self, request, SCIP_SETTINGS)
         return replace(claim, infeasible=False) if claim.infeasible and request.start is not None else claim
+
+
+def without_room(problem: RecourseProblem) -> str | None:
+    """Why programs over change sets are not for this problem, or None."""
+    try:
+        if problem.is_menu_problem:
+            return "nobody has room to move a feature, and for menus other statements are better"
+    except UnsupportedError as unsupported:
+        return str(unsupported)
+    return None
 
 
 @dataclass(frozen=True, eq=False)

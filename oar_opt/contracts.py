@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,11 +21,13 @@ from oar_opt.optima import Optima
 from oar_opt.parameters import Parameters
 from oar_opt.problem import (
     Collective,
+    FeatureAction,
     GoalKind,
     LabelAction,
     LearnerSpec,
     Member,
     Move,
+    Norm,
     Option,
     OptionKind,
     Query,
@@ -110,6 +112,14 @@ def line_example(
         queries=(Query("q", (1.0,), 1.0, required=required),),
         goal=goal,
     )
+
+
+def line_with_room() -> WorkedExample:
+    """Ridge on a line: a fixed record (1, -), a member with the same that may move by 1/2; the query at 1 wants +."""
+    line = line_example(LearnerSpec("ridge", alpha=1.0))
+    collective = Collective((Member(1, (FeatureAction(Norm.L2, 0.5),)),))
+    why = "w = -(1 + x) / (2 + x^2) for x in [1/2, 3/2] is -2/3 at 1/2 and -10/17 at 3/2, with one minimum between"
+    return WorkedExample(replace(line, collective=collective), -10 / 17, why)
 
 
 class Learner(ABC):

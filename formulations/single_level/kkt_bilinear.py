@@ -63,22 +63,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from oar_opt.bilinear_system import BilinearSystem, too_steep
-from oar_opt.change_program import ChangeModel
-from oar_opt.contracts import Program, WorkedExample
-from oar_opt.errors import UnsupportedError
+from oar_opt.change_program import ChangeModel, without_room
+from oar_opt.contracts import Program, WorkedExample, line_with_room
 from oar_opt.problem import (
-    Collective,
-    FeatureAction,
-    GoalKind,
-    Intercept,
-    LearnerSpec,
-    Member,
-    Norm,
-    Query,
-    Records,
     RecourseProblem,
 )
 from oar_opt.result import Request
@@ -102,12 +90,7 @@ class KktBilinear(RiskFormulation):
         return None
 
     def wrong_actions(self, problem: RecourseProblem) -> str | None:
-        try:
-            if problem.is_menu_problem:
-                return "nobody has room to move a feature, and for menus other statements are better"
-        except UnsupportedError as unsupported:
-            return str(unsupported)
-        return None
+        return without_room(problem)
 
     def model(self, problem: RecourseProblem, risk: RegularizedRisk, request: Request) -> ChangeModel:
         return ChangeModel(problem, risk, request)
@@ -128,19 +111,4 @@ class KktBilinear(RiskFormulation):
         return model.change_program(self.needs | {SolverFeature.EXPONENTIAL} if is_curved else self.needs)
 
     def examples(self) -> Sequence[WorkedExample]:
-        """Ridge on a line."""
-        return (_line(),)
-
-
-def _line() -> WorkedExample:
-    """A fixed record at 1 and a member at 1 with targets -1; the query at 1 wants a large value."""
-    problem = RecourseProblem(
-        name="line-with-room",
-        records=Records(np.array([[1.0], [1.0]]), np.array([-1.0, -1.0]), np.array([1.0, 1.0])),
-        learner=LearnerSpec("ridge", Intercept.NONE, alpha=1.0),
-        collective=Collective((Member(1, (FeatureAction(Norm.L2, 0.5),)),)),
-        queries=(Query("q", (1.0,), 1.0),),
-        goal=GoalKind.MAX_MARGIN,
-    )
-    why = "w = -(1 + x) / (2 + x^2) for x in [1/2, 3/2] is -2/3 at 1/2 and -10/17 at 3/2, with one minimum between"
-    return WorkedExample(problem, -10 / 17, why)
+        return (line_with_room(),)

@@ -53,19 +53,12 @@ products and point 4 are derived here.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from oar_opt.changes import change_sets
-from oar_opt.contracts import DirectProgram, Formulation, WorkedExample, line_example
+from oar_opt.contracts import DirectProgram, Formulation, WorkedExample, line_with_room
 from oar_opt.discovery import learner_of, missing_learner
 from oar_opt.moment_search import MomentSearch
 from oar_opt.moment_setting import count_settings, settings_of
 from oar_opt.problem import (
-    Collective,
-    FeatureAction,
-    LearnerSpec,
-    Member,
-    Norm,
     RecourseProblem,
     UpdateKind,
 )
@@ -113,15 +106,7 @@ class Moments(Formulation):
         return super().preference(problem)
 
     def examples(self) -> tuple[WorkedExample, ...]:
-        line = line_example(LearnerSpec("ridge", alpha=1.0))
-        moving = Collective((Member(1, (FeatureAction(Norm.L2, 0.5),)),))
-        return (
-            WorkedExample(
-                replace(line, collective=moving),
-                -10 / 17,
-                "w = -(1 + x) / (2 + x^2) with x in [1/2, 3/2]: least near 0.73, -2/3 at 1/2 and -10/17 at 3/2",
-            ),
-        )
+        return (line_with_room(),)
 
 
 def _scope(problem: RecourseProblem) -> str | None:

@@ -72,24 +72,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from oar_opt.contracts import Program, WorkedExample
-from oar_opt.errors import UnsupportedError
+from oar_opt.change_program import without_room
+from oar_opt.contracts import Program, WorkedExample, line_with_room
 from oar_opt.optimality_system import no_polyline
 from oar_opt.piecewise_duality import Duality, RecordingSystem
 from oar_opt.piecewise_model import PiecewiseModel
 from oar_opt.piecewise_search import PiecewiseProgram
 from oar_opt.problem import (
-    Collective,
-    FeatureAction,
-    GoalKind,
-    Intercept,
-    LearnerSpec,
-    Member,
-    Norm,
-    Query,
-    Records,
     RecourseProblem,
 )
 from oar_opt.result import Request
@@ -109,12 +98,7 @@ class Piecewise(RiskFormulation):
         return no_polyline(problem, risk)
 
     def wrong_actions(self, problem: RecourseProblem) -> str | None:
-        try:
-            if problem.is_menu_problem:
-                return "nobody has room to move a feature, and for menus other statements are better"
-        except UnsupportedError as unsupported:
-            return str(unsupported)
-        return None
+        return without_room(problem)
 
     def model(self, problem: RecourseProblem, risk: RegularizedRisk, request: Request) -> PiecewiseModel:
         # Without the cutoff: rows that hold for better moves only would leave a relaxation without a point.
@@ -133,19 +117,4 @@ class Piecewise(RiskFormulation):
         return PiecewiseProgram(model)
 
     def examples(self) -> Sequence[WorkedExample]:
-        """Ridge on a line."""
-        return (_line(),)
-
-
-def _line() -> WorkedExample:
-    """A fixed record at 1 and a member at 1 with targets -1; the query at 1 wants a large value."""
-    problem = RecourseProblem(
-        name="line-in-pieces",
-        records=Records(np.array([[1.0], [1.0]]), np.array([-1.0, -1.0]), np.array([1.0, 1.0])),
-        learner=LearnerSpec("ridge", Intercept.NONE, alpha=1.0),
-        collective=Collective((Member(1, (FeatureAction(Norm.L2, 0.5),)),)),
-        queries=(Query("q", (1.0,), 1.0),),
-        goal=GoalKind.MAX_MARGIN,
-    )
-    why = "w = -(1 + x) / (2 + x^2) for x in [1/2, 3/2] is -2/3 at 1/2 and -10/17 at 3/2, with one minimum between"
-    return WorkedExample(problem, -10 / 17, why)
+        return (line_with_room(),)
