@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.linalg  # noqa: F401  (its own linear algebra library must be loaded to be limited)
+from threadpoolctl import threadpool_limits
 
 from oar_opt import retraining_search
 from oar_opt.evaluate import Evaluation
@@ -40,6 +42,9 @@ from oar_opt.problem import (
     WithholdAction,
     resulting_records,
 )
+
+ONE_THREAD = threadpool_limits(1)
+"""Two processes run the tests: more threads than cores would wait for each other."""
 
 INTERCEPTS = tuple(Intercept)
 GOALS = tuple(GoalKind)
