@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from formulations.single_level.kkt_bilinear import KktBilinear
+from oar_opt.change_program import ChangeProgram
 from oar_opt.changes import change_sets
 from oar_opt.evaluate import UndefinedLearner, evaluate
 from oar_opt.pipeline import solve
@@ -37,7 +38,7 @@ from oar_opt.problem import (
     Sense,
     WithholdAction,
 )
-from oar_opt.result import Request, Status, StoppedBy
+from oar_opt.result import Claim, Request, Status, StoppedBy
 from oar_opt.rules import budget_violations
 from oar_opt.verification import move_violation
 
@@ -472,3 +473,11 @@ def test_mixed_actions_of_the_dataclasses_are_all_played():
     assert claim_of(roomy).moves[0].x[0] == pytest.approx(1.5, abs=1e-4)
     against = replace(problem, queries=(replace(problem.queries[0], target=-1.0),))
     assert claim_of(against).moves[0].y == -1.0
+
+
+def test_infeasible_says_nothing_where_a_verified_answer_has_just_its_margin(monkeypatch):
+    program = object.__new__(ChangeProgram)
+    monkeypatch.setattr("oar_opt.solvers.run_pyomo", lambda *_: Claim(StoppedBy.PROOF, infeasible=True))
+    known, unknown = program.run(Request(start=())), program.run(Request())
+    assert not known.infeasible and known.bound is None
+    assert unknown.infeasible
