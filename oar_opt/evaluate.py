@@ -84,6 +84,10 @@ class Evaluation:
         """Whether this is an answer and better than ``other`` (None: no answer yet)."""
         return self.is_answer and (other is None or not other.is_answer or self.exceeds(other))
 
+    def improves_on(self, other: Evaluation | None) -> bool:
+        """As :meth:`beats`, and re-trained accurately enough to be an answer."""
+        return self.inaccuracy <= self.problem.tolerances.feasibility and self.beats(other)
+
     @property
     def at_best(self) -> float | None:
         """The goal's value at best, within the accuracy of re-training; None where this can be no answer."""

@@ -213,11 +213,7 @@ class MomentSearch:
         self.polishing += time.monotonic() - began
 
     def _consider(self, outcome: Evaluation | None) -> None:
-        if (
-            outcome is not None
-            and outcome.inaccuracy <= self.problem.tolerances.feasibility
-            and outcome.beats(self.best)
-        ):
+        if outcome is not None and outcome.improves_on(self.best):
             self.best = outcome
 
     # -- what comes out ---

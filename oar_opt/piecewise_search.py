@@ -245,11 +245,7 @@ class PiecewiseSearch:
         return deltas, chosen
 
     def _consider(self, outcome: Evaluation | None) -> None:
-        if (
-            outcome is not None
-            and outcome.inaccuracy <= self.problem.tolerances.feasibility
-            and outcome.beats(self.best)
-        ):
+        if outcome is not None and outcome.improves_on(self.best):
             self.best = outcome
 
     # -- refining ---

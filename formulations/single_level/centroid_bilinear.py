@@ -78,10 +78,9 @@ import numpy as np
 import pyomo.environ as pyo
 
 from oar_opt.centroid_polish import Polish
-from oar_opt.centroid_program import NEEDS, CentroidModel, Changes, too_wide
+from oar_opt.centroid_program import NEEDS, CentroidModel, Changes, no_centroids, too_wide
 from oar_opt.changes import ChangeSet, change_sets
 from oar_opt.contracts import Formulation, PyomoProgram, WorkedExample
-from oar_opt.discovery import missing_learner
 from oar_opt.errors import UnsupportedError
 from oar_opt.menu_program import equal_options
 from oar_opt.parameters import CentroidParameters, Parameters
@@ -100,7 +99,6 @@ from oar_opt.problem import (
     Query,
     Records,
     RecourseProblem,
-    UpdateKind,
     Vector,
     WithholdAction,
 )
@@ -121,13 +119,9 @@ class CentroidBilinear(Formulation):
     excludes = False
 
     def accepts(self, problem: RecourseProblem) -> str | None:
-        reason = missing_learner(problem)
+        reason = no_centroids(problem)
         if reason:
             return reason
-        if not problem.learner.is_centroid:
-            return f"learner '{problem.learner.kind}' is no nearest centroid"
-        if problem.update.kind is not UpdateKind.RETRAIN:
-            return f"the update '{problem.update.kind}' moves centroids by another rule"
         try:
             if problem.is_menu_problem:
                 return "members have finite options only, which is the statement of centroid_menu"

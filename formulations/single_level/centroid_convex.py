@@ -69,10 +69,9 @@ from typing import Any
 import numpy as np
 
 from oar_opt.centroid_cone import Aim, CentroidCone, Given, Mover, Solved, keeps_loss, margins_of
-from oar_opt.centroid_program import Changes, present_centroids
+from oar_opt.centroid_program import Changes, no_centroids, present_centroids
 from oar_opt.changes import ChangeSet, change_sets
 from oar_opt.contracts import DirectProgram, Formulation, WorkedExample
-from oar_opt.discovery import missing_learner
 from oar_opt.errors import SolverError, UnsupportedError
 from oar_opt.limits import Clock
 from oar_opt.parameters import CentroidParameters
@@ -89,7 +88,6 @@ from oar_opt.problem import (
     Query,
     Records,
     RecourseProblem,
-    UpdateKind,
     Vector,
 )
 from oar_opt.result import Claim, Request, StoppedBy
@@ -110,13 +108,9 @@ class CentroidConvex(Formulation):
     excludes = False
 
     def accepts(self, problem: RecourseProblem) -> str | None:
-        reason = missing_learner(problem)
+        reason = no_centroids(problem)
         if reason:
             return reason
-        if not problem.learner.is_centroid:
-            return f"learner '{problem.learner.kind}' is no nearest centroid"
-        if problem.update.kind is not UpdateKind.RETRAIN:
-            return f"the update '{problem.update.kind}' moves centroids by another rule"
         try:
             return _combinatorial(problem) or _members(problem) or _classes(problem)
         except UnsupportedError as unsupported:

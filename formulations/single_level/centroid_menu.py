@@ -77,9 +77,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from oar_opt.centroid_program import NEEDS, CentroidModel, too_wide
+from oar_opt.centroid_program import NEEDS, CentroidModel, no_centroids, too_wide
 from oar_opt.contracts import Formulation, PyomoProgram, WorkedExample
-from oar_opt.discovery import missing_learner
 from oar_opt.problem import (
     Budget,
     Collective,
@@ -90,7 +89,6 @@ from oar_opt.problem import (
     Query,
     Records,
     RecourseProblem,
-    UpdateKind,
     WithholdAction,
 )
 from oar_opt.result import Request
@@ -105,13 +103,9 @@ class CentroidMenu(Formulation):
     needs = NEEDS
 
     def accepts(self, problem: RecourseProblem) -> str | None:
-        reason = missing_learner(problem)
+        reason = no_centroids(problem)
         if reason:
             return reason
-        if not problem.learner.is_centroid:
-            return f"learner '{problem.learner.kind}' is no nearest centroid"
-        if problem.update.kind is not UpdateKind.RETRAIN:
-            return f"the update '{problem.update.kind}' moves centroids by another rule"
         if not problem.is_menu_problem:
             return "members may move features, and this formulation knows finite options only"
         return too_wide(problem)
