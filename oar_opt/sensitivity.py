@@ -83,6 +83,8 @@ class Margins(ABC):
 
 def no_sensitivity(problem: RecourseProblem) -> str | None:
     """Why margins have no slopes here, or None."""
+    if not problem.update.retrains:
+        return f"the update '{problem.update.kind}' does not re-train to the learner's optimum"
     learner = learner_of(problem)
     if problem.learner.is_centroid:
         return None

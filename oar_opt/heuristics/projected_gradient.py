@@ -15,7 +15,8 @@ from collections.abc import Mapping
 
 from oar_opt.changes import change_sets
 from oar_opt.contracts import Heuristic
-from oar_opt.evaluate import Evaluation, not_replayed
+from oar_opt.discovery import not_replayed
+from oar_opt.evaluate import Evaluation
 from oar_opt.feature_search import FeatureSearch
 from oar_opt.problem import Move, Option, RecourseProblem, Vector
 from oar_opt.sensitivity import no_sensitivity
