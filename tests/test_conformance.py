@@ -15,6 +15,9 @@ from oar_opt.library import FOLDER, load, shipped
 from oar_opt.solution_file import solution_schema
 
 
+pytestmark = pytest.mark.usefixtures("trained_once")
+
+
 @pytest.mark.parametrize("kind", learners())
 def test_every_learner_conforms(kind):
     testing.check_learner(learners()[kind])
