@@ -10,6 +10,8 @@ from oar_opt.library import load, shipped
 from oar_opt.pipeline import solve
 from oar_opt.result import Status
 
+pytestmark = pytest.mark.usefixtures("trained_once")
+
 FEW = 5_000
 
 
