@@ -429,7 +429,8 @@ def _remembered(fit: Callable[[RecourseProblem, Records], Fit]) -> Callable[[Rec
     known: dict[tuple[Any, ...], Fit] = {}
 
     def remembered(problem: RecourseProblem, records: Records) -> Fit:
-        key = (problem.learner, problem.classes, *(part.tobytes() for part in (records.X, records.y, records.s)))
+        data = (records.X.tobytes(), records.y.tobytes(), records.s.tobytes())
+        key = (problem.learner, problem.update, problem.classes, *data)
         if key not in known:
             known[key] = fit(problem, records)
         return known[key]

@@ -156,7 +156,7 @@ def limit_of_tangents(case, one):
 
 @EVERY
 def test_no_cutoff_excludes_a_choice_that_is_as_good(make_small, kind, intercept):
-    for case in cases(make_small, kind, intercept, 40, 1):
+    for case in cases(make_small, kind, intercept, 100, 1):
         values = sorted({one.outcome.objective for one in case.chosen})
         for cutoff in {values[0], values[len(values) // 2], values[-1]}:
             kept = [one for one in case.chosen if case.sign * (one.outcome.objective - cutoff) >= 0]
@@ -195,7 +195,7 @@ def test_windows_of_the_margin_keep_what_lies_in_them(make_small, kind, intercep
 
 @EVERY
 def test_tightening_for_a_cutoff_keeps_every_choice_that_is_as_good(make_small, kind, intercept):
-    for case in cases(make_small, kind, intercept, 40, 1):
+    for case in cases(make_small, kind, intercept, 100, 1):
         values = sorted({one.outcome.objective for one in case.chosen})
         for cutoff in {None, values[-1], values[len(values) // 2]}:
             found = tighten(case.problem, case.bounds, cutoff, seconds=1e9)
