@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from oar_opt.discovery import formulations, heuristics, learners, page, summary
+from oar_opt.discovery import formulations, heuristics, learners, page, summary, update_rules
 
 TARGET = Path(__file__).resolve().parent.parent / "formulations" / "README.md"
 
-HEAD = """# Learners and formulations
+HEAD = """# Learners, update rules and formulations
 
-One file is one learner or one statement of the single-level problem; its docstring is its page. This catalogue is made
-from the docstrings by `python -m oar_opt.catalogue`.
+One file is one learner, one update rule or one statement of the single-level problem; its docstring is its page. This
+catalogue is made from the docstrings by `python -m oar_opt.catalogue`.
 
 `oar formulations --instance NAME` says which formulations apply to an instance, and why the others do not.
 """
@@ -21,6 +21,8 @@ def catalogue() -> str:
     """The catalogue as Markdown."""
     parts = [HEAD, "## Learners\n", "| kind | learner |", "|---|---|"]
     parts += [f"| [`{name}`](learners/{name}.py) | {summary(item)} |" for name, item in sorted(learners().items())]
+    parts += ["\n## Update rules\n", "| kind | rule |", "|---|---|"]
+    parts += [f"| [`{name}`](updates/{name}.py) | {summary(item)} |" for name, item in sorted(update_rules().items())]
     parts += [
         "\n## Formulations\n",
         "`auto` takes the first that applies.\n",

@@ -39,7 +39,6 @@ from oar_opt.problem import (
     OptionKind,
     Query,
     RecourseProblem,
-    UpdateKind,
     Vector,
 )
 from oar_opt.result import Claim, Request
@@ -73,7 +72,7 @@ def no_centroids(problem: RecourseProblem) -> str | None:
         return missing
     if not problem.learner.is_centroid:
         return f"learner '{problem.learner.kind}' is no nearest centroid"
-    if problem.update.kind is not UpdateKind.RETRAIN:
+    if not problem.update.retrains:
         return f"the update '{problem.update.kind}' moves centroids by another rule"
     return None
 

@@ -148,6 +148,28 @@ class Learner(ABC):
         return ()
 
 
+class UpdateRule(ABC):
+    """How parameters follow the changed records. ``kind`` is the name in instance files."""
+
+    kind: ClassVar[str]
+
+    def refuses(self, problem: RecourseProblem) -> str | None:
+        """Why the rule cannot be replayed for this problem, or None."""
+        return None
+
+    def undefined(self, problem: RecourseProblem, records: Records) -> str | None:
+        """Why the rule gives no parameters on ``records``, or None."""
+        return None
+
+    @abstractmethod
+    def replay(self, problem: RecourseProblem, records: Records) -> Fit:
+        """The parameters after the update on ``records``, by code that shares nothing with any formulation."""
+
+    @abstractmethod
+    def examples(self) -> Sequence[WorkedExample]:
+        """Small problems under this rule with known optimum, for the conformance suite."""
+
+
 class Exactness(StrEnum):
     """How the program's optimum relates to the problem's."""
 

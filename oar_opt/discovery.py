@@ -1,7 +1,7 @@
-"""Finds learners, formulations and heuristics: one file each in their folder, plus other packages' entry points.
+"""Finds learners, update rules, formulations and heuristics: one file each, plus entry points of others.
 
-Another package adds its own by an entry point in the group ``oar_opt.learners``, ``oar_opt.formulations`` or
-``oar_opt.heuristics`` whose value is the class.
+Another package adds its own by an entry point in the group ``oar_opt.learners``, ``oar_opt.updates``,
+``oar_opt.formulations`` or ``oar_opt.heuristics`` whose value is the class.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from importlib.metadata import entry_points
 from types import MappingProxyType, ModuleType
 from typing import TypeVar
 
-from oar_opt.contracts import Formulation, Heuristic, Learner
+from oar_opt.contracts import Formulation, Heuristic, Learner, UpdateRule
 from oar_opt.errors import OarError, UnsupportedError
 from oar_opt.problem import RecourseProblem
 
-Addition = TypeVar("Addition", Learner, Formulation, Heuristic)
+Addition = TypeVar("Addition", Learner, UpdateRule, Formulation, Heuristic)
 
 
 @cache
@@ -26,6 +26,14 @@ def learners() -> MappingProxyType[str, Learner]:
     """Every learner by its kind."""
     _check_ownership()
     found = _discover("formulations.learners", Learner, "learners")  # type: ignore[type-abstract]
+    return MappingProxyType({item.kind: item for item in found})
+
+
+@cache
+def update_rules() -> MappingProxyType[str, UpdateRule]:
+    """Every update rule by its kind."""
+    _check_ownership()
+    found = _discover("formulations.updates", UpdateRule, "updates")  # type: ignore[type-abstract]
     return MappingProxyType({item.kind: item for item in found})
 
 
@@ -60,12 +68,28 @@ def missing_learner(problem: RecourseProblem) -> str | None:
     return f"learner '{kind}' cannot be re-trained here yet (there are: {', '.join(sorted(learners()))})"
 
 
-def page(item: Learner | Formulation | Heuristic) -> str:
+def update_rule(problem: RecourseProblem) -> UpdateRule:
+    """The rule by which a problem's parameters follow its records; an error where it cannot be replayed here."""
+    reason = not_replayed(problem)
+    if reason:
+        raise UnsupportedError(reason)
+    return update_rules()[problem.update.kind]
+
+
+def not_replayed(problem: RecourseProblem) -> str | None:
+    """Why moves cannot be evaluated here, or None: the learner or the update rule is missing, or not fit for it."""
+    kind = problem.update.kind.value
+    if kind not in update_rules():
+        return f"the update '{kind}' is not replayed here (there are: {', '.join(sorted(update_rules()))})"
+    return missing_learner(problem) or update_rules()[kind].refuses(problem)
+
+
+def page(item: Learner | UpdateRule | Formulation | Heuristic) -> str:
     """The docstring of the module that defines an addition."""
     return inspect.getdoc(importlib.import_module(type(item).__module__)) or ""
 
 
-def summary(item: Learner | Formulation | Heuristic) -> str:
+def summary(item: Learner | UpdateRule | Formulation | Heuristic) -> str:
     """The first line of the page."""
     return page(item).split("\n", 1)[0].rstrip(".")
 

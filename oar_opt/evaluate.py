@@ -14,8 +14,7 @@ from math import inf, prod
 import numpy as np
 
 from oar_opt.contracts import Fit
-from oar_opt.discovery import learner_of, missing_learner
-from oar_opt.errors import UnsupportedError
+from oar_opt.discovery import learner_of, not_replayed, update_rule
 from oar_opt.optima import Optima
 from oar_opt.parameters import Parameters
 from oar_opt.position import is_short, take_position
@@ -28,7 +27,6 @@ from oar_opt.problem import (
     Query,
     Records,
     RecourseProblem,
-    UpdateKind,
     Vector,
     moves_from_choice,
     resulting_records,
@@ -128,13 +126,6 @@ def goal_value(problem: RecourseProblem, moves: Sequence[Move], margins: Sequenc
             return float(sum(helped(problem, margins)))
 
 
-def not_replayed(problem: RecourseProblem) -> str | None:
-    """Why moves cannot be evaluated here, or None: the learner or the update rule is missing."""
-    if problem.update.kind not in (UpdateKind.RETRAIN, UpdateKind.PROXIMAL):
-        return f"the update '{problem.update.kind}' is not replayed here yet"
-    return missing_learner(problem)
-
-
 class UndefinedLearner(Exception):
     """These moves leave the learner without a well-defined optimum; they are forbidden."""
 
@@ -147,20 +138,14 @@ def evaluate(problem: RecourseProblem, moves: Iterable[Move]) -> Evaluation:
     UndefinedLearner : there is nothing to train.
     UnsupportedError : the learner or the update rule cannot be replayed here.
     """
-    reason = not_replayed(problem)
-    if reason:
-        raise UnsupportedError(reason)
     moves = tuple(sorted(moves, key=lambda move: move.record))
     learner = learner_of(problem)
     records = problem.apply(moves)
-    undefined = learner.undefined(problem, records)
-    if undefined:
-        raise UndefinedLearner(undefined)
-    fit = learner.fit(problem, records)
+    fit = _updated(problem, records)
     parameters = take_position(problem, fit.optima) if fit.optima else fit.parameters
     increase = None
     if problem.max_loss_increase is not None:
-        present = _present(problem)
+        present = _updated(problem, problem.records)
         before = learner.training_loss(problem, problem.records, present.parameters)
         increase = learner.training_loss(problem, problem.records, parameters) - before
     margins = tuple(parameters.margin(query) for query in problem.queries)
@@ -185,12 +170,12 @@ def evaluate_present(problem: RecourseProblem) -> Evaluation | None:
         return None
 
 
-def _present(problem: RecourseProblem) -> Fit:
-    learner = learner_of(problem)
-    undefined = learner.undefined(problem, problem.records)
+def _updated(problem: RecourseProblem, records: Records) -> Fit:
+    rule = update_rule(problem)
+    undefined = rule.undefined(problem, records)
     if undefined:
         raise UndefinedLearner(undefined)
-    return learner.fit(problem, problem.records)
+    return rule.replay(problem, records)
 
 
 def _unmet(problem: RecourseProblem, margins: Sequence[float], guards: Sequence[float]) -> list[str]:
@@ -217,7 +202,7 @@ def _forbidden_tie(problem: RecourseProblem, fit: Fit) -> str | None:
         return None
     tied, when = fit.optima, "for these moves"
     if tied is None:
-        tied, when = _present(problem).optima, "before anyone acts"
+        tied, when = _updated(problem, problem.records).optima, "before anyone acts"
         if tied is not None and not tied.directions[:-1].any():
             # All these optima have the same weights, so the same penalty, so the same loss.
             tied = None

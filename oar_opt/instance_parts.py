@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from oar_opt.errors import InputError
@@ -100,37 +100,17 @@ def read_update(model: UpdateModel, table: Table, coder: Coder) -> Update:
     settings: dict[str, Any] = {}
     match model:
         case GradientModel():
-            _check_gradient(model, table.records)
             theta0 = (("w", model.theta0.w), ("b", model.theta0.b))
             settings = {**dict(model), "theta0": theta0}
         case RunningCentroidModel():
             settings = dict(model) | _by_class(model, table.records.d, coder)
-            _check_indices(model.order or (), table.records.n, "update.order")
         case _:
             pass
     settings.pop("kind", None)
     return Update(UpdateKind(model.kind), tuple(settings.items()))
 
 
-def _check_gradient(model: GradientModel, records: Records) -> None:
-    if len(model.theta0.w) != records.d:
-        raise InputError("update.theta0.w", f"has {len(model.theta0.w)} entries", f"give one per feature: {records.d}")
-    if model.batches is not None and len(model.batches) != model.T:
-        raise InputError("update.batches", f"has {len(model.batches)} lists", f"give one per step: T is {model.T}")
-    for t, batch in enumerate(model.batches or ()):
-        _check_indices(batch, records.n, f"update.batches[{t}]")
-
-
-def _check_indices(indices: Iterable[int], n: int, where: str) -> None:
-    for k, i in enumerate(indices):
-        if not 0 <= i < n:
-            raise InputError(f"{where}[{k}]", f"record {i} does not exist", f"records are 0 to {n - 1}")
-
-
 def _by_class(model: RunningCentroidModel, d: int, coder: Coder) -> dict[str, Any]:
-    if (model.rate is None) == (model.counts is None):
-        given = "is missing" if model.rate is None else "is given beside counts"
-        raise InputError("update.rate", given, "give either 'rate' or 'counts'")
     for key, centroid in (model.centroids or {}).items():
         if len(centroid) != d:
             where = path_text(("update", "centroids", key))

@@ -244,10 +244,18 @@ class UpdateKind(StrEnum):
 
 @dataclass(frozen=True)
 class Update:
-    """The rule by which parameters move; ``settings`` are those of the file, kept as they stand."""
+    """The rule by which parameters move; ``settings`` are those of the file, kept as they stand.
+
+    :mod:`oar_opt.update_settings` makes and reads them.
+    """
 
     kind: UpdateKind = UpdateKind.RETRAIN
     settings: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def retrains(self) -> bool:
+        """Whether the learner goes to its own optimum, from whatever prior."""
+        return self.kind in (UpdateKind.RETRAIN, UpdateKind.PROXIMAL)
 
 
 @dataclass(frozen=True)
@@ -388,8 +396,11 @@ class RecourseProblem:
     def __post_init__(self) -> None:
         if not self.features:
             object.__setattr__(self, "features", tuple(Feature(f"x{j}") for j in range(self.d)))
+        from oar_opt.update_settings import check_update
+
         _check_features(self)
         _check_learner(self)
+        check_update(self)
         _check_labels(self)
         _check_collective(self)
         _check_queries(self)
@@ -592,7 +603,7 @@ def _check_labels(problem: RecourseProblem) -> None:
     for i, y in enumerate(problem.records.y):
         if y not in codes:
             raise InputError(f"records.y[{i}]", f"is {y:g}, which codes no class", f"use one of {sorted(codes)}")
-    if problem.learner.is_centroid:
+    if problem.learner.is_centroid and problem.update.retrains:
         for code, label in enumerate(classes):
             if problem.records.s[problem.records.y == code].sum() <= 0:
                 raise InputError(

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from oar_opt.certificate import Grade
-from oar_opt.evaluate import count_choices, evaluate_present, not_replayed
+from oar_opt.discovery import not_replayed
+from oar_opt.evaluate import count_choices, evaluate_present
 from oar_opt.problem import (
     FeatureAction,
     GoalKind,

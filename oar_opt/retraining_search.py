@@ -24,9 +24,9 @@ from typing import Protocol
 import numpy as np
 
 from oar_opt.bounds import ParameterBounds
-from oar_opt.discovery import learner_of, missing_learner
+from oar_opt.discovery import learner_of, not_replayed
 from oar_opt.errors import InputError
-from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate, not_replayed
+from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate
 from oar_opt.linear_program import Limits
 from oar_opt.problem import GoalKind, Indices, Move, RecourseProblem, Vector, moves_from_choice, resulting_records
 from oar_opt.relaxation import Region, Relaxation
@@ -43,9 +43,11 @@ Choice = tuple[int, ...]
 
 def refusal(problem: RecourseProblem) -> str | None:
     """Why :class:`oar_opt.relaxation.Relaxation` does not know the problem, or None."""
-    reason = missing_learner(problem) or not_replayed(problem)
+    reason = not_replayed(problem)
     if reason:
         return reason
+    if not problem.update.retrains:
+        return f"the update '{problem.update.kind}' does not re-train to the learner's optimum"
     if learner_of(problem).risk(problem.learner, problem.d) is None:
         return f"learner '{problem.learner.kind}' is not a regularised empirical risk"
     if not problem.is_menu_problem:

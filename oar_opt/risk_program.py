@@ -30,7 +30,7 @@ from oar_opt.discovery import learner_of, missing_learner
 from oar_opt.errors import UnsupportedError
 from oar_opt.menu_program import Margin, MenuModel, dot, equal_options
 from oar_opt.parameters import LinearParameters, Parameters
-from oar_opt.problem import Intercept, Move, Option, Query, RecourseProblem, UpdateKind, Vector
+from oar_opt.problem import Intercept, Move, Option, Query, RecourseProblem, Vector
 from oar_opt.result import Request
 from oar_opt.risk import RegularizedRisk
 from oar_opt.tightening import tighten
@@ -63,7 +63,7 @@ class RiskFormulation(Formulation):
         own = self.refuses(problem, risk)
         if own:
             return own
-        if problem.update.kind not in (UpdateKind.RETRAIN, UpdateKind.PROXIMAL):
+        if not problem.update.retrains:
             return f"the update '{problem.update.kind}' does not re-train to the learner's optimum"
         wrong = self.wrong_actions(problem)
         if wrong:

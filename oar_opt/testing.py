@@ -1,4 +1,4 @@
-"""The conformance suite: what every learner and formulation must do, on the worked examples that come with the files.
+"""The conformance suite: what every learner, update rule and formulation must do, on the examples that come with them.
 
 A package that adds a learner or formulation runs the same checks on it::
 
@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from oar_opt.contracts import PAGE_SECTIONS, Formulation, Learner, WorkedExample
-from oar_opt.discovery import formulations, learners, page
+from oar_opt.contracts import PAGE_SECTIONS, Formulation, Learner, UpdateRule, WorkedExample
+from oar_opt.discovery import formulations, learners, page, update_rules
 from oar_opt.evaluate import UndefinedLearner, choices, evaluate
 from oar_opt.pipeline import solve
 from oar_opt.problem import moves_from_choice
@@ -25,14 +25,18 @@ FEW = 64
 
 
 def worked_examples() -> Iterator[tuple[str, WorkedExample]]:
-    """Every example that any learner or formulation brings, with its owner's name."""
-    owners: list[tuple[str, Learner | Formulation]] = [*learners().items(), *formulations().items()]
+    """Every example that any learner, update rule or formulation brings, with its owner's name."""
+    owners: list[tuple[str, Learner | UpdateRule | Formulation]] = [
+        *learners().items(),
+        *update_rules().items(),
+        *formulations().items(),
+    ]
     for name, item in owners:
         for example in item.examples():
             yield name, example
 
 
-def check_page(item: Learner | Formulation) -> None:
+def check_page(item: Learner | UpdateRule | Formulation) -> None:
     """The module's docstring has every section that a page needs."""
     text = page(item)
     needed = PAGE_SECTIONS if isinstance(item, Formulation) else ("Reference",)
@@ -71,9 +75,18 @@ def check_claims(formulation: Formulation, example: WorkedExample) -> None:
 
 def check_learner(learner: Learner) -> None:
     """Page, examples, and the accuracy that every re-training states."""
-    check_page(learner)
-    examples = learner.examples()
-    assert examples, f"learner '{learner.kind}' brings no worked example"
+    _check_replay(learner)
+
+
+def check_update_rule(rule: UpdateRule) -> None:
+    """Page, examples, and the accuracy that every replay states."""
+    _check_replay(rule)
+
+
+def _check_replay(item: Learner | UpdateRule) -> None:
+    check_page(item)
+    examples = item.examples()
+    assert examples, f"'{item.kind}' brings no worked example"
     for example in examples:
         for count, choice in enumerate(choices(example.problem)):
             if count >= FEW:
@@ -82,9 +95,7 @@ def check_learner(learner: Learner) -> None:
                 outcome = evaluate(example.problem, moves_from_choice(example.problem, choice))
             except UndefinedLearner:
                 continue
-            assert outcome.fit.error <= TOLERANCE, (
-                f"{learner.kind}: {outcome.fit.backend} is off by {outcome.fit.error}"
-            )
+            assert outcome.fit.error <= TOLERANCE, f"{item.kind}: {outcome.fit.backend} is off by {outcome.fit.error}"
 
 
 def check_formulation(formulation: Formulation) -> None:

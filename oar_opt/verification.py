@@ -14,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from oar_opt.certificate import Grade
+from oar_opt.discovery import not_replayed
 from oar_opt.evaluate import (
     FEW_CHOICES,
     MANY_CHOICES,
@@ -24,7 +25,6 @@ from oar_opt.evaluate import (
     enumerate_choices,
     evaluate,
     evaluate_present,
-    not_replayed,
 )
 from oar_opt.parameters import CentroidParameters, LinearParameters, Parameters
 from oar_opt.problem import FeatureAction, Move, RecourseProblem, Vector, resulting_records

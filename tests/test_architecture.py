@@ -14,7 +14,7 @@ import pytest
 import formulations as mathematics
 import oar_opt
 from oar_opt.contracts import PAGE_SECTIONS
-from oar_opt.discovery import formulations, heuristics, learners, page
+from oar_opt.discovery import formulations, heuristics, learners, page, update_rules
 
 MACHINERY = Path(oar_opt.__file__).parent
 MATHEMATICS = Path(mathematics.__file__).parent
@@ -96,7 +96,11 @@ def test_an_unknown_name_is_an_attribute_error():
 
 @pytest.mark.parametrize("path", sorted(MACHINERY.rglob("*.py")), ids=lambda path: str(path.relative_to(MACHINERY)))
 def test_the_machinery_knows_no_particular_learner_or_formulation(path):
-    known = [f"formulations.{kind}.{item}" for kind in ("learners", "single_level") for item in ("", *_files(kind))]
+    known = [
+        f"formulations.{kind}.{item}"
+        for kind in ("learners", "updates", "single_level")
+        for item in ("", *_files(kind))
+    ]
     assert not [name for name in imported(path) if name in known or name.rstrip(".") in known]
 
 
@@ -104,8 +108,11 @@ def _files(kind):
     return [path.stem for path in (MATHEMATICS / kind).glob("*.py") if path.stem != "__init__"]
 
 
-@pytest.mark.parametrize("path", sorted((MATHEMATICS / "learners").glob("[a-z]*.py")), ids=lambda path: path.stem)
-def test_a_learner_knows_no_formulation_and_loads_no_solver(path):
+REPLAYED = [*(MATHEMATICS / "learners").glob("[a-z]*.py"), *(MATHEMATICS / "updates").glob("[a-z]*.py")]
+
+
+@pytest.mark.parametrize("path", sorted(REPLAYED), ids=lambda path: path.stem)
+def test_a_learner_or_an_update_rule_knows_no_formulation_and_loads_no_solver(path):
     assert not among(imported(path), ("formulations.single_level", "oar_opt.solvers", "oar_opt.pipeline", "pyomo"))
     assert not among(imported(path, lazily=False), (*MODELLING, "sklearn"))
 
@@ -124,13 +131,14 @@ def test_every_formulations_page_has_all_sections_in_order(name):
         assert lines[lines.index(section) + 2].strip(), f"{section} is empty"
 
 
-@pytest.mark.parametrize("kind", list(learners()))
-def test_every_learners_page_has_a_reference(kind):
-    assert "Reference: " in page(learners()[kind])
+@pytest.mark.parametrize("item", [*learners().values(), *update_rules().values()], ids=lambda item: item.kind)
+def test_the_page_of_every_learner_and_update_rule_has_a_reference(item):
+    assert "Reference: " in page(item)
 
 
 def test_every_file_of_additions_provides_one_under_its_own_name():
     assert set(_files("learners")) == set(learners())
+    assert set(_files("updates")) == set(update_rules())
     assert set(_files("single_level")) == set(formulations())
     assert {path.stem for path in (MACHINERY / "heuristics").glob("[a-z]*.py")} == set(heuristics())
 

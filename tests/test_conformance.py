@@ -8,7 +8,7 @@ import pytest
 
 from oar_opt import testing
 from oar_opt.catalogue import TARGET, catalogue
-from oar_opt.discovery import formulations, heuristics, learners
+from oar_opt.discovery import formulations, heuristics, learners, update_rules
 from oar_opt.families import shipped_documents, write
 from oar_opt.instance_file import instance_schema
 from oar_opt.library import FOLDER, load, shipped
@@ -20,6 +20,11 @@ pytestmark = pytest.mark.usefixtures("trained_once")
 @pytest.mark.parametrize("kind", learners())
 def test_every_learner_conforms(kind):
     testing.check_learner(learners()[kind])
+
+
+@pytest.mark.parametrize("kind", update_rules())
+def test_every_update_rule_conforms(kind):
+    testing.check_update_rule(update_rules()[kind])
 
 
 @pytest.mark.parametrize("name", formulations())

@@ -1,14 +1,11 @@
 """The losses beside hinge and squared: re-training against their convex programs, programs against re-training."""
 
-from dataclasses import replace
-
 import cvxpy as cp
 import numpy as np
 import pytest
 
 from oar_opt.discovery import learner_of
-from oar_opt.errors import UnsupportedError
-from oar_opt.evaluate import enumerate_choices, evaluate, evaluate_present
+from oar_opt.evaluate import enumerate_choices, evaluate
 from oar_opt.pipeline import solve
 from oar_opt.problem import (
     Budget,
@@ -23,8 +20,6 @@ from oar_opt.problem import (
     Query,
     Records,
     RecourseProblem,
-    Update,
-    UpdateKind,
     WithholdAction,
 )
 from oar_opt.result import Status
@@ -134,10 +129,3 @@ def test_flat_regression_leaves_an_interval_of_intercepts():
     outcome = evaluate(problem, ())
     assert outcome.fit.intercepts == pytest.approx((0.0, 1.0))
     assert outcome.tie and not outcome.is_answer
-
-
-def test_moves_are_not_evaluated_under_a_rule_that_is_not_replayed():
-    problem = replace(make(0, "squared_hinge", Intercept.NONE), update=Update(UpdateKind.GRADIENT))
-    with pytest.raises(UnsupportedError, match="gradient"):
-        evaluate(problem, ())
-    assert evaluate_present(problem) is None

@@ -68,7 +68,6 @@ from oar_opt.problem import (
     Move,
     Norm,
     RecourseProblem,
-    UpdateKind,
     Vector,
 )
 from oar_opt.result import Claim, Request, StoppedBy
@@ -95,7 +94,7 @@ class CentroidClosedForm(Formulation):
 def _scope(problem: RecourseProblem) -> str | None:
     if not problem.learner.is_centroid:
         return f"learner '{problem.learner.kind}' is no nearest centroid"
-    if problem.update.kind is not UpdateKind.RETRAIN:
+    if not problem.update.retrains:
         return f"the update '{problem.update.kind}' moves centroids by another rule"
     if problem.goal is not GoalKind.MAX_MARGIN:
         return f"the goal is {problem.goal}, and the closed form is for max_margin"

@@ -32,8 +32,9 @@ from __future__ import annotations
 import time
 
 from oar_opt.contracts import DirectProgram, Formulation
+from oar_opt.discovery import not_replayed
 from oar_opt.errors import InputError
-from oar_opt.evaluate import FEW_CHOICES, MANY_CHOICES, count_choices, enumerate_choices, not_replayed
+from oar_opt.evaluate import FEW_CHOICES, MANY_CHOICES, count_choices, enumerate_choices
 from oar_opt.problem import RecourseProblem
 from oar_opt.result import Claim, Request, StoppedBy
 

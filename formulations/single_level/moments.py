@@ -60,7 +60,6 @@ from oar_opt.moment_search import MomentSearch
 from oar_opt.moment_setting import count_settings, settings_of
 from oar_opt.problem import (
     RecourseProblem,
-    UpdateKind,
 )
 from oar_opt.result import Request
 from oar_opt.risk import Jump, PenaltyNorm
@@ -116,7 +115,7 @@ def _scope(problem: RecourseProblem) -> str | None:
     risk = learner_of(problem).risk(problem.learner, problem.d)
     if risk is None or risk.norm is not PenaltyNorm.L2:
         return f"learner '{problem.learner.kind}' is no regularised risk with a squared l2 penalty"
-    if problem.update.kind not in (UpdateKind.RETRAIN, UpdateKind.PROXIMAL):
+    if not problem.update.retrains:
         return f"the update '{problem.update.kind}' does not re-train to the learner's optimum"
     if problem.is_menu_problem:
         return "nobody has room to move a feature but in few steps, which are a menu"

@@ -93,7 +93,6 @@ from oar_opt.problem import (
     OptionKind,
     Query,
     RecourseProblem,
-    UpdateKind,
     Vector,
     moves_from_choice,
 )
@@ -307,7 +306,7 @@ def unstated_learner(problem: RecourseProblem) -> str | None:
     risk = learner_of(problem).risk(problem.learner, problem.d)
     if risk is None or risk.loss.pieces(1.0) is None:
         return f"learner '{problem.learner.kind}' has no optimality conditions that are linear and complementary"
-    if problem.update.kind not in (UpdateKind.RETRAIN, UpdateKind.PROXIMAL):
+    if not problem.update.retrains:
         return f"the update '{problem.update.kind}' does not re-train to the learner's optimum"
     if problem.max_loss_increase is not None:
         return "max_loss_increase is a convex nonlinear constraint, and this program has none for it"

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from oar_opt.contracts import Heuristic
-from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate, not_replayed
+from oar_opt.discovery import not_replayed
+from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate
 from oar_opt.problem import Move, Option, RecourseProblem, moves_from_choice
 from oar_opt.rules import budget_violations
 
