@@ -124,8 +124,8 @@ class Play:
     """A policy played in the world, ``moves`` those of all rounds.
 
     ``outcome`` evaluates them on the world; None where a round is undefined, as nobody is left in it. ``broken`` says
-    in words what the instance demands and the outcome does not give. ``stopped_by`` is why planning ended early: the
-    rounds from then on passed without moves (open loop: without those of the plan that was not found).
+    in words what the instance demands and the outcome does not give. ``stopped_by`` is why a round passed without a
+    plan although there was something to plan (the first such reason); nobody acted in it.
     """
 
     policy: Policy
@@ -337,14 +337,15 @@ class _Hand:
         anew = t == 0 if self.policy is Policy.OPEN_LOOP else bool(self.table.calendar.acting(t, t + 1))
         if self.policy is Policy.NOBODY or not anew:
             return None, ""
-        self.plan, self.stopped_by = None, self.table.stopped_by
-        if self.stopped_by:
-            return None, f"nobody acts: {self.stopped_by.words}"
+        self.plan, stopped = None, self.table.stopped_by
+        self.stopped_by = self.stopped_by or stopped
+        if stopped:
+            return None, f"nobody acts: {stopped.words}"
         last = min(self.table.calendar.T, t + self.look)
         result, aim = _best_plan(self.table, self.known, self.moves, t, last)
         self.plan = _as_plan(self.table.forecast, result, aim, self.moves, t, last)
         if result.status is Status.UNKNOWN:
-            self.stopped_by = result.solution.stopped_by
+            self.stopped_by = self.stopped_by or result.solution.stopped_by
         note = _note(self.plan, result)
         self.table.progress(f"{self.policy.value.replace('_', ' ')}, round {t + 1}: {_progress(self.plan)}")
         return self.plan, note
