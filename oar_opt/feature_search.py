@@ -18,14 +18,14 @@ from functools import cached_property
 import numpy as np
 
 from oar_opt.changes import ChangeSet, change_sets
-from oar_opt.discovery import learner_of
+from oar_opt.discovery import update_rule
 from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate
 from oar_opt.feature_ascent import Aim, Ascent, Project
 from oar_opt.problem import CostKind, GoalKind, Indices, Matrix, Move, Option, OptionKind, RecourseProblem, Vector
 from oar_opt.projection import BudgetProjection, Projection, held, nearest, nearest_on_grids
 from oar_opt.rules import budget_violations
 from oar_opt.sensitivity import LOSS, Margins, margins_of
-from oar_opt.verification import move_violation
+from oar_opt.verification import move_violations
 
 CUSHION = 1e-9
 """Beyond what is needed, for a margin that ascent may call reached; of the largest needed one, at least 1."""
@@ -178,7 +178,7 @@ class FeatureSearch:
         return outcome
 
     def _is_allowed(self, moves: tuple[Move, ...]) -> bool:
-        return not budget_violations(self.problem, moves) and not any(move_violation(self.problem, m) for m in moves)
+        return not budget_violations(self.problem, moves) and not move_violations(self.problem, moves)
 
     # -- what a plan means ---
 
@@ -203,11 +203,11 @@ class FeatureSearch:
         return float(len(moves)) if self.problem.goal is GoalKind.MIN_MEMBERS else float(sum(m.cost for m in moves))
 
     def model(self, plan: Plan) -> Margins | None:
-        """The margins for a plan's choices as functions of its changes; None where the learner is undefined."""
+        """The margins for a plan's choices as functions of its changes; None where they are undefined."""
         key = tuple(None if isinstance(choice, ChangeSet) else choice for choice in plan.choices)
         if key not in self._models:
             records = self.problem.apply(self._option_moves(plan))
-            if learner_of(self.problem).undefined(self.problem, records):
+            if update_rule(self.problem).undefined(self.problem, records):
                 return None
             if len(self._models) > 50:
                 self._models.clear()
