@@ -18,7 +18,7 @@ from functools import cached_property
 import numpy as np
 
 from oar_opt.changes import ChangeSet, change_sets
-from oar_opt.discovery import learner_of
+from oar_opt.discovery import update_rule
 from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate
 from oar_opt.feature_ascent import Aim, Ascent, Project
 from oar_opt.problem import CostKind, GoalKind, Indices, Matrix, Move, Option, OptionKind, RecourseProblem, Vector
@@ -203,11 +203,11 @@ class FeatureSearch:
         return float(len(moves)) if self.problem.goal is GoalKind.MIN_MEMBERS else float(sum(m.cost for m in moves))
 
     def model(self, plan: Plan) -> Margins | None:
-        """The margins for a plan's choices as functions of its changes; None where the learner is undefined."""
+        """The margins for a plan's choices as functions of its changes; None where they are undefined."""
         key = tuple(None if isinstance(choice, ChangeSet) else choice for choice in plan.choices)
         if key not in self._models:
             records = self.problem.apply(self._option_moves(plan))
-            if learner_of(self.problem).undefined(self.problem, records):
+            if update_rule(self.problem).undefined(self.problem, records):
                 return None
             if len(self._models) > 50:
                 self._models.clear()

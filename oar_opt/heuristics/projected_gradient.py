@@ -1,9 +1,12 @@
-"""Projected gradient ascent on feature changes: slopes through the learner's optimality conditions, from many starts.
+"""Projected gradient ascent on feature changes: slopes through optimality conditions or gradient steps, many starts.
 
-The members' changes climb along the slopes of the subjects' margins (:mod:`oar_opt.sensitivity`) within the sets of
-:mod:`oar_opt.changes`, budgets included (:mod:`oar_opt.feature_ascent`). Where the goal is a cost, a number of members
-or of helped queries, changes first reach the needed margins and then shrink, members leave, or queries join one by one
-(:mod:`oar_opt.feature_search`). Losses with kinks are smoothed, less and less, and corrected by real re-training.
+The members' changes climb along the slopes of the subjects' margins within the sets of :mod:`oar_opt.changes`, budgets
+included (:mod:`oar_opt.feature_ascent`). Where the learner re-trains, slopes follow from its optimality conditions
+(:mod:`oar_opt.sensitivity`). Under the update ``gradient`` its steps are replayed and differentiated backwards
+(:mod:`oar_opt.unrolled_sensitivity`): that is the usual gradient search through an unrolled update, the baseline.
+Where the goal is a cost, a number of members or of helped queries, changes first reach the needed margins and then
+shrink, members leave, or queries join one by one (:mod:`oar_opt.feature_search`). Losses with kinks are smoothed, less
+and less, and corrected by what the learner really does.
 
 The first start is no change, the others are random; the search ends at the time limit, or when some starts in a row
 have found nothing better. Answers are local: nothing is proved here.
