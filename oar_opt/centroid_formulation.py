@@ -50,8 +50,6 @@ def no_centroids(problem: RecourseProblem) -> str | None:
         return f"learner '{problem.learner.kind}' is no nearest centroid"
     if _is_running(problem):
         return not_replayed(problem) or not_a_mean(problem)
-    if not problem.update.retrains:
-        return f"the update '{problem.update.kind}' moves centroids by another rule"
     return not_replayed(problem)
 
 

@@ -71,7 +71,7 @@ class MeanWeights:
 def mean_weights(problem: RecourseProblem, y: Vector, s: Vector) -> MeanWeights:
     """For the labels ``y (n,)`` and weights ``s (n,)`` of the records; see the module's docstring."""
     running = RunningSettings.of(problem)
-    has_start: Flags = np.isfinite(running.centroids).all(axis=1)
+    has_start = np.asarray(np.isfinite(running.centroids).all(axis=1))
     starts = np.where(has_start[:, None], running.centroids, 0.0)
     own = np.zeros(len(y))
     if running.rate is None:
