@@ -25,7 +25,7 @@ from oar_opt.problem import CostKind, GoalKind, Indices, Matrix, Move, Option, O
 from oar_opt.projection import BudgetProjection, Projection, held, nearest, nearest_on_grids
 from oar_opt.rules import budget_violations
 from oar_opt.sensitivity import LOSS, Margins, margins_of
-from oar_opt.verification import move_violation
+from oar_opt.verification import move_violations
 
 CUSHION = 1e-9
 """Beyond what is needed, for a margin that ascent may call reached; of the largest needed one, at least 1."""
@@ -178,7 +178,7 @@ class FeatureSearch:
         return outcome
 
     def _is_allowed(self, moves: tuple[Move, ...]) -> bool:
-        return not budget_violations(self.problem, moves) and not any(move_violation(self.problem, m) for m in moves)
+        return not budget_violations(self.problem, moves) and not move_violations(self.problem, moves)
 
     # -- what a plan means ---
 
