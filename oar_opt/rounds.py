@@ -424,7 +424,9 @@ def _note(plan: Plan, result: Result) -> str:
     if plan.status is Status.INFEASIBLE:
         return f"nobody acts: no plan is admissible ({plan.grade})"
     if plan.status is Status.UNKNOWN:
-        return f"nobody acts: no plan was found, {result.solution.stopped_by.words}"
+        stopped = result.solution.stopped_by
+        why = "some margins are not known accurately enough" if stopped is StoppedBy.PROOF else stopped.words
+        return f"nobody acts: no plan was found: {why}"
     return "" if plan.aim is Aim.GOAL else f"planned for {plan.aim.words}"
 
 

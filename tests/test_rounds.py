@@ -17,6 +17,7 @@ from oar_opt.errors import InputError, UnsupportedError, VerificationError
 from oar_opt.evaluate import evaluate
 from oar_opt.instance_file import save_instance
 from oar_opt.library import load
+from oar_opt.pipeline import solve
 from oar_opt.problem import (
     Budget,
     Collective,
@@ -343,6 +344,8 @@ def test_the_shipped_surprise_is_answered_by_planning_again_alone():
         assert one.cost <= world.collective.budget.total
     assert evaluate(forecast, once.moves).is_answer
     assert again.plans[-1].aim is Aim.GOAL and myopic.plans[-1].aim is Aim.MARGIN
+    hindsight = solve(world)
+    assert (hindsight.status, hindsight.objective) == (Status.OPTIMAL, 5.0)
 
 
 # -- running centroids ---
