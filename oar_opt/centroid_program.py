@@ -27,7 +27,6 @@ from oar_opt.active_bounds import Quantity
 from oar_opt.bounds import WIDENING, ProvedBound, Reason
 from oar_opt.changes import ChangeSet
 from oar_opt.contracts import PyomoProgram
-from oar_opt.discovery import missing_learner
 from oar_opt.menu_program import Margin, MenuModel, dot, equal_options, row
 from oar_opt.parameters import CentroidParameters, Parameters
 from oar_opt.problem import (
@@ -63,18 +62,6 @@ SCIP_SETTINGS = {
     # On the dense rows of shifts it takes most of the time and closes next to nothing.
     "separating/aggregation/freq": -1,
 }
-
-
-def no_centroids(problem: RecourseProblem) -> str | None:
-    """Why the learner is no re-trained nearest centroid, or None."""
-    missing = missing_learner(problem)
-    if missing:
-        return missing
-    if not problem.learner.is_centroid:
-        return f"learner '{problem.learner.kind}' is no nearest centroid"
-    if not problem.update.retrains:
-        return f"the update '{problem.update.kind}' moves centroids by another rule"
-    return None
 
 
 def too_wide(problem: RecourseProblem, changes: Changes = NO_CHANGES) -> str | None:
