@@ -96,6 +96,7 @@ class Reason(StrEnum):
     EXTREME = "extreme over all choices of options within the cap on members"
     ROOM = "decision value of the unmoved record and weights times the room of the change"
     TIGHTENING = "optimality-based tightening, for moves at least as good as the best verified one"
+    STEPS = "gradient steps followed back to the given parameters, with the pulls' ranges"
     NONE = "no proof found"
 
 

@@ -34,7 +34,7 @@ from oar_opt.change_reach import Reach
 from oar_opt.changes import ChangeSet
 from oar_opt.contracts import PyomoProgram
 from oar_opt.errors import UnsupportedError
-from oar_opt.menu_program import equal_options
+from oar_opt.menu_program import MenuModel, equal_options
 from oar_opt.parameters import LinearParameters, Parameters
 from oar_opt.problem import CostKind, GoalKind, Indices, Matrix, Move, Norm, Query, RecourseProblem, Vector
 from oar_opt.result import Claim, Request
@@ -145,18 +145,13 @@ class Shape:
         return np.clip(steps, self.lower, self.upper)
 
 
-class ChangeModel(RiskModel):
-    """A :class:`RiskModel` whose members may use change sets."""
+class ChangeChoices(MenuModel):
+    """What members do whose program knows change sets, whatever the learner: steps, geometry, costs, reading back.
 
-    def __init__(self, problem: RecourseProblem, risk: RegularizedRisk, request: Request) -> None:
-        super().__init__(problem, risk, request)
-        if not problem.goal.maximises:
-            # At the cost of an answer with just the margin that it needs, there may be none with a little more.
-            self.cutoff = None
-        self.shapes: dict[tuple[int, int], Shape] = {}
-        for (record, _), reaches in zip(self.menus, self.bounds.changes, strict=True):
-            for a, reach in enumerate(reaches):
-                self.sets[record, a], self.shapes[record, a] = reach.changes, Shape.of(reach)
+    ``shapes`` are those of ``sets``; a subclass fills both.
+    """
+
+    shapes: dict[tuple[int, int], Shape]
 
     def needed(self, subject: Query) -> float:
         """A continuum of changes ends on the rows, where a solver's rounding would make re-training refuse them."""
@@ -166,6 +161,90 @@ class ChangeModel(RiskModel):
     def is_costly(self) -> bool:
         """Whether costs count beyond what the balls say of one change."""
         return self.problem.goal is GoalKind.MIN_COST or self.problem.collective.budget.total is not None
+
+    # -- rows ---
+
+    def add_steps(self) -> None:
+        """The steps of all sets, with a block ``moved`` for each set's rows."""
+        m, sizes = self.model, {pair: range(len(shape.free)) for pair, shape in self.shapes.items()}
+        places = [(*pair, q) for pair in self.shapes for q in sizes[pair]]
+        m.step = pyo.Var(places, bounds=lambda _, i, a, q: self._ends(self.shapes[i, a], q))
+        m.moved = pyo.Block(list(self.shapes))
+
+    def add_geometry(self) -> None:
+        """Which changes the sets hold, and what they cost."""
+        m = self.model
+        for pair, shape in self.shapes.items():
+            geometry = _Geometry(m.moved[pair], m.used[pair], shape, self.steps(pair))
+            geometry.write(self.is_costly)
+
+    @staticmethod
+    def _ends(shape: Shape, q: int) -> tuple[float, float]:
+        return min(0.0, float(shape.lower[q])), max(0.0, float(shape.upper[q]))
+
+    def steps(self, pair: tuple[int, int]) -> list[Any]:
+        """The variables ``t`` of a set."""
+        return [self.model.step[(*pair, q)] for q in range(len(self.shapes[pair].free))]
+
+    # -- costs, reading, starting ---
+
+    def change_cost(self, pair: tuple[int, int]) -> Any:
+        return self.model.moved[pair].cost
+
+    def read_changes(self, used: Sequence[tuple[int, int]]) -> tuple[Move, ...]:
+        found: tuple[Move, ...] = ()
+        for share in SHRUNK:
+            moves = [self._move(pair, share) for pair in used]
+            found = tuple(move for move in moves if move is not None)
+            if not budget_violations(self.problem, found):
+                return found
+        return found
+
+    def _move(self, pair: tuple[int, int], share: float) -> Move | None:
+        shape = self.shapes[pair]
+        delta = shape.delta(np.array([step.value for step in self.steps(pair)]))
+        holds_nothing = shape.changes.violation(np.zeros(shape.changes.d)) > ROUNDING
+        return shape.changes.move(delta if holds_nothing else (1 - share) * delta)
+
+    def start_steps(self, moves: Sequence[Move], values: Mapping[str, float]) -> dict[str, float]:
+        """Values of the steps for moves, and of what counts or picks them; ``values`` has those of ``used``."""
+        found: dict[str, float] = {}
+        for pair, shape in self.shapes.items():
+            move = next((move for move in moves if move.record == pair[0]), None)
+            used = move is not None and values[self.model.used[pair].name] == 1.0
+            t = shape.t(move) if move is not None and used else np.zeros(len(shape.free))
+            for step, value in zip(self.steps(pair), t, strict=True):
+                found[step.name] = float(value)
+            found |= _start_grids(self.model.moved[pair], shape, t, used)
+        return found
+
+    # -- names ---
+
+    def meanings(self) -> dict[str, str]:
+        words = super().meanings()
+        for (record, a), shape in self.shapes.items():
+            words[f"used[{record},{a}]"] = f"member {record} changes features, as its action {a} allows"
+            for q, j in enumerate(shape.free.tolist()):
+                name = self.problem.features[j].name
+                words[f"step[{record},{a},{q}]"] = (
+                    f"change of '{name}' of member {record}, in units of {shape.half[q]:.6g}"
+                )
+            words[f"moved[{record},{a}]"] = f"rows of the feature changes {a} of member {record}"
+        return words
+
+
+class ChangeModel(ChangeChoices, RiskModel):
+    """A :class:`RiskModel` whose members may use change sets."""
+
+    def __init__(self, problem: RecourseProblem, risk: RegularizedRisk, request: Request) -> None:
+        super().__init__(problem, risk, request)
+        if not problem.goal.maximises:
+            # At the cost of an answer with just the margin that it needs, there may be none with a little more.
+            self.cutoff = None
+        self.shapes = {}
+        for (record, _), reaches in zip(self.menus, self.bounds.changes, strict=True):
+            for a, reach in enumerate(reaches):
+                self.sets[record, a], self.shapes[record, a] = reach.changes, Shape.of(reach)
 
     @cached_property
     def value_box(self) -> Interval:
@@ -183,23 +262,10 @@ class ChangeModel(RiskModel):
 
     def _add_changes(self) -> None:
         """Steps, weights and decision values of all sets."""
-        m, sizes = self.model, {pair: range(len(shape.free)) for pair, shape in self.shapes.items()}
-        places = [(*pair, q) for pair in self.shapes for q in sizes[pair]]
-        m.step = pyo.Var(places, bounds=lambda _, i, a, q: self._ends(self.shapes[i, a], q))
-        m.moved = pyo.Block(list(self.shapes))
+        self.add_steps()
         self._add_weights()
-        for pair, shape in self.shapes.items():
-            geometry = _Geometry(m.moved[pair], m.used[pair], shape, self.steps(pair))
-            geometry.write(self.is_costly)
+        self.add_geometry()
         self._add_values()
-
-    @staticmethod
-    def _ends(shape: Shape, q: int) -> tuple[float, float]:
-        return min(0.0, float(shape.lower[q])), max(0.0, float(shape.upper[q]))
-
-    def steps(self, pair: tuple[int, int]) -> list[Any]:
-        """The variables ``t`` of a set."""
-        return [self.model.step[(*pair, q)] for q in range(len(self.shapes[pair].free))]
 
     @cached_property
     def reach_of(self) -> dict[int, float]:
@@ -252,7 +318,7 @@ class ChangeModel(RiskModel):
         most = max(abs(float(pull.lb)), abs(float(pull.ub)))
         block.product = pyo.Var(free, bounds=(-most, most))
         block.product_is = pyo.Constraint(free, rule=lambda b, q: b.product[q] == self._product(pair, pull, q))
-        _Cone(block, m.used[pair], shape, pull).write()
+        PullCone(block, m.used[pair], shape, pull).write()
         return [block.product[q] for q in free]
 
     def _product(self, pair: tuple[int, int], pull: Any, q: int) -> Any:
@@ -273,35 +339,11 @@ class ChangeModel(RiskModel):
         if self.problem.goal is GoalKind.MAX_MARGIN:
             self.goal_bound = float(self.model.margin.ub)
 
-    # -- costs, reading, starting ---
-
-    def change_cost(self, pair: tuple[int, int]) -> Any:
-        return self.model.moved[pair].cost
-
-    def read_changes(self, used: Sequence[tuple[int, int]]) -> tuple[Move, ...]:
-        found: tuple[Move, ...] = ()
-        for share in SHRUNK:
-            moves = [self._move(pair, share) for pair in used]
-            found = tuple(move for move in moves if move is not None)
-            if not budget_violations(self.problem, found):
-                return found
-        return found
-
-    def _move(self, pair: tuple[int, int], share: float) -> Move | None:
-        shape = self.shapes[pair]
-        delta = shape.delta(np.array([step.value for step in self.steps(pair)]))
-        holds_nothing = shape.changes.violation(np.zeros(shape.changes.d)) > ROUNDING
-        return shape.changes.move(delta if holds_nothing else (1 - share) * delta)
+    # -- starting ---
 
     def start(self, moves: Sequence[Move], parameters: Parameters | None) -> Mapping[str, float]:
         values = dict(super().start(moves, None))
-        for pair, shape in self.shapes.items():
-            move = next((move for move in moves if move.record == pair[0]), None)
-            used = move is not None and values[self.model.used[pair].name] == 1.0
-            t = shape.t(move) if move is not None and used else np.zeros(len(shape.free))
-            for step, value in zip(self.steps(pair), t, strict=True):
-                values[step.name] = float(value)
-            values |= _start_grids(self.model.moved[pair], shape, t, used)
+        values |= self.start_steps(moves, values)
         if isinstance(parameters, LinearParameters):
             theta = self.risk.join(np.array(parameters.w), parameters.b)
             values |= {variable.name: float(value) for variable, value in zip(self.theta, theta, strict=True)}
@@ -339,15 +381,8 @@ class ChangeModel(RiskModel):
 
     def meanings(self) -> dict[str, str]:
         words = super().meanings()
-        for (record, a), shape in self.shapes.items():
-            words[f"used[{record},{a}]"] = f"member {record} changes features, as its action {a} allows"
-            for q, j in enumerate(shape.free.tolist()):
-                name = self.problem.features[j].name
-                words[f"step[{record},{a},{q}]"] = (
-                    f"change of '{name}' of member {record}, in units of {shape.half[q]:.6g}"
-                )
+        for record, a in self.shapes:
             words[f"value[{record},{a}]"] = f"decision value of member {record} after that change"
-            words[f"moved[{record},{a}]"] = f"rows of the feature changes {a} of member {record}"
         for j, reach in self.reach_of.items():
             words[f"weight[{j}]"] = f"weight of '{self.problem.features[j].name}' times {reach:.6g}"
         return words
@@ -492,7 +527,7 @@ class _Geometry:
 
 
 @dataclass(frozen=True, eq=False)
-class _Cone:
+class PullCone:
     """What the balls say of ``u = g t``: ``||u|| <= radius |g|``, with the chord of ``|g|`` in its place.
 
     ``|g|`` is convex, so over ``[low, high]`` it is at most its chord ``c g + e z``; redundant, but a solver's

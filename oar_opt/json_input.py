@@ -206,6 +206,9 @@ def _first_fault(value: object) -> tuple[Place, str, str] | None:
 
 def _first_fault_among(entries: Iterable[tuple[Any, Any]]) -> tuple[Place, str, str] | None:
     for key, entry in entries:
+        if type(entry) is float and type(key) is int and math.isfinite(entry):
+            # Most of a long document is numbers in lists.
+            continue
         found = _first_fault(key) or _first_fault(entry)
         if found is not None:
             place, what, fix = found

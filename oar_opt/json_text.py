@@ -13,6 +13,8 @@ WIDTH = 110
 EXACT_WHOLE = 2**53
 """Below it, a whole float and its integer are the same number."""
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
 
 def json_text(document: Mapping[str, Any]) -> str:
     """The document as deterministic text with a trailing newline; keys keep their order."""
@@ -36,10 +38,16 @@ def label_text(label: bool | int | float | str) -> str:
 
 
 def _line(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    if type(value) is float and math.isfinite(value):
+        # As the encoder writes it, which takes ten times as long for a number by itself.
+        return float.__repr__(value)
+    return _ENCODER.encode(value)
 
 
 def _rendered(value: Any, indent: str, room: int) -> str:
+    # Each of several entries takes three characters at least.
+    if isinstance(value, dict | list) and 3 * len(value) > room:
+        return _broken(value, indent)
     line = _line(value)
     return line if len(line) <= room or not isinstance(value, dict | list) else _broken(value, indent)
 

@@ -97,6 +97,16 @@ class CostKind(StrEnum):
             case _:
                 return Norm(self.value).of(scaled_change)
 
+    def of_rows(self, scaled_changes: Matrix) -> Vector:
+        """The cost of every row, ``(m,)``."""
+        match self:
+            case CostKind.COUNT:
+                return np.ones(len(scaled_changes))
+            case CostKind.SQL2:
+                return np.asarray(np.einsum("ij,ij->i", scaled_changes, scaled_changes))
+            case _:
+                return Norm(self.value).of_rows(scaled_changes)
+
 
 class Intercept(StrEnum):
     NONE = "none"
@@ -434,11 +444,23 @@ class RecourseProblem:
         return not any(change_sets(self, member) for member in self.collective.members if member.feature_actions)
 
     @cached_property
-    def _listed(self) -> dict[int, tuple[Option, ...]]:
+    def member_at(self) -> Mapping[int, Member]:
+        """The members by their records."""
+        return {member.record: member for member in self.collective.members}
+
+    @cached_property
+    def _known_changes(self) -> dict[int, tuple[Option, ...]]:
+        """What :meth:`_listed_changes` found so far, by record."""
+        return {}
+
+    def _listed_changes(self, member: Member) -> tuple[Option, ...]:
         from oar_opt.changes import listed_options
 
-        moving = [member for member in self.collective.members if member.feature_actions]
-        return {member.record: listed_options(self, member) for member in moving}
+        if not member.feature_actions:
+            return ()
+        if member.record not in self._known_changes:
+            self._known_changes[member.record] = listed_options(self, member)
+        return self._known_changes[member.record]
 
     def label_of(self, y: float) -> Label:
         """A coded ``y`` as the file writes it."""
@@ -466,7 +488,7 @@ class RecourseProblem:
                 found += [Option(OptionKind.LABEL, x, to, s, action.cost) for to in action.to if to != y]
             elif isinstance(action, WithholdAction):
                 found.append(Option(OptionKind.WITHHOLD, x, y, 0.0, action.cost))
-        return (*found, *(self._listed.get(i, ()) if member.feature_actions else ()), *member.menu)
+        return (*found, *self._listed_changes(member), *member.menu)
 
     def admissible_options(self, member: Member) -> tuple[Option, ...]:
         """The options that the budget for one member (and the total) leaves; staying is always among them."""
@@ -482,8 +504,12 @@ class RecourseProblem:
     def apply(self, moves: Iterable[Move]) -> Records:
         """The records ``X~, y~, s~`` after the given members acted."""
         X, y, s = self.records.X.copy(), self.records.y.copy(), self.records.s.copy()
-        for move in moves:
-            X[move.record], y[move.record], s[move.record] = move.x, move.y, move.s
+        moves = list(moves)
+        if moves:
+            where = [move.record for move in moves]
+            X[where] = [move.x for move in moves]
+            y[where] = [move.y for move in moves]
+            s[where] = [move.s for move in moves]
         return Records(X, y, s)
 
 
@@ -600,9 +626,10 @@ def _check_labels(problem: RecourseProblem) -> None:
             "classes", f"names {len(classes)}, and '{problem.learner.kind}' is binary", "name two, the negative first"
         )
     codes = set(range(len(classes))) if problem.task is Task.MULTICLASS else {-1, 1}
-    for i, y in enumerate(problem.records.y):
-        if y not in codes:
-            raise InputError(f"records.y[{i}]", f"is {y:g}, which codes no class", f"use one of {sorted(codes)}")
+    unknown = np.flatnonzero(~np.isin(problem.records.y, sorted(codes)))
+    if len(unknown):
+        i, y = int(unknown[0]), float(problem.records.y[unknown[0]])
+        raise InputError(f"records.y[{i}]", f"is {y:g}, which codes no class", f"use one of {sorted(codes)}")
     if problem.learner.is_centroid and problem.update.retrains:
         for code, label in enumerate(classes):
             if problem.records.s[problem.records.y == code].sum() <= 0:
@@ -620,41 +647,53 @@ def _check_y(problem: RecourseProblem, where: str, y: float) -> None:
 
 
 def _check_collective(problem: RecourseProblem) -> None:
-    from oar_opt.rules import option_violation
-
     budget = problem.collective.budget
     _at_least_zero("collective.budget.each", budget.each)
     _at_least_zero("collective.budget.total", budget.total)
     _at_least_zero("collective.budget.members", budget.members)
-    seen: set[int] = set()
+    n, seen, checked = problem.n, set[int](), set[int]()
     for m, member in enumerate(problem.collective.members):
-        where = f"collective.members[{m}]"
-        if not 0 <= member.record < problem.n:
-            raise InputError(where, f"record {member.record} does not exist", f"records are 0 to {problem.n - 1}")
-        if member.record in seen:
-            raise InputError(where, f"record {member.record} is a member twice", "list each member once")
-        seen.add(member.record)
-        for action in member.actions:
-            part = f"collective.actions (member {member.record})"
-            match action:
-                case FeatureAction():
-                    _at_least_zero(f"{part}.radius", action.radius)
-                    _at_least_zero(f"{part}.charge", action.charge)
-                case LabelAction():
-                    _at_least_zero(f"{part}.cost", action.cost)
-                    for to in action.to:
-                        _check_y(problem, f"{part}.to", to)
-                case WithholdAction():
-                    _at_least_zero(f"{part}.cost", action.cost)
-        for k, option in enumerate(member.menu):
-            place = f"collective.menus.{member.record}[{k}]"
-            _point(f"{place}.x", option.x, problem.d)
-            _check_y(problem, f"{place}.y", option.y)
-            _at_least_zero(f"{place}.weight", option.s)
-            _at_least_zero(f"{place}.cost", option.cost)
-            broken = option_violation(problem, member.record, option)
-            if broken:
-                raise InputError(f"{place}.x", broken, "change the option, or the rule of that feature")
+        i = member.record
+        if not 0 <= i < n:
+            raise InputError(f"collective.members[{m}]", f"record {i} does not exist", f"records are 0 to {n - 1}")
+        if i in seen:
+            raise InputError(f"collective.members[{m}]", f"record {i} is a member twice", "list each member once")
+        seen.add(i)
+        # Mostly all members share one tuple of actions, and there may be a million of them.
+        if id(member.actions) not in checked:
+            checked.add(id(member.actions))
+            _check_actions(problem, member)
+        if member.menu:
+            _check_menu(problem, member)
+
+
+def _check_menu(problem: RecourseProblem, member: Member) -> None:
+    from oar_opt.rules import option_violation
+
+    for k, option in enumerate(member.menu):
+        place = f"collective.menus.{member.record}[{k}]"
+        _point(f"{place}.x", option.x, problem.d)
+        _check_y(problem, f"{place}.y", option.y)
+        _at_least_zero(f"{place}.weight", option.s)
+        _at_least_zero(f"{place}.cost", option.cost)
+        broken = option_violation(problem, member.record, option)
+        if broken:
+            raise InputError(f"{place}.x", broken, "change the option, or the rule of that feature")
+
+
+def _check_actions(problem: RecourseProblem, member: Member) -> None:
+    part = f"collective.actions (member {member.record})"
+    for action in member.actions:
+        match action:
+            case FeatureAction():
+                _at_least_zero(f"{part}.radius", action.radius)
+                _at_least_zero(f"{part}.charge", action.charge)
+            case LabelAction():
+                _at_least_zero(f"{part}.cost", action.cost)
+                for to in action.to:
+                    _check_y(problem, f"{part}.to", to)
+            case WithholdAction():
+                _at_least_zero(f"{part}.cost", action.cost)
 
 
 def _check_queries(problem: RecourseProblem) -> None:

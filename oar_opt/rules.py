@@ -13,6 +13,8 @@ from oar_opt.problem import (
     Direction,
     Feature,
     FeatureType,
+    Flags,
+    Matrix,
     Move,
     Option,
     Point,
@@ -50,6 +52,27 @@ def change_violation(
         if feature.step is not None and abs(delta / feature.step - round(delta / feature.step)) * feature.step > slack:
             return f"'{feature.name}' changes by {delta:.6g}, no multiple of its step {feature.step:g}"
     return None
+
+
+def surely_within(problem: RecourseProblem, before: Matrix, after: Matrix, tolerance: float = ROUNDING) -> Flags:
+    """The rows that break no rule on values and changes, ``(m,)``, all at once; of the others nothing is said.
+
+    Those rows are left to :func:`change_violation` and :func:`domain_violation`, as all rows are where features have
+    other rules than bounds and directions.
+    """
+    features = problem.features
+    simple = all(f.type is FeatureType.CONTINUOUS and f.step is None and f.group is None for f in features)
+    if not simple or problem.constraints:
+        return np.zeros(len(after), dtype=bool)
+    slack = tolerance * np.maximum(1.0, problem.scales)
+    lower = np.array([-np.inf if f.lower is None else f.lower for f in features])
+    upper = np.array([np.inf if f.upper is None else f.upper for f in features])
+    may_fall = np.array([f.direction in (Direction.ANY, Direction.DECREASE) for f in features])
+    may_rise = np.array([f.direction in (Direction.ANY, Direction.INCREASE) for f in features])
+    delta = after - before
+    inside = (after >= lower - slack) & (after <= upper + slack)
+    allowed = (may_rise | (delta <= slack)) & (may_fall | (delta >= -slack))
+    return np.asarray((inside & allowed).all(axis=1))
 
 
 def option_violation(problem: RecourseProblem, record: int, option: Option) -> str | None:

@@ -14,7 +14,7 @@ from oar_opt.problem import Move, RecourseProblem
 from oar_opt.result import Claim, Request
 from oar_opt.rules import budget_violations
 from oar_opt.tightening import TIGHTENING_SECONDS
-from oar_opt.verification import move_violation
+from oar_opt.verification import move_violations
 
 HEURISTIC_SECONDS = 2.0
 TIGHTENING_SHARE = 0.25
@@ -72,7 +72,7 @@ def first_answer(problem: RecourseProblem, clock: Clock) -> Evaluation | None:
 
 
 def _better(problem: RecourseProblem, moves: tuple[Move, ...], best: Evaluation | None) -> Evaluation | None:
-    if budget_violations(problem, moves) or any(move_violation(problem, move) for move in moves):
+    if budget_violations(problem, moves) or move_violations(problem, moves):
         return best
     try:
         outcome = evaluate(problem, moves)

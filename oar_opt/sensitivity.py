@@ -17,8 +17,11 @@ optimum, and a single linear system where the loss is quadratic.
 whose pull at a jump ``[low, high]`` at ``k`` is ``clip((f - k) / mu, low, high)``; the l1 penalty likewise. Its
 margins are not the learner's: whoever uses them corrects them by a real re-training, and lets ``mu`` shrink.
 
+**Gradient steps** do not go to an optimum; their slopes are in :mod:`oar_opt.unrolled_sensitivity`.
+
 **Nearest centroid.** Every pair of a subject and another class has its own quantity, ``||x_q - mu_c||^2 - ||x_q -
-mu_t||^2``; a subject's margin is the smallest of its own.
+mu_t||^2``; a subject's margin is the smallest of its own. For given labels and weights running centroids are means,
+too (:mod:`oar_opt.running_mean`).
 
 Reference: S. Mei, X. Zhu, "Using Machine Teaching to Identify Optimal Training-Set Attacks on Machine Learners", 2015.
 """
@@ -34,8 +37,9 @@ import numpy as np
 
 from oar_opt.discovery import learner_of
 from oar_opt.evaluate import Evaluation, evaluate_present
-from oar_opt.problem import Indices, Matrix, Records, RecourseProblem, Vector
+from oar_opt.problem import Indices, Matrix, Records, RecourseProblem, UpdateKind, Vector
 from oar_opt.risk import Jump, Line, PenaltyNorm, RegularizedRisk
+from oar_opt.running_mean import mean_weights
 
 STEPS, SEARCHES = 100, 60
 CONVERGED = 1e-12
@@ -83,9 +87,11 @@ class Margins(ABC):
 
 def no_sensitivity(problem: RecourseProblem) -> str | None:
     """Why margins have no slopes here, or None."""
-    if not problem.update.retrains:
-        return f"the update '{problem.update.kind}' does not re-train to the learner's optimum"
     learner = learner_of(problem)
+    if problem.update.kind is UpdateKind.GRADIENT:
+        bounded = problem.max_loss_increase is not None
+        lacks = bounded and learner.risk(problem.learner, problem.d) is None
+        return f"learner '{learner.kind}' is no regularised risk, so its loss has no known slopes" if lacks else None
     if problem.learner.is_centroid:
         return None
     risk = learner.risk(problem.learner, problem.d)
@@ -102,11 +108,63 @@ def no_sensitivity(problem: RecourseProblem) -> str | None:
 def margins_of(problem: RecourseProblem, records: Records, rows: Sequence[int]) -> Margins:
     """For records that are ``records`` but for the features of ``rows``, all of which have weight."""
     chosen = np.array(rows, dtype=np.int64)
+    if problem.update.kind is UpdateKind.GRADIENT:
+        from oar_opt.unrolled_sensitivity import UnrolledMargins
+
+        return UnrolledMargins(problem, records, chosen)
     if problem.learner.is_centroid:
         return CentroidMargins(problem, records, chosen)
     risk = learner_of(problem).risk(problem.learner, problem.d)
     assert risk is not None, "see no_sensitivity"
     return RiskMargins(problem, risk, records, chosen)
+
+
+# -- linear learners ---
+
+
+def subject_owners(problem: RecourseProblem) -> Indices:
+    """One quantity for each query and guard, and :data:`LOSS` where it is limited."""
+    bounded = problem.max_loss_increase is not None
+    count = len(problem.queries) + len(problem.guards)
+    return np.array([*range(count), *([LOSS] if bounded else [])], dtype=np.int64)
+
+
+def linear_subjects(problem: RecourseProblem, extend: Callable[[Matrix], Matrix]) -> tuple[Matrix, Vector]:
+    """Margins are ``gradients (S, p) @ theta + constants (S,)``, with ``extend`` giving ``xhat`` of the features."""
+    subjects = (*problem.queries, *problem.guards)
+    targets = np.array([subject.target for subject in subjects])
+    points = extend(np.array([subject.x for subject in subjects]))
+    is_regression = problem.classes is None
+    thresholds = np.array([subject.threshold if is_regression else 0.0 for subject in subjects])
+    return targets[:, None] * points, -targets * thresholds
+
+
+@dataclass(frozen=True, eq=False)
+class LossSlack:
+    """What is left of ``max_loss_increase``, and its gradient, as functions of ``theta (p,)``."""
+
+    problem: RecourseProblem
+    risk: RegularizedRisk
+
+    @classmethod
+    def of(cls, problem: RecourseProblem) -> LossSlack | None:
+        """None where the loss is not limited."""
+        if problem.max_loss_increase is None:
+            return None
+        risk = learner_of(problem).risk(problem.learner, problem.d)
+        assert risk is not None, "see no_sensitivity"
+        return cls(problem, risk)
+
+    def __call__(self, theta: Vector) -> tuple[float, Vector]:
+        X, y, a, before = self._history
+        f = X @ theta
+        limit = self.problem.max_loss_increase or 0.0
+        return limit - (float(a @ self.risk.loss.value(y, f)) - before), -X.T @ (a * self.risk.loss.pull(y, f))
+
+    @cached_property
+    def _history(self) -> tuple[Matrix, Vector, Vector, float]:
+        records, risk = self.problem.records, self.risk
+        return risk.extend(records.X), records.y, risk.factor * records.s, _present_loss(self.problem)
 
 
 # -- regularised risks ---
@@ -123,27 +181,20 @@ class RiskMargins(Margins):
         self.k = len(rows)
         self.xhat = risk.extend(records.X[order])
         self.y, self.a = records.y[order], risk.factor * records.s[order]
-        self._set_subjects()
+        self.owners = subject_owners(problem)
+        self.gradients, self.constants = linear_subjects(problem, risk.extend)
+        self.loss_slack = LossSlack.of(problem)
         self._set_kinks()
         self.theta0, self.stiffness = np.array(risk.theta0, dtype=np.float64), risk.lam * risk.penalty
         self.theta, self.is_trained = self.theta0.copy(), False
 
-    def _set_subjects(self) -> None:
-        subjects = (*self.problem.queries, *self.problem.guards)
-        targets = np.array([subject.target for subject in subjects])
-        points = self.risk.extend(np.array([subject.x for subject in subjects]))
-        is_regression = self.problem.classes is None
-        thresholds = np.array([subject.threshold if is_regression else 0.0 for subject in subjects])
-        self.gradients, self.constants = targets[:, None] * points, -targets * thresholds
-        count = len(subjects)
-        bounded = self.problem.max_loss_increase is not None
-        self.owners = np.array([*range(count), *([LOSS] if bounded else [])], dtype=np.int64)
-
     def _set_kinks(self) -> None:
-        pieces = [self.risk.loss.pieces(float(y)) for y in self.y]
+        values, which = np.unique(self.y, return_inverse=True)
+        pieces = [self.risk.loss.pieces(float(y)) for y in values]
         jumps = [[piece for piece in graph or () if isinstance(piece, Jump)] for graph in pieces]
         self.has_jumps = bool(jumps and jumps[0])
         table = np.array([[(jump.f, jump.g_low, jump.g_high) for jump in row] for row in jumps], dtype=np.float64)
+        table = table[which]
         self.jumps = [tuple(part.T.copy()) for part in table.transpose(1, 0, 2)] if self.has_jumps else []
         self.is_exact = not self.has_jumps and self.risk.norm is PenaltyNorm.L2
         self.unit = 1.0 if self.problem.classes is not None else max(1e-6, float(np.std(self.y)))
@@ -270,8 +321,8 @@ class RiskMargins(Margins):
     def _response(self, pull: Vector, bend: Vector, inverse: Matrix) -> Response:
         theta, own = self.theta, self.xhat[: self.k].copy()
         values, gradients = self.gradients @ theta + self.constants, self.gradients
-        if LOSS in self.owners:
-            slack, slope = self._loss_slack(theta)
+        if self.loss_slack is not None:
+            slack, slope = self.loss_slack(theta)
             values, gradients = np.append(values, slack), np.vstack([gradients, slope])
         a, w, d = self.a[: self.k], theta[: self.d], self.d
 
@@ -280,23 +331,6 @@ class RiskMargins(Margins):
             return -np.outer(a * pull, p[:d]) - np.outer(a * bend * (own @ p), w)
 
         return Response(values, slopes)
-
-    def _loss_slack(self, theta: Vector) -> tuple[float, Vector]:
-        """What is left of the harm to the fit, and its gradient in ``theta``."""
-        X, y, a, before = self._history
-        f = X @ theta
-        limit = self.problem.max_loss_increase or 0.0
-        return limit - (float(a @ self.risk.loss.value(y, f)) - before), -X.T @ (a * self.risk.loss.pull(y, f))
-
-    @cached_property
-    def _history(self) -> tuple[Matrix, Vector, Vector, float]:
-        records = self.problem.records
-        return (
-            self.risk.extend(records.X),
-            records.y,
-            self.risk.factor * records.s,
-            _present_loss(self.problem),
-        )
 
 
 def _present_loss(problem: RecourseProblem) -> float:
@@ -315,11 +349,16 @@ class CentroidMargins(Margins):
     def __init__(self, problem: RecourseProblem, records: Records, rows: Indices) -> None:
         self.problem, self.classes = problem, len(problem.classes or ())
         y, s = records.y.astype(int), records.s
+        base = np.zeros((self.classes, problem.d))
+        self.totals = np.zeros(self.classes)
+        if not problem.update.retrains:
+            mean = mean_weights(problem, records.y, records.s)
+            s, self.totals, base = mean.own, mean.base, mean.base[:, None] * mean.starts
         self.own, self.weights = y[rows], s[rows]
-        self.totals = _class_weights(y, s, self.classes)
+        self.totals = self.totals + _class_weights(y, s, self.classes)
         rest = s.copy()
         rest[rows] = 0.0
-        self.sums = np.array([rest[y == c] @ records.X[y == c] for c in range(self.classes)])
+        self.sums = base + np.array([rest[y == c] @ records.X[y == c] for c in range(self.classes)])
         subjects = (*problem.queries, *problem.guards)
         pairs = [(q, c, int(t.target)) for q, t in enumerate(subjects) for c in range(self.classes) if c != t.target]
         owners, others, targets = np.array(pairs, dtype=np.int64).T
@@ -353,11 +392,20 @@ class CentroidMargins(Margins):
         return Response(values, slopes)
 
     def _loss_slack(self, mu: Matrix) -> tuple[float, Matrix]:
-        """What is left of the harm to the fit: the loss grows by ``S_c ||mu_c - mu_c before||^2``."""
-        before, totals = self._history
-        shift = mu - before
-        limit = self.problem.max_loss_increase or 0.0
+        """What is left of the harm to the fit: the loss is ``S_c ||mu_c - mean_c||^2``, but for a constant."""
+        means, totals = self._history
+        shift = mu - means
+        limit = (self.problem.max_loss_increase or 0.0) + self._present_loss
         return limit - float(totals @ (shift**2).sum(axis=1)), -2 * totals[:, None] * shift
+
+    @cached_property
+    def _present_loss(self) -> float:
+        present = evaluate_present(self.problem)
+        if present is None or self.problem.update.retrains:
+            return 0.0
+        means, totals = self._history
+        mu = present.parameters.vector().reshape(means.shape)
+        return float(totals @ ((mu - means) ** 2).sum(axis=1))
 
     @cached_property
     def _history(self) -> tuple[Matrix, Vector]:
@@ -365,7 +413,7 @@ class CentroidMargins(Margins):
         y, s = records.y.astype(int), records.s
         totals = _class_weights(y, s, self.classes)
         sums = np.array([s[y == c] @ records.X[y == c] for c in range(self.classes)])
-        return sums / totals[:, None], totals
+        return sums / np.where(totals > 0, totals, 1.0)[:, None], totals
 
 
 def _class_weights(y: Indices, s: Vector, classes: int) -> Vector:

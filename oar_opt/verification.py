@@ -7,6 +7,7 @@ this way is said by the certificate's grade: a bound of grade ``claimed`` rests 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -27,7 +28,7 @@ from oar_opt.evaluate import (
     evaluate_present,
 )
 from oar_opt.parameters import CentroidParameters, LinearParameters, Parameters
-from oar_opt.problem import FeatureAction, Move, RecourseProblem, Vector, resulting_records
+from oar_opt.problem import FeatureAction, Flags, Move, Norm, RecourseProblem, Vector, resulting_records
 from oar_opt.requirements import Requirement, keeping, requirements_of
 from oar_opt.result import Status, StoppedBy, relative_gap
 from oar_opt.rules import (
@@ -36,6 +37,7 @@ from oar_opt.rules import (
     domain_violation,
     matches_option,
     scaled_change,
+    surely_within,
 )
 from oar_opt.solution_file import Alternative, Check, ConflictRecord, MoveRecord, Pool, Solution
 from oar_opt.solution_file import CentroidParameters as StatedCentroids
@@ -153,10 +155,11 @@ def _check_identity(book: _Book, problem: RecourseProblem, solution: Solution) -
 
 def _check_moves(book: _Book, problem: RecourseProblem, solution: Solution) -> tuple[Move, ...] | None:
     """The moves, coded as in the problem, or None where they are not moves of this collective."""
-    members = {member.record: member for member in problem.collective.members}
-    strangers = [f"record {move.record} is no member" for move in solution.moves if move.record not in members]
-    seen = [move.record for move in solution.moves]
-    strangers += [f"member {record} moves twice" for record in sorted({r for r in seen if seen.count(r) > 1})]
+    seen = Counter(move.record for move in solution.moves)
+    strangers = [
+        f"record {move.record} is no member" for move in solution.moves if move.record not in problem.member_at
+    ]
+    strangers += [f"member {record} moves twice" for record in sorted(seen) if seen[record] > 1]
     shapes = [
         f"the move of record {move.record} has {len(move.x)} features, not {problem.d}"
         for move in solution.moves
@@ -169,8 +172,7 @@ def _check_moves(book: _Book, problem: RecourseProblem, solution: Solution) -> t
     moves = tuple(
         Move(move.record, move.x, codes[move.record] or 0.0, move.weight, move.cost) for move in solution.moves
     )
-    broken = [violation for move in moves if (violation := move_violation(problem, move))]
-    book.say("allowed moves", broken)
+    book.say("allowed moves", move_violations(problem, moves))
     book.say("listed changes", [text for move in solution.moves if (text := _misreported(problem, move))])
     book.say("budgets", budget_violations(problem, moves, book.tolerance))
     return moves
@@ -185,10 +187,49 @@ def _code(problem: RecourseProblem, move: MoveRecord) -> float | None:
     return None
 
 
+def move_violations(problem: RecourseProblem, moves: Sequence[Move]) -> list[str]:
+    """Why members may not move like this, in words; none where all may."""
+    doubtful = [move for move, sure in zip(moves, _surely_allowed(problem, moves), strict=True) if not sure]
+    return [text for move in doubtful if (text := move_violation(problem, move))]
+
+
+def _surely_allowed(problem: RecourseProblem, moves: Sequence[Move]) -> Flags:
+    """The moves ``(m,)`` that are changes within a member's first features action, all at once.
+
+    Of the others nothing is said: :func:`move_violation` looks at them one by one.
+    """
+    allowed = np.zeros(len(moves), dtype=bool)
+    by_norm: dict[Norm, list[tuple[int, FeatureAction]]] = {}
+    for k, move in enumerate(moves):
+        for action in problem.member_at[move.record].feature_actions[:1]:
+            by_norm.setdefault(action.norm, []).append((k, action))
+    for norm, pairs in by_norm.items():
+        where = [k for k, _ in pairs]
+        radii = np.array([action.radius for _, action in pairs])
+        charges = np.array([action.charge for _, action in pairs])
+        allowed[where] = _surely_within(problem, [moves[k] for k in where], norm, radii, charges)
+    return allowed
+
+
+def _surely_within(
+    problem: RecourseProblem, moves: Sequence[Move], norm: Norm, radii: Vector, charges: Vector
+) -> Flags:
+    """As :func:`_change_beyond`, with no more tolerance than there."""
+    rows, tolerance = np.array([move.record for move in moves]), problem.tolerances.feasibility
+    before, after = problem.records.X[rows], np.array([move.x for move in moves])
+    y, s, costs = np.array([(move.y, move.s, move.cost) for move in moves]).T
+    scaled = (after - before) / problem.scales
+    same = (y == problem.records.y[rows]) & (s == problem.records.s[rows])
+    near = norm.of_rows(scaled) <= radii + tolerance * np.maximum(1.0, radii)
+    due = charges + problem.collective.cost.of_rows(scaled)
+    paid = np.abs(due - costs) <= tolerance * np.maximum(1.0, due)
+    allowed: Flags = same & near & paid & surely_within(problem, before, after, tolerance)
+    return allowed
+
+
 def move_violation(problem: RecourseProblem, move: Move) -> str | None:
     """Why a member may not move like this, or None: only to one of its options, or by a change within its rules."""
-    member = next(member for member in problem.collective.members if member.record == move.record)
-    tolerance = problem.tolerances.feasibility
+    member, tolerance = problem.member_at[move.record], problem.tolerances.feasibility
     if any(matches_option(option, move, tolerance) for option in problem.options(member)[1:]):
         return None
     reasons = [_change_beyond(problem, move, action) for action in member.feature_actions]
@@ -219,6 +260,8 @@ def _change_beyond(problem: RecourseProblem, move: Move, action: FeatureAction) 
 
 def _misreported(problem: RecourseProblem, move: MoveRecord) -> str | None:
     changes = listed_changes(problem, move.record, move.x)
+    if changes == move.changes:
+        return None
     same = changes.keys() == move.changes.keys() and all(
         np.allclose(changes[name], move.changes[name], rtol=1e-9, atol=1e-9) for name in changes
     )
@@ -228,8 +271,8 @@ def _misreported(problem: RecourseProblem, move: MoveRecord) -> str | None:
 def listed_changes(problem: RecourseProblem, record: int, x: tuple[float, ...]) -> dict[str, tuple[float, float]]:
     """The features that differ, by name: before and after."""
     return {
-        feature.name: (float(old), float(new))
-        for feature, old, new in zip(problem.features, problem.records.X[record], x, strict=True)
+        feature.name: (old, float(new))
+        for feature, old, new in zip(problem.features, problem.records.X[record].tolist(), x, strict=True)
         if old != new
     }
 

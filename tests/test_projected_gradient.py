@@ -30,8 +30,6 @@ from oar_opt.problem import (
     Query,
     Records,
     RecourseProblem,
-    Update,
-    UpdateKind,
 )
 from oar_opt.projection import BudgetProjection, Projection, nearest, nearest_on_grids
 from oar_opt.result import Request
@@ -522,4 +520,4 @@ def test_what_it_does_not_apply_to():
     fixed = replace(problem, features=tuple(replace(f, type=FeatureType.BINARY) for f in problem.features))
     assert "no member has room" in HEURISTIC.accepts(replace(problem, collective=Collective((Member(0),))))
     assert "no member has room" in HEURISTIC.accepts(fixed)
-    assert "not replayed" in HEURISTIC.accepts(replace(problem, update=Update(UpdateKind.GRADIENT)))
+    assert "cannot be re-trained" in HEURISTIC.accepts(replace(problem, learner=LearnerSpec("unheard-of")))

@@ -101,7 +101,8 @@ def _step(
     own = settings.rate * (float(weight @ off) + of_sums) + 4 * EPSILON * float(
         np.abs(theta).sum() + np.abs(after).sum()
     )
-    return after, _kept(settings, X, s, total) * error + own
+    inherited = _kept(settings, X, s, total) * error if error > 0 else 0.0
+    return after, inherited + own
 
 
 def _derivative(
