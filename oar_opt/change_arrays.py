@@ -33,8 +33,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from oar_opt.changes import ChangeSet
-from oar_opt.problem import CostKind, Flags, Indices, Matrix, Norm, Vector
+from oar_opt.changes import ChangeSet, balls_of
+from oar_opt.problem import (
+    CostKind,
+    Direction,
+    FeatureAction,
+    Flags,
+    Indices,
+    Matrix,
+    Norm,
+    RecourseProblem,
+    Vector,
+)
+from oar_opt.rules import ROUNDING
 
 HALVINGS = 60
 """Of an interval in a bisection on multipliers."""
@@ -77,6 +88,24 @@ class ChangeArrays:
         )
         return found.without_needless_boxes()
 
+    @classmethod
+    def joined(cls, parts: Sequence[ChangeArrays]) -> ChangeArrays:
+        """Several groups in one, members in order."""
+        if len(parts) == 1:
+            return parts[0]
+        boxes = None if all(part.lower is None for part in parts) else [part.box() for part in parts]
+        whole = replace(
+            parts[0],
+            members=np.concatenate([part.members for part in parts]),
+            records=np.concatenate([part.records for part in parts]),
+            R1=np.concatenate([part.R1 for part in parts]),
+            R2=np.concatenate([part.R2 for part in parts]),
+            charges=np.concatenate([part.charges for part in parts]),
+            lower=None if boxes is None else np.concatenate([lower for lower, _ in boxes]),
+            upper=None if boxes is None else np.concatenate([upper for _, upper in boxes]),
+        )
+        return whole.subset(np.argsort(whole.members, kind="stable"))
+
     @property
     def m(self) -> int:
         return len(self.records)
@@ -108,6 +137,19 @@ class ChangeArrays:
             charges=self.charges[rows],
         )
 
+    def capped(self, most: float) -> ChangeArrays:
+        """The same with no change that costs more than ``most``, charges and counts aside."""
+        match self.cost:
+            case CostKind.COUNT:
+                return self
+            case CostKind.L1:
+                return replace(self, R1=np.minimum(self.R1, most))
+            case CostKind.LINF:
+                lower, upper = self.box()
+                return replace(self, lower=np.maximum(lower, -most), upper=np.minimum(upper, most))
+            case _:
+                return replace(self, R2=np.minimum(self.R2, most**0.5 if self.cost is CostKind.SQL2 else most))
+
     def box(self) -> tuple[Matrix, Matrix]:
         """Ends of every coordinate, ``(m, d)`` each, in scaled coordinates."""
         if self.lower is not None and self.upper is not None:
@@ -137,6 +179,60 @@ class ChangeArrays:
         step, value = ball_gain(self.cost, self.R2, length, kappa)
         e = g * (step / np.maximum(length, 1e-300))[:, None]
         return Gain(e, value, value)
+
+
+def continuous_sets(
+    problem: RecourseProblem, places: Indices, records: Indices, action: FeatureAction
+) -> tuple[ChangeArrays, ...]:
+    """The sets of many members with one features action, at once; none of records without weight or room.
+
+    For instances whose free features move continuously, without linear rows and groups.
+    """
+    balls = balls_of(problem, action)
+    has_weight = problem.records.s[records] > 0
+    free = np.array([not feature.is_fixed for feature in problem.features])
+    if not balls or min(ball.radius for ball in balls) == 0 or not free.any() or not has_weight.any():
+        return ()
+    places, records = places[has_weight], records[has_weight]
+    radius = {ball.norm: ball.radius for ball in balls}
+    made = ChangeArrays(
+        members=places,
+        records=records,
+        scales=problem.scales,
+        free=free,
+        cost=problem.collective.cost,
+        lower=None,
+        upper=None,
+        R1=np.full(len(records), radius.get(Norm.L1, np.inf)),
+        R2=np.full(len(records), radius.get(Norm.L2, np.inf)),
+        charges=np.full(len(records), action.charge),
+    )
+    plain = all(f.direction is Direction.ANY or f.is_fixed for f in problem.features)
+    plain &= all(f.is_fixed or (f.lower is None and f.upper is None) for f in problem.features)
+    if plain and set(radius) == {Norm.L2}:
+        return (made,)
+    lower, upper = _boxes(problem, problem.records.X[records], min(radius.values()) * problem.scales)
+    made = replace(made, lower=lower / problem.scales, upper=upper / problem.scales)
+    has_room = np.asarray((upper > lower).any(axis=1))
+    return (made.subset(has_room).without_needless_boxes(),) if has_room.any() else ()
+
+
+def _boxes(problem: RecourseProblem, X: Matrix, reach: Vector) -> tuple[Matrix, Matrix]:
+    """The features' bounds and directions on changes of the records ``X (m, d)``, as in :mod:`oar_opt.changes`."""
+    lower, upper = np.tile(-reach, (len(X), 1)), np.tile(reach, (len(X), 1))
+    for j, feature in enumerate(problem.features):
+        if feature.is_fixed or feature.direction is Direction.INCREASE:
+            lower[:, j] = 0.0
+        if feature.is_fixed or feature.direction is Direction.DECREASE:
+            upper[:, j] = 0.0
+        slack = ROUNDING * np.maximum(np.maximum(1.0, np.abs(X[:, j])), feature.scale)
+        for end, side in ((feature.lower, lower), (feature.upper, upper)):
+            if end is None:
+                continue
+            room = end - X[:, j]
+            near = np.where(np.abs(room) <= slack, 0.0, room)
+            side[:, j] = np.maximum(side[:, j], near) if side is lower else np.minimum(side[:, j], near)
+    return lower, upper
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +274,7 @@ class _BoxedGain:
         return Gain(e, self._value(e), self._bound(e, tau, nu1, self.lower, self.upper, self.g))
 
     def _value(self, e: Matrix) -> Vector:
-        return (self.g * e).sum(axis=1) - self.kappa * self.sets.costs(e)
+        return np.asarray((self.g * e).sum(axis=1) - self.kappa * self.sets.costs(e))
 
     # -- l1 radius, then the quadratic rest ---
 
@@ -248,12 +344,12 @@ class _BoxedGain:
         radius2, radius1 = (np.where(np.isfinite(R), R, 0.0) for R in (self.sets.R2, self.sets.R1))
         first = best + eta * radius2**2 / 2 + nu1 * radius1
         if self.beta == 0:
-            return first
+            return np.asarray(first)
         # Where nothing pays, no direction v is known: any slope that l2's weight swallows will do.
         thin = _thinned(g, alpha)
         shrunk = thin * np.minimum(1.0, self.beta / np.maximum(np.linalg.norm(thin, axis=1), 1e-300))[:, None]
         second = _separable(g - shrunk, alpha, np.full(len(g), self.gamma), lower, upper) + nu1 * radius1
-        return np.minimum(first, second)
+        return np.asarray(np.minimum(first, second))
 
     # -- linf cost ---
 
@@ -278,7 +374,7 @@ class _BoxedGain:
         return Gain(e, self._value(e), _separable(self.g - w, none, none, self.lower, self.upper))
 
 
-def _solved(L: Matrix, G: Matrix, passed: Matrix, end: Vector, side: float) -> Vector:
+def _solved(L: Matrix, G: Matrix, passed: Flags, end: Vector, side: float) -> Vector:
     """The step of the module's conditions, after the features that have ``passed`` their ends, ``(m,)``.
 
     ``side`` -1: where ``tau^2 G + L = end^2``; 1: where it is ``end^2 tau^2``. Infinite where no step is too long.

@@ -222,7 +222,7 @@ def _all_sets(problem: RecourseProblem, member: Member) -> list[ChangeSet]:
 def _change_set(problem: RecourseProblem, record: int, action: FeatureAction) -> ChangeSet | None:
     records, scales = problem.records, problem.scales
     x, s = records.X[record], float(records.s[record])
-    balls = _balls(problem, action)
+    balls = balls_of(problem, action)
     if s == 0 or not balls:
         return None
     radius = min(ball.radius for ball in balls)
@@ -255,8 +255,8 @@ def _change_set(problem: RecourseProblem, record: int, action: FeatureAction) ->
     )
 
 
-def _balls(problem: RecourseProblem, action: FeatureAction) -> tuple[Ball, ...]:
-    """None where no change is paid for."""
+def balls_of(problem: RecourseProblem, action: FeatureAction) -> tuple[Ball, ...]:
+    """The radius and what the budgets leave of the cost; none where no change is paid for."""
     collective = problem.collective
     limits = [limit for limit in (collective.budget.each, collective.budget.total) if limit is not None]
     left = min(limits, default=math.inf) - action.charge

@@ -229,10 +229,9 @@ class StepSearch:
                 T, nu, _ = self._node(rows[outer], middle[outer], push_there[outer])
             line.T[outer], line.nu[outer] = T + nu * (u - middle)[outer], nu
         h = u2 - u1
-        if constant is None:
-            bound = self._bound(rows, h, (u1, u2), (a1, a2), *lines)
-        else:
-            bound = _below_both(h, *lines)
+        if constant is not None:
+            return _Cells(rows, u1, u2, constant, _below_both(h, *lines), middle, a, worth, *lines, at_middle)
+        bound = self._bound(rows, h, (u1, u2), (a1, a2), *lines)
         return _Cells(rows, u1, u2, constant, bound, middle, a, worth, *lines, at_middle)
 
     def _bound(
@@ -262,7 +261,8 @@ class StepSearch:
         nearest, farthest = np.clip(0.0, u1, u2), np.maximum(np.abs(u1), np.abs(u2))
         slope = np.exp(-np.logaddexp(0.0, nearest) - np.logaddexp(0.0, -nearest))
         bent = self.side.weight[rows] * slope * np.tanh(farthest / 2)
-        return np.minimum(1.0, h**2 * bent / np.maximum(8 * np.abs(pushes[0] - pushes[1]), 1e-300))
+        steep = np.maximum(8 * np.abs(pushes[0] - pushes[1]), 1e-300)
+        return np.asarray(np.minimum(1.0, h**2 * bent / steep))
 
     # -- lines and points ---
 

@@ -1,0 +1,358 @@
+"""Solves one gradient step: prices by the dual, a choice by a mixed-integer program over what prices leave open.
+
+1. The dual's least value is a bound (:mod:`oar_opt.step_dual`); where members are many, prices are found on a sample of
+   them first. With ``max_margin`` under a mean whose divisor the choice changes, the level is raised to the best margin
+   found and the dual solved again: ``S (m - tau) <= S_0 D`` gives ``m <= tau + max(0, D) S_0 / min S``.
+2. A choice: those members for whom their second best choice at the best prices is nearly as good as the best are free,
+   with their options and their changes at several prices; the others take their best (:mod:`oar_opt.step_choice`).
+3. Where the members have finite options only and a gap is left, no option that the dual proves to be in no better
+   choice is needed, and the program over the rest is exact.
+4. Where features change and records are few, the choice is improved by projected gradient ascent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate
+from oar_opt.limits import LEAST_SECONDS
+from oar_opt.linear_program import Limits
+from oar_opt.one_step import OneStep
+from oar_opt.problem import GoalKind, Indices, Move, RecourseProblem, Vector
+from oar_opt.result import Claim, Progress, Request, StoppedBy, relative_gap
+from oar_opt.step_choice import Columns, choose
+from oar_opt.step_dual import Answered, DualGoal, DualSearch, Prices, StepDual
+from oar_opt.step_offers import Offers, change_moves, held, item_moves
+
+SAMPLE, CROWD = 4000, 20_000
+"""Members in a sample, and from how many on there is one."""
+CUTS, CROWD_CUTS = 80, 6
+"""Evaluations of the dual; over a crowd, after the sample."""
+FREE, FREE_ITEMS, MOST_FREE = 300, 3000, 20_000
+"""Members that are free in the choice: of those who change features, of others, and where it must be tried again."""
+LEVELS = 8
+"""How often the level of a largest margin is raised at most."""
+EXACT_ITEMS = 400_000
+FEW_RECORDS = 2000
+POLISH_SECONDS = 1.0
+WHOLE = 1e-6
+"""A count is whole but for that."""
+
+
+def solve_step(problem: RecourseProblem, request: Request) -> Claim:
+    """The best choice found and the proved bound."""
+    return _StepSolver(problem, request).run()
+
+
+@dataclass(frozen=True, eq=False)
+class _Picked:
+    """A whole choice as moves, and its value in the dual's sense."""
+
+    moves: tuple[Move, ...]
+    value: float
+
+
+class _StepSolver:
+    def __init__(self, problem: RecourseProblem, request: Request) -> None:
+        self.problem, self.request = problem, request
+        self.started = time.monotonic()
+        self.step = OneStep.of(problem)
+        self.evaluations = self.nodes = 0
+        self.bound = np.inf
+        self.best: Evaluation | None = None
+        self.infeasible = False
+
+    # -- the whole ---
+
+    def run(self) -> Claim:
+        self._take(())
+        if self.step.count == 0:
+            self._settle_without_members()
+        elif self.problem.goal is GoalKind.MAX_MARGIN:
+            self._raise_levels()
+        elif self._is_within_reach():
+            self._solve_at(self.step.needs)
+        return self._claim()
+
+    def _settle_without_members(self) -> None:
+        """Nobody can change anything: staying is all there is."""
+        self.infeasible = self.best is None
+        self.bound = -np.inf if self.best is None else self._signed(self.best.objective)
+
+    def _raise_levels(self) -> None:
+        """``max_margin``: one level is enough where the divisor is fixed."""
+        queries = len(self.problem.queries)
+        levels = self.step.needs.copy()
+        if self.step.has_fixed_divisor:
+            levels[:queries] = 0.0
+            self._solve_at(levels)
+            self._look_for_infeasible_guards()
+            return
+        for _ in range(LEVELS):
+            level = self.best.objective if self.best is not None else self._lowest_margin()
+            levels[:queries] = level
+            before = self.bound
+            self.bound = np.inf
+            found = self._solve_at(levels)
+            spread = self.step.divisor / self.step.least_divisor
+            self.bound = min(before, level + max(0.0, found) * spread)
+            if self._is_over() or self._gap_is_closed() or self.best is None or self.best.objective <= level:
+                break
+        self._look_for_infeasible_guards()
+
+    def _lowest_margin(self) -> float:
+        """Nobody's margin lies below that, whatever is chosen."""
+        step = self.step
+        reach = np.abs(step.items.scores).sum(axis=0) + np.abs(step.fixed)
+        return float((step.start - reach / step.least_divisor)[: len(self.problem.queries)].min())
+
+    def _look_for_infeasible_guards(self) -> None:
+        if self.best is None and self.problem.guards and not self._is_over():
+            self._is_within_reach()
+
+    def _is_within_reach(self) -> bool:
+        """Whether mixtures of choices meet all needs; if not, the instance is infeasible."""
+        problem, step = self.problem, self.step
+        if self.best is not None or problem.goal is GoalKind.MAX_HELPED:
+            return True
+        needed = np.ones(len(step.needs), dtype=bool)
+        if problem.goal is GoalKind.MAX_MARGIN:
+            needed[: len(problem.queries)] = False
+        budget = problem.collective.budget
+        goal = DualGoal(needed, 0.0, 0.0, np.full(len(needed), np.nan), budget.total, budget.members)
+        dual = StepDual(step, step.needs)
+        search = DualSearch(dual, goal, self.problem.tolerances.feasibility / 100)
+        search.run(self._first(goal), CUTS, lambda s: s.bound < 0 or s.model > 0 or self._is_over())
+        self.evaluations += len(search.cuts)
+        self.infeasible = search.bound < 0
+        return not self.infeasible
+
+    # -- at given levels ---
+
+    def _solve_at(self, levels: Vector) -> float:
+        """Bound and choice at these levels; returns the dual's bound there, in its own sense."""
+        dual = StepDual(self.step, levels)
+        goal = self._goal(dual)
+        search = self._least(dual, goal)
+        bound = self._rounded(search.bound)
+        self.bound = min(self.bound, bound)
+        self._report()
+        if self._gap_is_closed() or self._is_over() or search.answered is None:
+            return search.bound
+        picked = self._choose(search, levels)
+        if picked is not None:
+            self._take(picked.moves)
+        self._polish()
+        if not dual.has_sets and not self._gap_is_closed() and not self._is_over():
+            exact = self._exactly(search, levels)
+            self.bound = min(self.bound, self._rounded(exact))
+            return min(search.bound, exact)
+        return search.bound
+
+    def _goal(self, dual: StepDual) -> DualGoal:
+        problem, budget = self.problem, self.problem.collective.budget
+        S, queries = len(self.step.needs), len(problem.queries)
+        kind = problem.goal
+        simplex = np.zeros(S, dtype=bool)
+        simplex[:queries] = kind is GoalKind.MAX_MARGIN
+        waived = np.full(S, np.nan)
+        if kind is GoalKind.MAX_HELPED:
+            waived[:queries] = self._waived(dual)
+        cost, acting = float(kind is GoalKind.MIN_COST), float(kind is GoalKind.MIN_MEMBERS)
+        return DualGoal(simplex, cost, acting, waived, budget.total, budget.members)
+
+    def _waived(self, dual: StepDual) -> Vector:
+        """How far below 0 each query's excess can fall, by the members' worst choices."""
+        found = []
+        for q in range(len(self.problem.queries)):
+            price = np.zeros(len(self.step.needs))
+            price[q] = -1.0
+            worst = dual.answer(Prices(price, 0.0, 0.0), self.problem.tolerances.feasibility).bounds.sum()
+            found.append(max(0.0, float(worst - dual.base[q])) + self.problem.tolerances.feasibility)
+        return np.array(found)
+
+    def _least(self, dual: StepDual, goal: DualGoal) -> DualSearch:
+        tolerance = self._tolerance()
+        first, cuts, reach = self._first(goal), CUTS, np.inf
+        most = 1.0
+        if dual.count > CROWD:
+            rng = np.random.default_rng(0)
+            some = np.sort(rng.choice(dual.count, SAMPLE, replace=False))
+            sample = DualSearch(StepDual(self.step, dual.levels, some), goal, tolerance, scale=dual.count / SAMPLE)
+            sample.run(first, CUTS, lambda _: self._is_over())
+            self.evaluations += len(sample.cuts)
+            first, cuts, reach, most = sample.best, CROWD_CUTS, 0.1, sample.most
+        search = DualSearch(dual, goal, tolerance, most=most)
+        search.run(first, cuts, lambda _: self._is_over(), reach)
+        self.evaluations += len(search.cuts)
+        return search
+
+    def _first(self, goal: DualGoal) -> Vector:
+        x = np.zeros(goal.size)
+        simplex = goal.simplex
+        x[: len(simplex)][simplex] = 1.0 / max(1, int(simplex.sum()))
+        return x
+
+    def _tolerance(self) -> float:
+        size = 1.0 if self.best is None else max(1.0, abs(self.best.objective))
+        return 0.05 * self.request.relative_gap * size
+
+    # -- choices ---
+
+    def _choose(self, search: DualSearch, levels: Vector) -> _Picked | None:
+        """The best choice with some members free; more of them where it is not found."""
+        answered = search.answered
+        assert answered is not None
+        free = FREE if search.dual.has_sets else FREE_ITEMS
+        while True:
+            who = np.sort(np.argsort(answered.margins, kind="stable")[:free])
+            picked = self._with_free(search, answered, who, levels)
+            if picked is not None or len(who) == search.dual.count or free >= MOST_FREE or self._is_over():
+                return picked
+            free *= 4
+
+    def _with_free(self, search: DualSearch, answered: Answered, who: Indices, levels: Vector) -> _Picked | None:
+        dual, choice = search.dual, answered.choice
+        offers = Offers(self.step, dual, levels, who)
+        offers.add_changes(search, self._tolerance() / max(1, dual.count))
+        others = np.ones(dual.count, dtype=bool)
+        others[who] = False
+        rest = held(choice, others)
+        rows, spent, acting = dual.sums(rest)
+        limits = self._limits()
+        chosen = choose(self.problem.goal, search.goal, dual.base + rows, spent, acting, offers.columns(), limits)
+        self.nodes += chosen.nodes
+        if chosen.columns is None:
+            return None
+        moves = item_moves(self.step, dual, rest.item[rest.set < 0]) + offers.moves(chosen.columns)
+        if len(rest.e):
+            moves += change_moves(self.problem, dual, rest.set[rest.changing], rest.e)
+        return _Picked(tuple(moves), chosen.value)
+
+    def _exactly(self, search: DualSearch, levels: Vector) -> float:
+        """Over all options that may be part of a better choice than the best known: a bound on all choices."""
+        dual, answered = search.dual, search.answered
+        assert answered is not None
+        known = self._known()
+        if not self.step.has_fixed_divisor and self.problem.goal is GoalKind.MAX_MARGIN:
+            known = 0.0 if self.best is not None else -np.inf
+        prices = search.goal.prices(search.best)
+        value = dual.rows @ prices.excess - prices.cost * dual.cost - prices.acting * dual.acts
+        lost = answered.bounds[dual.item_member] - value
+        slack = 1e-9 * max(1.0, abs(search.bound))
+        keep = search.bound - lost >= known - slack
+        count = np.bincount(dual.item_member[keep], minlength=dual.count)
+        if keep.sum() > EXACT_ITEMS:
+            return search.bound
+        if (count == 0).any():
+            return known
+        single = np.flatnonzero(keep & (count[dual.item_member] == 1))
+        fixed = dual.of_items(single)
+        several = np.flatnonzero(keep & (count[dual.item_member] > 1))
+        base = dual.base + fixed.rows.sum(axis=0)
+        columns = Columns(dual.item_member[several], dual.of_items(several))
+        spent, acting = float(fixed.cost.sum()), float(fixed.acts.sum())
+        chosen = choose(self.problem.goal, search.goal, base, spent, acting, columns, self._limits())
+        self.nodes += chosen.nodes
+        if chosen.columns is not None:
+            places = dual.item_places[np.concatenate([single, several[chosen.columns]])]
+            self._take([move for k in places if (move := self.step.move(int(k))) is not None])
+        if chosen.ended and chosen.columns is None and np.isneginf(known):
+            self.infeasible = self.problem.goal is not GoalKind.MAX_MARGIN or bool(self.problem.guards)
+        return min(search.bound, max(chosen.bound, known))
+
+    # -- answers ---
+
+    def _take(self, moves: Sequence[Move]) -> None:
+        try:
+            outcome = evaluate(self.problem, moves)
+        except UndefinedLearner:
+            return
+        if outcome.improves_on(self.best):
+            self.best = outcome
+
+    def _polish(self) -> None:
+        """Local improvement of the features' changes, where a search for slopes is cheap."""
+        if self.step.sets is None or self.problem.n > FEW_RECORDS or self._gap_is_closed() or self._is_over():
+            return
+        from oar_opt.heuristics.projected_gradient import ProjectedGradient, improve
+
+        if self.best is None or ProjectedGradient().accepts(self.problem) is not None:
+            return
+        records = self.problem.records
+        changed = {m.record: np.array(m.x) - records.X[m.record] for m in self.best.moves}
+        options = {member.record: self.problem.options(member) for member in self.problem.collective.members}
+        finite = {
+            move.record: option
+            for move in self.best.moves
+            for option in options[move.record][1:]
+            if (option.x, option.y, option.s) == (move.x, move.y, move.s)
+        }
+        deltas = {record: delta for record, delta in changed.items() if record not in finite}
+        found = improve(self.problem, deltas, finite, time_limit=min(POLISH_SECONDS, self._left()))
+        if found is not None and found.improves_on(self.best):
+            self.best = found
+
+    def _known(self) -> float:
+        """The best value known, in the dual's sense."""
+        values = [] if self.best is None else [self._signed(self.best.objective)]
+        if self.request.cutoff is not None:
+            values.append(self._signed(self.request.cutoff))
+        return max(values, default=-np.inf)
+
+    def _signed(self, value: float) -> float:
+        return value if self.problem.goal.maximises else -value
+
+    def _rounded(self, bound: float) -> float:
+        """Goals that count have whole values."""
+        counts = self.problem.goal in (GoalKind.MIN_MEMBERS, GoalKind.MAX_HELPED)
+        return float(np.floor(bound + WHOLE)) if counts and np.isfinite(bound) else bound
+
+    # -- limits ---
+
+    def _left(self) -> float:
+        limit = self.request.time_limit
+        return np.inf if limit is None else max(LEAST_SECONDS, limit - (time.monotonic() - self.started))
+
+    def _is_over(self) -> bool:
+        return self.request.interrupted() or self._left() <= LEAST_SECONDS
+
+    def _limits(self) -> Limits:
+        seconds = None if self.request.time_limit is None else self._left()
+        return Limits(seconds, 0.2 * self.request.relative_gap, self.request.threads, self.request.interrupted)
+
+    def _gap_is_closed(self) -> bool:
+        known = self._known()
+        return np.isfinite(known) and relative_gap(known, max(known, self.bound)) <= self.request.relative_gap
+
+    def _report(self) -> None:
+        if self.request.progress is not None:
+            primal = None if self.best is None else self.best.objective
+            bound = self._signed(self.bound) if np.isfinite(self.bound) else None
+            self.request.progress(Progress(time.monotonic() - self.started, self.nodes, primal, bound))
+
+    def _claim(self) -> Claim:
+        from oar_opt.solvers.highs import quiet_highs
+
+        own = None if self.best is None else self._signed(self.best.objective)
+        bound = self.bound if own is None else max(self.bound, own)
+        if self.infeasible or self._gap_is_closed():
+            reason = StoppedBy.PROOF if self.infeasible else StoppedBy.GAP
+        elif self.request.interrupted():
+            reason = StoppedBy.INTERRUPT
+        else:
+            reason = StoppedBy.TIME_LIMIT if self._left() <= LEAST_SECONDS else StoppedBy.NODE_LIMIT
+        return Claim(
+            stopped_by=reason,
+            moves=None if self.best is None else self.best.moves,
+            objective=None if self.best is None else self.best.objective,
+            bound=self._signed(bound) if np.isfinite(bound) and not self.infeasible else None,
+            infeasible=self.infeasible,
+            parameters=None if self.best is None else self.best.parameters,
+            solver=f"lagrangian dual (numpy) and highs {quiet_highs().version()}",
+            nodes=self.nodes + self.evaluations,
+        )
