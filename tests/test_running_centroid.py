@@ -193,7 +193,7 @@ def test_the_far_shift_of_balls_is_the_sum_of_the_weights_times_the_radius():
     assert [move.weight for move in result.moves] == [1.0, 1.0]
 
 
-def random_running(seed, goal, *, kinds="features", classes=CLASSES, queries=1, guards=0, cost=CostKind.L2):
+def random_running(seed, goal, *, kinds="features", classes=CLASSES, queries=1, guards=0, cost=CostKind.L2, rate=None):
     """A random problem; ``kinds`` of what members may do."""
     draw = np.random.default_rng(seed)
     n, k = 9, len(classes)
@@ -206,9 +206,11 @@ def random_running(seed, goal, *, kinds="features", classes=CLASSES, queries=1, 
         if seed % 2
         else {"counts": {c: float(draw.choice([1, 3])) for c in classes}}
     )
-    if kinds == "labels":
+    if kinds == "labels" and rate is None:
         rule = {"counts": {c: float(draw.choice([0, 2])) for c in classes}}
         order = list(range(n))
+    if rate is not None:
+        rule = {"rate": rate}
     members = []
     for i in draw.choice(n, 3, replace=False):
         actions, menu = [], []
@@ -286,6 +288,21 @@ def test_menus_reach_what_enumeration_finds(kinds, goal):
             assert "no centroid as long as nobody acts" in formulations()["centroid_menu"].accepts(problem)
             continue
         result = solve(problem, formulation="centroid_menu")
+        best = enumerate_choices(problem).best
+        assert result.status is (Status.INFEASIBLE if best is None else Status.OPTIMAL)
+        if best is not None:
+            assert result.objective == pytest.approx(best.objective, abs=1e-5)
+
+
+@pytest.mark.parametrize("goal", GoalKind)
+def test_labels_and_weights_under_a_rate_reach_what_enumeration_finds(goal):
+    for seed, rate in enumerate((0.3, 0.6, 1.0)):
+        classes = ("a", "b", "c")[: 2 + seed % 2]
+        problem = random_running(
+            seed, goal, kinds="labels", queries=1 + seed % 2, guards=seed % 2, classes=classes, rate=rate
+        )
+        assert "earlier ones" in formulations()["centroid_menu"].accepts(problem)
+        result = solve(problem, formulation="running_rate")
         best = enumerate_choices(problem).best
         assert result.status is (Status.INFEASIBLE if best is None else Status.OPTIMAL)
         if best is not None:
