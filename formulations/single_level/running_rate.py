@@ -366,16 +366,16 @@ class RateModel(ShiftModel):
 
 def _examples() -> tuple[WorkedExample, ...]:
     stay_away = (WithholdAction(),)
-    near = Option(OptionKind.MENU, (2.0,), 1.0, 1.0, 1.0)
+    near = Option(OptionKind.MENU, (1.0,), 1.0, 1.0, 1.0)
     problem = RecourseProblem(
         name="running-rate",
-        records=Records(np.array([[4.0], [8.0]]), np.array([1.0, 1.0]), np.ones(2)),
+        records=Records(np.array([[2.0], [4.0]]), np.array([1.0, 1.0]), np.ones(2)),
         learner=LearnerSpec("nearest_centroid"),
         classes=("near", "far"),
         collective=Collective((Member(0, (), (near,)), Member(1, stay_away))),
-        queries=(Query("q", (2.0,), 1.0),),
+        queries=(Query("q", (1.0,), 1.0),),
         goal=GoalKind.MAX_MARGIN,
-        update=running_centroid_update(rate=0.5, centroids={"near": [0.0], "far": [4.0]}),
+        update=running_centroid_update(rate=0.5, centroids={"near": [0.0], "far": [2.0]}),
     )
-    why = "(4 + 2) / 2 = 3 if the first record goes to 2 and the second stays away: 2^2 - 1^2"
-    return (WorkedExample(problem, 3.0, why),)
+    why = "(2 + 1) / 2 = 3/2 if the first record goes to 1 and the second stays away: 1^2 - (1/2)^2"
+    return (WorkedExample(problem, 0.75, why),)
