@@ -189,10 +189,12 @@ class RiskMargins(Margins):
         self.theta, self.is_trained = self.theta0.copy(), False
 
     def _set_kinks(self) -> None:
-        pieces = [self.risk.loss.pieces(float(y)) for y in self.y]
+        values, which = np.unique(self.y, return_inverse=True)
+        pieces = [self.risk.loss.pieces(float(y)) for y in values]
         jumps = [[piece for piece in graph or () if isinstance(piece, Jump)] for graph in pieces]
         self.has_jumps = bool(jumps and jumps[0])
         table = np.array([[(jump.f, jump.g_low, jump.g_high) for jump in row] for row in jumps], dtype=np.float64)
+        table = table[which]
         self.jumps = [tuple(part.T.copy()) for part in table.transpose(1, 0, 2)] if self.has_jumps else []
         self.is_exact = not self.has_jumps and self.risk.norm is PenaltyNorm.L2
         self.unit = 1.0 if self.problem.classes is not None else max(1e-6, float(np.std(self.y)))

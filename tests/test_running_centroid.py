@@ -8,6 +8,8 @@ from itertools import product
 import numpy as np
 import pytest
 
+from oar_opt.centroid_program import Units, moving_classes
+from oar_opt.changes import change_sets
 from oar_opt.discovery import formulations, heuristics, update_rule
 from oar_opt.errors import InputError, UnsupportedError
 from oar_opt.evaluate import UndefinedLearner, enumerate_choices, evaluate
@@ -243,7 +245,7 @@ def random_moves(problem, draw, count):
 
 
 @pytest.mark.parametrize("goal", GoalKind)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_no_random_change_beats_the_bound(seed, goal):
     problem = random_running(
         seed, goal, queries=1 + seed % 2, guards=seed // 2, classes=("a", "b", "c")[: 2 + seed % 2]
@@ -251,7 +253,7 @@ def test_no_random_change_beats_the_bound(seed, goal):
     result = solve(problem)
     draw = np.random.default_rng(seed)
     best = None
-    for moves in random_moves(problem, draw, 300):
+    for moves in random_moves(problem, draw, 150):
         outcome = evaluate(problem, moves)
         if outcome.beats(best):
             best = outcome
@@ -265,7 +267,7 @@ def test_no_random_change_beats_the_bound(seed, goal):
 
 
 def test_all_programs_agree_on_the_largest_margin():
-    for seed in (1, 3):
+    for seed in (1,):
         base = random_running(seed, "max_margin")
         members = tuple(Member(m.record, (FeatureAction(Norm.LINF, 0.7),)) for m in base.collective.members)
         problem = replace(base, collective=replace(base.collective, members=members))
@@ -278,7 +280,7 @@ def test_all_programs_agree_on_the_largest_margin():
 
 @pytest.mark.parametrize(("kinds", "goal"), list(product(("labels", "menus"), GoalKind)))
 def test_menus_reach_what_enumeration_finds(kinds, goal):
-    for seed in range(3):
+    for seed in range(2):
         problem = random_running(seed, goal, kinds=kinds, queries=1 + seed % 2, classes=("a", "b", "c")[: 2 + seed % 2])
         if formulations()["centroid_menu"].accepts(problem):
             assert "no centroid as long as nobody acts" in formulations()["centroid_menu"].accepts(problem)
@@ -308,6 +310,25 @@ def test_members_whose_records_do_not_arrive_stay_and_make_no_pool():
     pooled = solve(everyone, formulation="centroid_menu", pool=3)
     ranking = enumerate_choices(everyone, keep=3).ranking
     assert [one.objective for one in pooled.alternatives] == pytest.approx([one.objective for one in ranking[1:]])
+
+
+def test_the_slack_covers_members_whose_coefficients_a_solver_drops():
+    draw = np.random.default_rng(0)
+    X, y = draw.normal(size=(60, 2)), [0.0] * 60
+    problem = problem_of(X, y, running_centroid_update(rate=0.5, centroids=STARTS), movers(range(60), 0.5))
+    retrained = SameByRetraining.of(problem).retrained
+    changes = {member.record: change_sets(retrained, member) for member in retrained.collective.members}
+    few = dict(list(changes.items())[-5:])
+    slack = [
+        Units.of(one, moving_classes(one, sets)).slack
+        for one, sets in (
+            (retrained, changes),
+            (replace(retrained, collective=Collective(retrained.collective.members[-5:])), few),
+        )
+    ]
+    # Shares halve, so those below 1e-8 sum to between 1e-8 and 2e-8: for two features, for places and for changes.
+    assert 6 * 2 * 1e-8 < slack[0] - slack[1] < 6 * 4 * 2e-8
+    assert slack[0] > slack[1] == 7e-8
 
 
 def test_who_arrived_long_ago_is_left_out():
