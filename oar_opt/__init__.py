@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from oar_opt.library import load, shipped
     from oar_opt.pipeline import Result, solve
     from oar_opt.problem import RecourseProblem
+    from oar_opt.rounds import Rounds, play_rounds
     from oar_opt.solution_file import Solution, load_solution, save_solution
     from oar_opt.verification import Verification, verify
 
@@ -27,6 +28,7 @@ _HOMES = {
     "Explanation": "explain",
     "RecourseProblem": "problem",
     "Result": "pipeline",
+    "Rounds": "rounds",
     "Solution": "solution_file",
     "Verification": "verification",
     "explain_infeasibility": "explain",
@@ -34,6 +36,7 @@ _HOMES = {
     "load_instance": "instance_file",
     "load_solution": "solution_file",
     "parse_instance": "instance_file",
+    "play_rounds": "rounds",
     "save_instance": "instance_file",
     "save_solution": "solution_file",
     "shipped": "library",
@@ -45,6 +48,7 @@ __all__ = [
     "Explanation",
     "RecourseProblem",
     "Result",
+    "Rounds",
     "Solution",
     "Verification",
     "explain_infeasibility",
@@ -52,6 +56,7 @@ __all__ = [
     "load_instance",
     "load_solution",
     "parse_instance",
+    "play_rounds",
     "save_instance",
     "save_solution",
     "shipped",

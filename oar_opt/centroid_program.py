@@ -27,7 +27,6 @@ from oar_opt.active_bounds import Quantity
 from oar_opt.bounds import WIDENING, ProvedBound, Reason
 from oar_opt.changes import ChangeSet
 from oar_opt.contracts import PyomoProgram
-from oar_opt.discovery import missing_learner
 from oar_opt.menu_program import Margin, MenuModel, dot, equal_options, row
 from oar_opt.parameters import CentroidParameters, Parameters
 from oar_opt.problem import (
@@ -57,24 +56,15 @@ SMALLEST = 1e-4
 """Shifts have units of at least this share of the longest one, and that of a query's distance to a centroid."""
 TOLERANCE = 1e-8
 """The solver's, on every row."""
+DROPPED, OF_DROPPED = 1e-8, 6.0
+"""A solver drops coefficients below 1e-9, and a change is up to 10 units long. What is lost in the rows of shifts is so
+many times as large in a margin at most: once by the shift, twice by its square, and as much by the cut for balls."""
 SCIP_SETTINGS = {
     # It has called optima infeasible where rows of shifts and weights are nearly parallel, and saves no time here.
     "presolving/maxrounds": 0,
     # On the dense rows of shifts it takes most of the time and closes next to nothing.
     "separating/aggregation/freq": -1,
 }
-
-
-def no_centroids(problem: RecourseProblem) -> str | None:
-    """Why the learner is no re-trained nearest centroid, or None."""
-    missing = missing_learner(problem)
-    if missing:
-        return missing
-    if not problem.learner.is_centroid:
-        return f"learner '{problem.learner.kind}' is no nearest centroid"
-    if not problem.update.retrains:
-        return f"the update '{problem.update.kind}' moves centroids by another rule"
-    return None
 
 
 def too_wide(problem: RecourseProblem, changes: Changes = NO_CHANGES) -> str | None:
@@ -271,6 +261,19 @@ class CentroidProgram(PyomoProgram):
         return run_pyomo(self, request, SCIP_SETTINGS)
 
 
+def _dropped(moving: MovingClass, unit: Vector) -> float:
+    """How far, in its unit and over all features, members can move a centroid by coefficients below :data:`DROPPED`."""
+    total = 0.0
+    for member in moving.members:
+        weights = member.weights[:, None] / moving.weights[0] / unit
+        sizes = (
+            weights * np.abs(member.offsets),
+            weights * np.maximum(member.high - member.offsets, member.offsets - member.low),
+        )
+        total += sum(float(np.where(size <= DROPPED, size, 0.0).max(axis=0).sum()) for size in sizes)
+    return total
+
+
 @dataclass(frozen=True)
 class Units:
     """What the program measures in: ``shift[c] (d,)`` per class, ``margin``; margins are raised by ``slack`` of it."""
@@ -286,7 +289,9 @@ class Units:
         reach = {c: np.maximum(*np.abs(moving.shifts)) for c, moving in classes.items()}
         longest = max([SMALLEST * farthest, *(float(shift.max()) for shift in reach.values())]) or 1.0
         units = {c: np.maximum(shift, SMALLEST * longest) for c, shift in reach.items()}
-        return cls(units, longest * max(2 * farthest, longest), TOLERANCE * (2 * problem.d + 3))
+        dropped = sum(_dropped(classes[c], unit) for c, unit in units.items())
+        slack = TOLERANCE * (2 * problem.d + 3) + OF_DROPPED * dropped
+        return cls(units, longest * max(2 * farthest, longest), slack)
 
     def measured(self, problem: RecourseProblem) -> RecourseProblem:
         """The problem with all required margins, and the tolerance for them, in the unit of margins."""

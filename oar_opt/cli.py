@@ -208,6 +208,45 @@ def bounds(
 
 
 @app.command()
+def rounds(
+    instance: Instance,
+    world: Annotated[
+        str | None, typer.Option(help="The instance as it turns out: a name or a file (default: as forecast).")
+    ] = None,
+    horizon: Annotated[
+        int | None, typer.Option(min=1, help="Also a policy that looks this many rounds ahead; 1 is the myopic one.")
+    ] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds for all plans together.")] = None,
+    formulation: Annotated[str, typer.Option(help="A name from 'oar formulations', or auto.")] = "auto",
+    solver: Annotated[
+        str | None, typer.Option(help="highs, scip, or any that Pyomo finds (default: the formulation's own).")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+) -> None:
+    """Play an instance of several rounds: planned once, re-planned every round, and nobody acts, side by side."""
+    from oar_opt.library import load
+    from oar_opt.rounds import play
+    from oar_opt.rounds_words import rounds_document, rounds_words
+
+    found = play(
+        load(instance),
+        None if world is None else load(world),
+        horizon=horizon,
+        formulation=formulation,
+        solver=solver,
+        time_limit=time_limit,
+        progress=None if quiet else _note,
+    )
+    if as_json:
+        _print_json(rounds_document(found))
+    else:
+        _print(rounds_words(found))
+    if found.found_nothing:
+        raise typer.Exit(EXIT_NO_MOVE)
+
+
+@app.command()
 def verify(
     instance: Instance,
     solution: Annotated[Path, typer.Argument(help="The solution file.")],

@@ -274,6 +274,10 @@ class Formulation(ABC):
     def accepts(self, problem: RecourseProblem) -> str | None:
         """None where the formulation applies, else the reason why it does not."""
 
+    def single(self, problem: RecourseProblem) -> str | None:
+        """Why programs for a problem that is accepted find the best move only, no pool of several, or None."""
+        return None if self.excludes else "it finds the best move only, no pool of several"
+
     @abstractmethod
     def build(self, problem: RecourseProblem, request: Request | None = None) -> Program:
         """The program for a problem that :meth:`accepts` accepts.

@@ -631,6 +631,74 @@ def gig_two_queries() -> Document:
     }
 
 
+def gig_three_weeks() -> Document:
+    """Couriers whose deliveries are rated in three weeks, each week a step of the platform's scoring model."""
+    draw = np.random.default_rng(68)
+    weeks, each = 3, 6
+    n = weeks * each
+    rating, late, hours = draw.normal(0, 1, n), draw.normal(0, 1, n), draw.normal(0, 1, n)
+    score = rating - 0.8 * late + 0.3 * hours + draw.normal(0, 0.6, n)
+    X = np.round(_table(rating, late, hours), 2)
+    y = ["priority" if value > 0 else "standard" for value in score]
+    members = [week * each + k for week in range(weeks) for k in range(2)]
+    for i in members:
+        X[i], y[i] = np.round(np.array([-0.4, 0.5, 0.2]) + 0.3 * draw.normal(size=3), 2), "standard"
+    shorter_tours = np.array([0.0, -1.2, -0.4])
+    return {
+        "name": "gig-three-weeks",
+        "title": "Gig work: ratings of three weeks, each of which moves the platform's model",
+        "provenance": {
+            **INVENTED,
+            "seed": 68,
+            "notes": "a fictional platform's logistic score takes a gradient step each week; two members are rated in "
+            "each and may take shorter tours, late less often and rated priority, or have their week not counted; the "
+            "records of the others are what is expected of the weeks to come",
+        },
+        "features": [{"name": "rating"}, {"name": "late"}, {"name": "hours"}],
+        "records": {"X": X.tolist(), "y": y},
+        "classes": ["standard", "priority"],
+        "learner": {"kind": "logistic", "C": 1.0, "intercept": "free"},
+        "update": {
+            "kind": "gradient",
+            "T": weeks,
+            "rate": 1.0,
+            "l2": 0.01,
+            "reduction": "mean",
+            "theta0": {"w": [0.8, -0.6, 0.2], "b": -0.1},
+            "batches": [list(range(week * each, (week + 1) * each)) for week in range(weeks)],
+        },
+        "collective": {
+            "members": members,
+            "menus": {
+                str(i): [
+                    {"x": _rounded(X[i] + shorter_tours), "y": "priority", "cost": 2.0},
+                    {"weight": 0.0, "cost": 1.0},
+                ]
+                for i in members
+            },
+            "budget": {"total": 8.0},
+        },
+        "queries": [{"name": "newcomer", "x": [-0.1, 0.2, 0.3], "target": "priority", "required": 0.05}],
+        "goal": {"kind": "min_cost"},
+    }
+
+
+def gig_three_weeks_surprise() -> Document:
+    """The same weeks as they turn out: in the second one two of the others are rated worse than expected."""
+    document = gig_three_weeks()
+    document.update(
+        name="gig-three-weeks-surprise",
+        title="Gig work: the weeks of gig-three-weeks as they turn out, the second one worse than expected",
+    )
+    document["provenance"]["notes"] = (
+        "the world of gig-three-weeks ('oar rounds gig-three-weeks --world gig-three-weeks-surprise'): in the second "
+        "week two couriers who are no members are rated standard, not priority as expected"
+    )
+    for i in (8, 9):
+        document["records"]["y"][i] = "standard"
+    return document
+
+
 MAKERS: tuple[Callable[[], Document], ...] = (
     breast_cancer_ridge,
     breast_cancer_svm,
@@ -652,6 +720,8 @@ MAKERS: tuple[Callable[[], Document], ...] = (
     wine_svm,
     breast_cancer_changes,
     loan_corrections,
+    gig_three_weeks,
+    gig_three_weeks_surprise,
 )
 
 

@@ -21,7 +21,18 @@ from oar_opt.changes import ChangeSet, change_sets
 from oar_opt.discovery import update_rule
 from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate
 from oar_opt.feature_ascent import Aim, Ascent, Project
-from oar_opt.problem import CostKind, GoalKind, Indices, Matrix, Move, Option, OptionKind, RecourseProblem, Vector
+from oar_opt.problem import (
+    CostKind,
+    GoalKind,
+    Indices,
+    Matrix,
+    Member,
+    Move,
+    Option,
+    OptionKind,
+    RecourseProblem,
+    Vector,
+)
 from oar_opt.projection import BudgetProjection, Projection, held, nearest, nearest_on_grids
 from oar_opt.rules import budget_violations
 from oar_opt.sensitivity import LOSS, Margins, margins_of
@@ -35,6 +46,8 @@ SWAPS = 3
 IDLE = 5
 """Starts in a row that find nothing better, after which no further one is tried."""
 PROGRESS = 1e-6
+CROWD = 500
+"""Members that may act in one search: with more, none of it would end in time."""
 DRAWS = 8
 """Random points of which the best one is a start."""
 SHARES = (0.6, 0.9, 0.3)
@@ -71,12 +84,17 @@ class Plan:
 
 
 class FeatureSearch:
-    """One search with a deadline; ``best`` is the best outcome so far, an answer or not."""
+    """One search with a deadline; ``best`` is the best outcome so far, an answer or not.
 
-    def __init__(self, problem: RecourseProblem, seed: int, time_limit: float) -> None:
+    ``members`` are those who may act in it, all others stay; by default :func:`leading_members`.
+    """
+
+    def __init__(
+        self, problem: RecourseProblem, seed: int, time_limit: float, members: tuple[Member, ...] | None = None
+    ) -> None:
         self.problem, self.draw = problem, np.random.default_rng(seed)
         self.deadline = time.monotonic() + time_limit
-        self.members = problem.collective.members
+        self.members = leading_members(problem) if members is None else members
         self.menus = [problem.admissible_options(member) for member in self.members]
         self.sets = [change_sets(problem, member) for member in self.members]
         self.budget, self.kind = problem.collective.budget, problem.collective.cost
@@ -607,6 +625,27 @@ class FeatureSearch:
             )
             if reached:
                 chosen, kept = [*chosen, first], trial
+
+
+def leading_members(problem: RecourseProblem) -> tuple[Member, ...]:
+    """All members; of more than :data:`CROWD` those whose features the queries' margins depend on the most.
+
+    That is to first order at the present records, over scaled features and times the radius. Options are not weighed.
+    """
+    members = problem.collective.members
+    if len(members) <= CROWD:
+        return members
+    able = [member for member in members if member.feature_actions and problem.records.s[member.record] > 0]
+    if len(able) <= CROWD or update_rule(problem).undefined(problem, problem.records):
+        return tuple(able[:CROWD])
+    rows = [member.record for member in able]
+    margins = margins_of(problem, problem.records, rows)
+    response = margins.at(problem.records.X[rows])
+    is_query = (margins.owners >= 0) & (margins.owners < len(problem.queries))
+    slopes = response.slopes(is_query.astype(float)) * problem.scales
+    radii = np.array([member.feature_actions[0].radius for member in able])
+    first = np.sort(np.argsort(-radii * np.linalg.norm(slopes, axis=1), kind="stable")[:CROWD])
+    return tuple(able[k] for k in first)
 
 
 def _all_helped(outcome: Evaluation, chosen: Sequence[int], first: int) -> bool:

@@ -150,7 +150,7 @@ def choose(
     if name != "auto":
         if name not in known:
             raise InputError("--formulation", f"'{name}' is unknown", f"there are: auto, {', '.join(known)}")
-        reason = known[name].accepts(problem) or _single(known[name], several)
+        reason = known[name].accepts(problem) or (known[name].single(problem) if several else None)
         if reason:
             raise UnsupportedError(f"formulation '{name}' does not apply: {reason}")
         reason = known[name].unfit(solver)
@@ -159,7 +159,8 @@ def choose(
         return known[name], (f"formulation {name}: as asked",)
     reasons: list[str] = []
     for candidate in sorted(known.values(), key=lambda item: item.preference(problem)[0]):
-        reason = candidate.accepts(problem) or candidate.unfit(solver) or _single(candidate, several)
+        reason = candidate.accepts(problem) or candidate.unfit(solver)
+        reason = reason or (candidate.single(problem) if several else None)
         if reason is None:
             passed = "".join(f"; {text}" for text in reasons)
             return candidate, (f"formulation {candidate.name}: {candidate.preference(problem)[1]}{passed}",)
@@ -187,10 +188,6 @@ def choose_program(problem: RecourseProblem, name: str, *, no_program: str, none
             return candidate
         reasons.append(f"{candidate.name}: {reason}")
     raise UnsupportedError(f"{none}:\n  " + "\n  ".join(reasons))
-
-
-def _single(candidate: Formulation, several: bool) -> str | None:
-    return "it finds the best move only, no pool of several" if several and not candidate.excludes else None
 
 
 def _positive(where: str, number: float | None) -> float | None:

@@ -20,7 +20,8 @@ margins are not the learner's: whoever uses them corrects them by a real re-trai
 **Gradient steps** do not go to an optimum; their slopes are in :mod:`oar_opt.unrolled_sensitivity`.
 
 **Nearest centroid.** Every pair of a subject and another class has its own quantity, ``||x_q - mu_c||^2 - ||x_q -
-mu_t||^2``; a subject's margin is the smallest of its own.
+mu_t||^2``; a subject's margin is the smallest of its own. For given labels and weights running centroids are means,
+too (:mod:`oar_opt.running_mean`).
 
 Reference: S. Mei, X. Zhu, "Using Machine Teaching to Identify Optimal Training-Set Attacks on Machine Learners", 2015.
 """
@@ -38,6 +39,7 @@ from oar_opt.discovery import learner_of
 from oar_opt.evaluate import Evaluation, evaluate_present
 from oar_opt.problem import Indices, Matrix, Records, RecourseProblem, UpdateKind, Vector
 from oar_opt.risk import Jump, Line, PenaltyNorm, RegularizedRisk
+from oar_opt.running_mean import mean_weights
 
 STEPS, SEARCHES = 100, 60
 CONVERGED = 1e-12
@@ -90,8 +92,6 @@ def no_sensitivity(problem: RecourseProblem) -> str | None:
         bounded = problem.max_loss_increase is not None
         lacks = bounded and learner.risk(problem.learner, problem.d) is None
         return f"learner '{learner.kind}' is no regularised risk, so its loss has no known slopes" if lacks else None
-    if not problem.update.retrains:
-        return f"the update '{problem.update.kind}' does not re-train to the learner's optimum"
     if problem.learner.is_centroid:
         return None
     risk = learner.risk(problem.learner, problem.d)
@@ -189,10 +189,12 @@ class RiskMargins(Margins):
         self.theta, self.is_trained = self.theta0.copy(), False
 
     def _set_kinks(self) -> None:
-        pieces = [self.risk.loss.pieces(float(y)) for y in self.y]
+        values, which = np.unique(self.y, return_inverse=True)
+        pieces = [self.risk.loss.pieces(float(y)) for y in values]
         jumps = [[piece for piece in graph or () if isinstance(piece, Jump)] for graph in pieces]
         self.has_jumps = bool(jumps and jumps[0])
         table = np.array([[(jump.f, jump.g_low, jump.g_high) for jump in row] for row in jumps], dtype=np.float64)
+        table = table[which]
         self.jumps = [tuple(part.T.copy()) for part in table.transpose(1, 0, 2)] if self.has_jumps else []
         self.is_exact = not self.has_jumps and self.risk.norm is PenaltyNorm.L2
         self.unit = 1.0 if self.problem.classes is not None else max(1e-6, float(np.std(self.y)))
@@ -347,11 +349,16 @@ class CentroidMargins(Margins):
     def __init__(self, problem: RecourseProblem, records: Records, rows: Indices) -> None:
         self.problem, self.classes = problem, len(problem.classes or ())
         y, s = records.y.astype(int), records.s
+        base = np.zeros((self.classes, problem.d))
+        self.totals = np.zeros(self.classes)
+        if not problem.update.retrains:
+            mean = mean_weights(problem, records.y, records.s)
+            s, self.totals, base = mean.own, mean.base, mean.base[:, None] * mean.starts
         self.own, self.weights = y[rows], s[rows]
-        self.totals = _class_weights(y, s, self.classes)
+        self.totals = self.totals + _class_weights(y, s, self.classes)
         rest = s.copy()
         rest[rows] = 0.0
-        self.sums = np.array([rest[y == c] @ records.X[y == c] for c in range(self.classes)])
+        self.sums = base + np.array([rest[y == c] @ records.X[y == c] for c in range(self.classes)])
         subjects = (*problem.queries, *problem.guards)
         pairs = [(q, c, int(t.target)) for q, t in enumerate(subjects) for c in range(self.classes) if c != t.target]
         owners, others, targets = np.array(pairs, dtype=np.int64).T
@@ -385,11 +392,20 @@ class CentroidMargins(Margins):
         return Response(values, slopes)
 
     def _loss_slack(self, mu: Matrix) -> tuple[float, Matrix]:
-        """What is left of the harm to the fit: the loss grows by ``S_c ||mu_c - mu_c before||^2``."""
-        before, totals = self._history
-        shift = mu - before
-        limit = self.problem.max_loss_increase or 0.0
+        """What is left of the harm to the fit: the loss is ``S_c ||mu_c - mean_c||^2``, but for a constant."""
+        means, totals = self._history
+        shift = mu - means
+        limit = (self.problem.max_loss_increase or 0.0) + self._present_loss
         return limit - float(totals @ (shift**2).sum(axis=1)), -2 * totals[:, None] * shift
+
+    @cached_property
+    def _present_loss(self) -> float:
+        present = evaluate_present(self.problem)
+        if present is None or self.problem.update.retrains:
+            return 0.0
+        means, totals = self._history
+        mu = present.parameters.vector().reshape(means.shape)
+        return float(totals @ ((mu - means) ** 2).sum(axis=1))
 
     @cached_property
     def _history(self) -> tuple[Matrix, Vector]:
@@ -397,7 +413,7 @@ class CentroidMargins(Margins):
         y, s = records.y.astype(int), records.s
         totals = _class_weights(y, s, self.classes)
         sums = np.array([s[y == c] @ records.X[y == c] for c in range(self.classes)])
-        return sums / totals[:, None], totals
+        return sums / np.where(totals > 0, totals, 1.0)[:, None], totals
 
 
 def _class_weights(y: Indices, s: Vector, classes: int) -> Vector:

@@ -58,7 +58,7 @@ class GradientSettings:
         decays = np.ones(problem.d + has_intercept)
         if intercept is Intercept.FREE:
             decays[-1] = 0.0
-        batches = settings.get("batches") or [range(problem.n)] * int(settings.get("T") or 1)
+        batches = settings.get("batches") or [np.arange(problem.n)] * int(settings.get("T") or 1)
         loss = settings.get("loss") or OWN_LOSS[problem.learner.kind]
         return cls(
             theta0=np.array([*start["w"], *([start.get("b", 0.0)] if has_intercept else [])], dtype=np.float64),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -14,6 +14,8 @@ import scipy.linalg  # noqa: F401  (its own linear algebra library must be loade
 from threadpoolctl import threadpool_limits
 
 from oar_opt import retraining_search
+from oar_opt.contracts import Fit
+from oar_opt.discovery import learners
 from oar_opt.evaluate import Evaluation
 from oar_opt.problem import (
     Budget,
@@ -408,6 +410,32 @@ def oar(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> C
         return code, out, err
 
     return run
+
+
+@pytest.fixture(scope="module")
+def trained_once() -> Iterator[None]:
+    """Within one file no learner trains twice for the same records.
+
+    Enumeration, heuristics, searches and verification of one problem ask for the same trainings again and again, which
+    give the same each time. Not for tests that change how learners train.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for learner in learners().values():
+            patch.setattr(learner, "fit", _remembered(learner.fit))
+        yield
+
+
+def _remembered(fit: Callable[[RecourseProblem, Records], Fit]) -> Callable[[RecourseProblem, Records], Fit]:
+    known: dict[tuple[Any, ...], Fit] = {}
+
+    def remembered(problem: RecourseProblem, records: Records) -> Fit:
+        data = (records.X.tobytes(), records.y.tobytes(), records.s.tobytes())
+        key = (problem.learner, problem.update, problem.classes, *data)
+        if key not in known:
+            known[key] = fit(problem, records)
+        return known[key]
+
+    return remembered
 
 
 @pytest.fixture

@@ -34,8 +34,6 @@ from oar_opt.problem import (
     Records,
     RecourseProblem,
     Sense,
-    Update,
-    UpdateKind,
     WithholdAction,
 )
 from oar_opt.result import Request, Status
@@ -328,7 +326,6 @@ def test_every_reason_to_refuse_is_given(make):
     required = (replace(query, required=0.1),)
     refused = {
         "no nearest centroid": make(0),
-        "another rule": replace(base, update=Update(UpdateKind.RUNNING_CENTROID)),
         "the goal is min_cost": replace(base, goal=GoalKind.MIN_COST, queries=required),
         "several queries": replace(base, queries=(query, replace(query, name="other"))),
         "guards": replace(base, guards=(replace(query, name="guard"),)),

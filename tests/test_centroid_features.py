@@ -36,8 +36,6 @@ from oar_opt.problem import (
     Records,
     RecourseProblem,
     Sense,
-    Update,
-    UpdateKind,
     WithholdAction,
 )
 from oar_opt.result import Request, Status
@@ -645,7 +643,6 @@ def test_every_reason_of_the_convex_program_is_given(make):
     query = base.queries[0]
     refused = {
         "no nearest centroid": make(0),
-        "another rule": replace(base, update=Update(UpdateKind.RUNNING_CENTROID)),
         "counts members or queries": replace(base, goal=GoalKind.MIN_MEMBERS),
         "budget on the number": with_member(5, action, budget=Budget(members=1)),
         "1 for whoever acts": with_member(5, action, cost=CostKind.COUNT),
@@ -673,7 +670,6 @@ def test_every_reason_of_the_bilinear_program_is_given(make):
     wide = FeatureAction(Norm.L2, 1e6)
     refused = {
         "no nearest centroid": make(0),
-        "another rule": replace(base, update=Update(UpdateKind.RUNNING_CENTROID)),
         "finite options only": replace(base, collective=Collective((Member(5, (WithholdAction(),)),))),
         "more than 10000 values": replace(
             base,

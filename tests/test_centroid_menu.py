@@ -29,8 +29,6 @@ from oar_opt.problem import (
     Query,
     Records,
     RecourseProblem,
-    Update,
-    UpdateKind,
     WithholdAction,
     moves_from_choice,
     resulting_records,
@@ -261,7 +259,6 @@ def test_every_reason_to_refuse_is_given(make):
     small = tuple(replace(query, required=1e-5) for query in base.queries)
     refused = {
         "no nearest centroid": make(0),
-        "another rule": replace(base, update=Update(UpdateKind.RUNNING_CENTROID)),
         "finite options only": replace(base, collective=moving),
         "too far apart": with_weight(1e6),
         "divide all features": replace(base, queries=tuple(replace(q, x=tuple(1e9 for _ in q.x)) for q in far)),

@@ -14,6 +14,8 @@ from oar_opt.instance_file import instance_schema
 from oar_opt.library import FOLDER, load, shipped
 from oar_opt.solution_file import solution_schema
 
+pytestmark = pytest.mark.usefixtures("trained_once")
+
 
 @pytest.mark.parametrize("kind", learners())
 def test_every_learner_conforms(kind):

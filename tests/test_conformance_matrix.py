@@ -25,6 +25,8 @@ from oar_opt.problem import (
 )
 from oar_opt.result import Status
 
+pytestmark = pytest.mark.usefixtures("trained_once")
+
 MATRIX = list(product(learners(), formulations(), [str(goal) for goal in GoalKind]))
 
 

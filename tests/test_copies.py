@@ -41,6 +41,8 @@ from oar_opt.problem import (
 from oar_opt.result import Request, Status, StoppedBy
 from oar_opt.screening import Screening
 
+pytestmark = pytest.mark.usefixtures("trained_once")
+
 REQUEST = Request(relative_gap=1e-5)
 KINDS = ("ridge", "svm", "squared_hinge", "huber", "epsilon_insensitive", "logistic", "l1_svm", "lad")
 EVERY = pytest.mark.parametrize(("kind", "intercept"), list(product(KINDS, [str(i) for i in Intercept])))
@@ -152,10 +154,12 @@ def test_a_start_and_its_cutoff_change_nothing(make_small, way, kind):
 @pytest.mark.parametrize("goal", list(GoalKind))
 @pytest.mark.parametrize("kind", ["ridge", "svm", "logistic"])
 def test_more_members_with_guards_and_budgets(make, way, kind, goal):
-    for seed, budget in ((1, Budget(each=1.5, total=3.0, members=3)), (2, Budget(total=2.5))):
-        traits = {"members": 3, "options": 2, "n": 9, "guards": 1, "queries": 2, "required": 0.05, "budget": budget}
-        problem = make(seed, kind, "penalized", goal, **traits)
-        assert_right(problem, run(problem), enumerated(problem).best)
+    """The two budgets go by turns: either meets every learner and every goal."""
+    turn = (list(GoalKind).index(goal) + ("ridge", "svm", "logistic").index(kind)) % 2
+    seed, budget = ((1, Budget(each=1.5, total=3.0, members=3)), (2, Budget(total=2.5)))[turn]
+    traits = {"members": 3, "options": 2, "n": 9, "guards": 1, "queries": 2, "required": 0.05, "budget": budget}
+    problem = make(seed, kind, "penalized", goal, **traits)
+    assert_right(problem, run(problem), enumerated(problem).best)
 
 
 HARMFUL = {"ridge": (0, 1), "svm": (3, 0), "squared_hinge": (2, 0)}
@@ -230,8 +234,7 @@ def test_the_pipeline_passes_the_error_of_a_tie_on():
 # -- moves that must not come back ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("goal", ["max_margin", "min_cost"])
-@pytest.mark.parametrize("kind", ["ridge", "svm"])
+@pytest.mark.parametrize(("kind", "goal"), [("ridge", "min_cost"), ("svm", "max_margin")])
 def test_excluded_moves_do_not_come_back(make, way, kind, goal):
     problem = make(4, kind, "none", goal, n=7, regression=kind == "lad", identical=True, required=0.02)
     ranking, excluded = enumerated(problem, keep=100).ranking, []
@@ -257,8 +260,17 @@ def larger(make, kind, goal="max_margin"):
     return make(7, kind, "penalized", goal, n=14, members=4, options=2, queries=2, required=0.05)
 
 
-@pytest.mark.parametrize("goal", list(GoalKind))
-@pytest.mark.parametrize("kind", ["ridge", "svm", "logistic"])
+@pytest.mark.parametrize(
+    ("kind", "goal"),
+    [
+        ("ridge", GoalKind.MAX_MARGIN),
+        ("ridge", GoalKind.MIN_MEMBERS),
+        ("svm", GoalKind.MIN_COST),
+        ("svm", GoalKind.MAX_HELPED),
+        ("logistic", GoalKind.MAX_MARGIN),
+        ("logistic", GoalKind.MIN_COST),
+    ],
+)
 def test_the_bound_is_valid_after_any_number_of_nodes(make, way, kind, goal):
     problem = larger(make, kind, goal)
     best = enumerated(problem).best
@@ -293,7 +305,7 @@ def test_the_bound_is_valid_when_it_is_interrupted(make, way, asked):
 
 
 def test_progress_never_crosses_the_truth(make, way):
-    problem, seen = larger(make, "svm"), []
+    problem, seen = make(7, "svm", "penalized", n=12, members=3, options=2, queries=2, required=0.05), []
     best = enumerated(problem).best.objective
     run(problem, replace(REQUEST, progress=seen.append))
     for line in seen:
@@ -330,7 +342,7 @@ def test_movable_features_and_the_centroid_are_refused(make):
 # -- choices that re-training does not settle --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", ["ridge", "svm"])
 def test_a_choice_whose_worth_is_not_settled_keeps_the_bound_open(kind, seed, make, way, unsettle):
     """The best choice is told to be no answer, by a re-training so inaccurate that nothing follows from it."""

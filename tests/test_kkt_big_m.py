@@ -75,15 +75,15 @@ def assert_same_optimum(problem, moves_of, request=EXACT):
         assert outcome.fit.intercepts[0] - 1e-6 <= claim.parameters.b <= outcome.fit.intercepts[1] + 1e-6
 
 
-@pytest.mark.parametrize("seed", range(96))
+@pytest.mark.parametrize("seed", range(48))
 def test_the_optimum_equals_that_of_re_training_every_choice(make_varied, moves_of, seed):
     assert_same_optimum(make_varied(seed), moves_of)
 
 
-@pytest.mark.parametrize("seed", range(18))
+@pytest.mark.parametrize("seed", range(12))
 def test_the_optimum_is_right_where_every_record_is_a_member(make, moves_of, seed):
     kind, intercept = KINDS[seed % 2], INTERCEPTS[seed % 3]
-    problem = make(seed, kind, intercept, n=4, members=4, options=1, withhold=seed < 9, core=0, joins=seed % 4 == 0)
+    problem = make(seed, kind, intercept, n=4, members=4, options=1, withhold=seed < 6, core=0, joins=seed % 4 == 0)
     assert_same_optimum(problem, moves_of)
 
 
@@ -133,12 +133,12 @@ def assert_no_cutoff_loses_the_optimum(problem, moves_of, *, every=False):
         assert claim.objective == pytest.approx(best, abs=1e-6) and claim.bound == pytest.approx(best, abs=1e-6)
 
 
-@pytest.mark.parametrize("seed", [*range(240, 252), 2327])
+@pytest.mark.parametrize("seed", [*range(240, 264, 5), 2327])
 def test_a_cutoff_that_some_choice_reaches_does_not_lose_the_optimum(make_varied, moves_of, seed):
     assert_no_cutoff_loses_the_optimum(make_varied(seed), moves_of)
 
 
-@pytest.mark.parametrize("seed", [*range(24, 32), 2952, 3032])
+@pytest.mark.parametrize("seed", [*range(24, 48, 5), 2952, 3032])
 def test_a_cutoff_does_not_lose_the_optimum_of_a_tiny_problem(make_tiny, moves_of, seed):
     problem = make_tiny(seed)
     if program().accepts(problem) is None:
@@ -165,8 +165,8 @@ def fix(model, problem, choice):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_with_the_choice_fixed_the_programs_parameters_are_the_re_trained_ones(make, moves_of, seed, kind, intercept):
     problem = make(seed, kind, intercept, n=7, members=2, options=1, withhold=True, prior=seed == 1)
+    built = program().build(problem)
     for choice, moves in moves_of(problem):
-        built = program().build(problem)
         fix(built.model, problem, choice)
         claim, outcome = built.run(EXACT), evaluate(problem, moves)
         assert claim.moves == moves

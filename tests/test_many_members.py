@@ -13,8 +13,12 @@ from oar_opt.answer_document import answer_document
 from oar_opt.changes import change_sets
 from oar_opt.errors import InputError
 from oar_opt.evaluate import evaluate
+from oar_opt.feature_search import leading_members
+from oar_opt.heuristics.local_search import LocalSearch
+from oar_opt.heuristics.projected_gradient import ProjectedGradient, improve
 from oar_opt.json_text import json_text
 from oar_opt.problem import (
+    Budget,
     Collective,
     CostKind,
     Feature,
@@ -29,8 +33,10 @@ from oar_opt.problem import (
     Query,
     Records,
     RecourseProblem,
+    WithholdAction,
 )
 from oar_opt.result import Claim, StoppedBy
+from oar_opt.rules import budget_violations
 from oar_opt.solution_file import Seconds
 from oar_opt.update_settings import gradient_update
 from oar_opt.verification import check_answer, move_violation, move_violations
@@ -152,7 +158,7 @@ def test_numbers_are_written_as_json_writes_them():
 # -- a moment ---
 
 
-def test_twenty_thousand_members_take_a_moment():
+def test_verifying_twenty_thousand_members_takes_a_moment():
     """Before, every move looked through all members, and every member's changes were listed."""
     problem = crowd(20_000)
     moves = shifted(problem, 2_000)
@@ -163,3 +169,31 @@ def test_twenty_thousand_members_take_a_moment():
     assert check_answer(fresh, solution).passed
     assert len(fresh.options(fresh.collective.members[7])) == 1
     assert time.process_time() - begin < 2.0
+
+
+def test_in_a_crowd_those_search_on_whom_the_queries_depend():
+    """Of 700 members 500 arrive; and those of the others' changes that are given are kept."""
+    problem = crowd(700)
+    arriving = gradient_update([0.1] * 5, rate=0.1, batches=[range(100, 600)])
+    problem = replace(problem, update=arriving)
+    assert [member.record for member in leading_members(problem)] == list(range(100, 600))
+    outcome = improve(problem, {3: np.full(5, 0.1), 100: np.full(5, -0.1)}, time_limit=2.0)
+    assert {move.record for move in outcome.moves} <= {3, 100}
+    assert outcome.objective > evaluate(problem, ()).objective
+    few = replace(problem, collective=Collective(problem.collective.members[:500]))
+    assert leading_members(few) == few.collective.members
+
+
+@pytest.mark.parametrize("budget", [Budget(), Budget(total=2.5), Budget(members=3)], ids=str)
+def test_searches_among_ten_thousand_members_end_in_time(budget):
+    """What they have by then obeys every rule and harms nobody; a busy machine may leave them nothing."""
+    choices = (LabelAction((1.0, -1.0)), WithholdAction())
+    for heuristic, actions in ((LocalSearch(), choices), (ProjectedGradient(), ACTIONS)):
+        problem = crowd(10_000, actions=actions)
+        problem = replace(problem, collective=replace(problem.collective, budget=budget))
+        begin = time.process_time()
+        assert heuristic.accepts(problem) is None
+        moves = heuristic.propose(problem, time_limit=0.1)
+        assert time.process_time() - begin < 1.0
+        assert not budget_violations(problem, moves) and not move_violations(problem, moves)
+        assert evaluate(problem, moves).objective >= evaluate(problem, ()).objective

@@ -37,6 +37,8 @@ from oar_opt.solvers import run_pyomo
 from oar_opt.solvers.scip import WITHOUT_INTERIOR
 
 KINDS = ("ridge", "svm", "squared_hinge", "huber", "epsilon_insensitive", "logistic", "l1_svm", "lad")
+pytestmark = pytest.mark.usefixtures("trained_once")
+
 REQUEST = Request(relative_gap=1e-5)
 SOLVERS = pytest.mark.parametrize("solver", ["highs", "scip"])
 

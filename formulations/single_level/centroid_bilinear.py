@@ -77,11 +77,11 @@ from typing import Any
 import numpy as np
 import pyomo.environ as pyo
 
+from oar_opt.centroid_formulation import CentroidFormulation
 from oar_opt.centroid_polish import Polish
-from oar_opt.centroid_program import NEEDS, CentroidModel, Changes, no_centroids, too_wide
+from oar_opt.centroid_program import NEEDS, CentroidModel, Changes, too_wide
 from oar_opt.changes import ChangeSet, change_sets
-from oar_opt.contracts import Formulation, PyomoProgram, WorkedExample
-from oar_opt.errors import UnsupportedError
+from oar_opt.contracts import PyomoProgram, WorkedExample
 from oar_opt.menu_program import equal_options
 from oar_opt.parameters import CentroidParameters, Parameters
 from oar_opt.problem import (
@@ -109,7 +109,7 @@ FINER = 10.0
 """How many units long the longest change is: a cone that a solver keeps within 1e-8 lets lengths of 1e-4 units pass."""
 
 
-class CentroidBilinear(Formulation):
+class CentroidBilinear(CentroidFormulation):
     """See the module's docstring."""
 
     name = "centroid_bilinear"
@@ -118,19 +118,13 @@ class CentroidBilinear(Formulation):
     needs = NEEDS
     excludes = False
 
-    def accepts(self, problem: RecourseProblem) -> str | None:
-        reason = no_centroids(problem)
-        if reason:
-            return reason
-        try:
-            if problem.is_menu_problem:
-                return "members have finite options only, which is the statement of centroid_menu"
-            return too_wide(problem, _changes(problem))
-        except UnsupportedError as unsupported:
-            return str(unsupported)
+    def declines(self, problem: RecourseProblem) -> str | None:
+        if problem.is_menu_problem:
+            return "members have finite options only, which is the statement of centroid_menu"
+        return too_wide(problem, _changes(problem))
 
-    def build(self, problem: RecourseProblem, request: Request | None = None) -> PyomoProgram:
-        return BilinearModel(problem, request or Request()).program()
+    def retraining_program(self, problem: RecourseProblem, request: Request) -> PyomoProgram:
+        return BilinearModel(problem, request).program()
 
     def examples(self) -> Sequence[WorkedExample]:
         """Two classes on a line; the query wants the far one."""

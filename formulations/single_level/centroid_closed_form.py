@@ -33,7 +33,8 @@ One query, goal ``max_margin``, no guards, no ``max_loss_increase``, no budget o
 one feature action each and nothing else, with one norm within a class. Continuous features without step, no linear
 constraints. For ``l1`` and ``l2`` no bound that a member's own set could reach; for ``l2`` equal scales over ``J``. A
 budget for one member, less the charge for acting, counts where the cost is the action's own norm (it caps the radius)
-or ``sql2`` with ``l2`` (its root does), or ``count`` (at least 1 or nobody acts).
+or ``sql2`` with ``l2`` (its root does), or ``count`` (at least 1 or nobody acts). Update ``retrain``, or
+``running_centroid`` as :mod:`oar_opt.running_mean` has it.
 
 Exactness
 ---------
@@ -57,8 +58,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from oar_opt.centroid_formulation import CentroidFormulation
 from oar_opt.changes import ChangeSet, change_sets
-from oar_opt.contracts import DirectProgram, Formulation
+from oar_opt.contracts import DirectProgram
 from oar_opt.parameters import CentroidParameters
 from oar_opt.problem import (
     Direction,
@@ -74,17 +76,17 @@ from oar_opt.result import Claim, Request, StoppedBy
 from oar_opt.rules import ROUNDING
 
 
-class CentroidClosedForm(Formulation):
+class CentroidClosedForm(CentroidFormulation):
     """See the module's docstring."""
 
     name = "centroid_closed_form"
     rank = 10
     excludes = False
 
-    def accepts(self, problem: RecourseProblem) -> str | None:
+    def declines(self, problem: RecourseProblem) -> str | None:
         return _scope(problem) or _actions(problem) or _bounds(problem)
 
-    def build(self, problem: RecourseProblem, request: Request | None = None) -> DirectProgram:
+    def retraining_program(self, problem: RecourseProblem, request: Request) -> DirectProgram:
         return DirectProgram(lambda request: _solve(problem, request))
 
 
@@ -92,10 +94,6 @@ class CentroidClosedForm(Formulation):
 
 
 def _scope(problem: RecourseProblem) -> str | None:
-    if not problem.learner.is_centroid:
-        return f"learner '{problem.learner.kind}' is no nearest centroid"
-    if not problem.update.retrains:
-        return f"the update '{problem.update.kind}' moves centroids by another rule"
     if problem.goal is not GoalKind.MAX_MARGIN:
         return f"the goal is {problem.goal}, and the closed form is for max_margin"
     if len(problem.queries) > 1:

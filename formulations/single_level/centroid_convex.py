@@ -39,7 +39,8 @@ Hypotheses
 Goal ``max_margin`` or ``min_cost``. No member has finite options, more than one set of changes, a movable feature that
 moves in steps, or a set without 0 (a record that breaks a rule). No budget on the number of members; where
 costs matter, none of ``count`` and no charge for acting. Which classes may move is said above; ``max_loss_increase``
-only where the wanted class alone moves. Feature rules and linear constraints are free for the wanted class.
+only where the wanted class alone moves. Feature rules and linear constraints are free for the wanted class. Update
+``retrain``, or ``running_centroid`` as :mod:`oar_opt.running_mean` has it.
 
 Exactness
 ---------
@@ -69,10 +70,11 @@ from typing import Any
 import numpy as np
 
 from oar_opt.centroid_cone import Aim, CentroidCone, Given, Mover, Solved, keeps_loss, margins_of
-from oar_opt.centroid_program import Changes, no_centroids, present_centroids
+from oar_opt.centroid_formulation import CentroidFormulation
+from oar_opt.centroid_program import Changes, present_centroids
 from oar_opt.changes import ChangeSet, change_sets
-from oar_opt.contracts import DirectProgram, Formulation, WorkedExample
-from oar_opt.errors import SolverError, UnsupportedError
+from oar_opt.contracts import DirectProgram, WorkedExample
+from oar_opt.errors import SolverError
 from oar_opt.limits import Clock
 from oar_opt.parameters import CentroidParameters
 from oar_opt.problem import (
@@ -100,23 +102,17 @@ SLIGHT = 1e-6
 SAME = 1e-12
 
 
-class CentroidConvex(Formulation):
+class CentroidConvex(CentroidFormulation):
     """See the module's docstring."""
 
     name = "centroid_convex"
     rank = 12
     excludes = False
 
-    def accepts(self, problem: RecourseProblem) -> str | None:
-        reason = no_centroids(problem)
-        if reason:
-            return reason
-        try:
-            return _combinatorial(problem) or _members(problem) or _classes(problem)
-        except UnsupportedError as unsupported:
-            return str(unsupported)
+    def declines(self, problem: RecourseProblem) -> str | None:
+        return _combinatorial(problem) or _members(problem) or _classes(problem)
 
-    def build(self, problem: RecourseProblem, request: Request | None = None) -> DirectProgram:
+    def retraining_program(self, problem: RecourseProblem, request: Request) -> DirectProgram:
         return DirectProgram(lambda request: _Statement(problem).solve(request))
 
     def examples(self) -> Sequence[WorkedExample]:

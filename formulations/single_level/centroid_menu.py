@@ -47,10 +47,10 @@ the options' points.
 
 Hypotheses
 ----------
-Learner ``nearest_centroid`` with any number of classes; menus, labels, withholding, joining. Update ``retrain``. A
-class's weight may change by a factor of at most 10,000, ``U`` is at most 1e8, and no query
-requires a margin within the solver's tolerance: beyond, that would hide what matters. A solver for quadratic rows that
-are not convex.
+Learner ``nearest_centroid`` with any number of classes; menus, labels, withholding, joining. Update ``retrain``, or
+``running_centroid`` as :mod:`oar_opt.running_mean` has it. A class's weight may change by a factor of at most 10,000,
+``U`` is at most 1e8, and no query requires a margin within the solver's tolerance: beyond, that would hide what
+matters. A solver for quadratic rows that are not convex.
 
 Exactness
 ---------
@@ -77,8 +77,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from oar_opt.centroid_program import NEEDS, CentroidModel, no_centroids, too_wide
-from oar_opt.contracts import Formulation, PyomoProgram, WorkedExample
+from oar_opt.centroid_formulation import CentroidFormulation
+from oar_opt.centroid_program import NEEDS, CentroidModel, too_wide
+from oar_opt.contracts import PyomoProgram, WorkedExample
 from oar_opt.problem import (
     Budget,
     Collective,
@@ -94,7 +95,7 @@ from oar_opt.problem import (
 from oar_opt.result import Request
 
 
-class CentroidMenu(Formulation):
+class CentroidMenu(CentroidFormulation):
     """See the module's docstring."""
 
     name = "centroid_menu"
@@ -102,16 +103,13 @@ class CentroidMenu(Formulation):
     exportable = True
     needs = NEEDS
 
-    def accepts(self, problem: RecourseProblem) -> str | None:
-        reason = no_centroids(problem)
-        if reason:
-            return reason
+    def declines(self, problem: RecourseProblem) -> str | None:
         if not problem.is_menu_problem:
             return "members may move features, and this formulation knows finite options only"
         return too_wide(problem)
 
-    def build(self, problem: RecourseProblem, request: Request | None = None) -> PyomoProgram:
-        return CentroidModel(problem, request or Request()).program()
+    def retraining_program(self, problem: RecourseProblem, request: Request) -> PyomoProgram:
+        return CentroidModel(problem, request).program()
 
     def examples(self) -> Sequence[WorkedExample]:
         """Two records at 0 against two at 4; the query at 1.5 wants ``near``."""

@@ -10,15 +10,18 @@ walks towards admissible choices first.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from oar_opt.contracts import Heuristic
 from oar_opt.discovery import not_replayed
 from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate
-from oar_opt.problem import Move, Option, RecourseProblem, moves_from_choice
-from oar_opt.rules import budget_violations
+from oar_opt.problem import Move, Option, RecourseProblem
+from oar_opt.rules import ROUNDING
+
+Acting = Mapping[int, Option]
+"""What the members that act do, by their number; all others stay."""
 
 
 class LocalSearch(Heuristic):
@@ -34,46 +37,76 @@ class LocalSearch(Heuristic):
 
     def propose(self, problem: RecourseProblem, *, seed: int = 0, time_limit: float = 1.0) -> tuple[Move, ...]:
         deadline = time.monotonic() + time_limit
-        menus = [problem.admissible_options(member) for member in problem.collective.members]
-        best = [options[0] for options in menus]
+        menus = _Menus(problem)
+        best: Acting = {}
         value = _worth(problem, best)
         order = np.random.default_rng(seed)
         improved = True
         while improved:
             improved = False
-            for i in order.permutation(len(menus)):
-                for trial in _steps(problem, menus, best, int(i)):
+            for i in order.permutation(len(problem.collective.members)):
+                for trial in _steps(menus, best, int(i)):
                     if time.monotonic() > deadline:
-                        return moves_from_choice(problem, best)
+                        break
                     worth = _worth(problem, trial)
                     if worth > value:
                         best, value, improved = trial, worth, True
-        return moves_from_choice(problem, best)
+                if time.monotonic() > deadline:
+                    return _moves(problem, best)
+        return _moves(problem, best)
 
 
-def _steps(
-    problem: RecourseProblem, menus: list[tuple[Option, ...]], choice: list[Option], i: int
-) -> Iterator[list[Option]]:
-    """All choices one step away at member ``i`` that the budgets allow."""
+class _Menus(dict[int, tuple[Option, ...]]):
+    """The options that a member's budget leaves, by its number, staying first; made when asked for."""
+
+    def __init__(self, problem: RecourseProblem) -> None:
+        super().__init__()
+        self.problem = problem
+
+    def __missing__(self, i: int) -> tuple[Option, ...]:
+        self[i] = self.problem.admissible_options(self.problem.collective.members[i])
+        return self[i]
+
+
+def _steps(menus: _Menus, acting: Acting, i: int) -> Iterator[Acting]:
+    """All choices one step away at member ``i`` that the budgets allow.
+
+    The work for each is what the members do that act, not all of them.
+    """
+    stay = menus[i][0]
+    now, others = acting.get(i, stay), {j: option for j, option in acting.items() if j != i}
+    spent = sum(option.cost for option in others.values())
     for option in menus[i]:
-        if option is choice[i]:
+        if option is now:
             continue
-        trial = [*choice[:i], option, *choice[i + 1 :]]
-        if not budget_violations(problem, moves_from_choice(problem, trial)):
-            yield trial
+        own = {} if option is stay else {i: option}
+        if _fits(menus.problem, spent + option.cost, len(others) + len(own)):
+            yield {**others, **own}
             continue
-        for j in range(len(menus)):
-            if j != i and choice[j] is not menus[j][0]:
-                exchange = [*trial[:j], menus[j][0], *trial[j + 1 :]]
-                if not budget_violations(problem, moves_from_choice(problem, exchange)):
-                    yield exchange
+        for j in sorted(others):
+            if _fits(menus.problem, spent - others[j].cost + option.cost, len(others) - 1 + len(own)):
+                yield {**{k: other for k, other in others.items() if k != j}, **own}
 
 
-def _worth(problem: RecourseProblem, choice: list[Option]) -> tuple[float, float]:
+def _fits(problem: RecourseProblem, cost: float, count: int) -> bool:
+    """Whether the total budget and the cap on members leave so much; options within the budget of one are menus'."""
+    budget = problem.collective.budget
+    return (budget.total is None or cost <= budget.total + ROUNDING * max(1.0, budget.total)) and (
+        budget.members is None or count <= budget.members
+    )
+
+
+def _moves(problem: RecourseProblem, acting: Acting) -> tuple[Move, ...]:
+    members = problem.collective.members
+    return tuple(
+        Move(members[i].record, option.x, option.y, option.s, option.cost) for i, option in sorted(acting.items())
+    )
+
+
+def _worth(problem: RecourseProblem, acting: Acting) -> tuple[float, float]:
     """Compared lexicographically: admissible at all (else how far from it), then the goal."""
-    moves = moves_from_choice(problem, choice)
     try:
-        outcome = evaluate(problem, moves)
+        outcome = evaluate(problem, _moves(problem, acting))
     except UndefinedLearner:
         return (-np.inf, -np.inf)
     sign = 1.0 if problem.goal.maximises else -1.0

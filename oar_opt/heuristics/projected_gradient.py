@@ -8,8 +8,9 @@ Where the goal is a cost, a number of members or of helped queries, changes firs
 shrink, members leave, or queries join one by one (:mod:`oar_opt.feature_search`). Losses with kinks are smoothed, less
 and less, and corrected by what the learner really does.
 
-The first start is no change, the others are random; the search ends at the time limit, or when some starts in a row
-have found nothing better. Answers are local: nothing is proved here.
+Of more than 500 members only those take part on whose features the queries depend the most, to first order; all others
+stay. The first start is no change, the others are random; the search ends at the time limit, or when some starts in a
+row have found nothing better. Answers are local: nothing is proved here.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from oar_opt.changes import change_sets
 from oar_opt.contracts import Heuristic
 from oar_opt.discovery import not_replayed
 from oar_opt.evaluate import Evaluation
-from oar_opt.feature_search import FeatureSearch
-from oar_opt.problem import Move, Option, RecourseProblem, Vector
+from oar_opt.feature_search import CROWD, FeatureSearch
+from oar_opt.problem import Member, Move, Option, RecourseProblem, Vector
 from oar_opt.sensitivity import no_sensitivity
 
 
@@ -56,7 +57,8 @@ def improve(
     Parameters
     ----------
     problem : one that :meth:`ProjectedGradient.accepts` accepts.
-    deltas : changes ``(d,)`` by record; a member that is in none of the mappings stays at first.
+    deltas : changes ``(d,)`` by record; a member that is in none of the mappings stays at first (for good, where
+        there are more than 500).
     options : finite options (of :meth:`~oar_opt.problem.RecourseProblem.options`) by record.
     time_limit : seconds.
 
@@ -65,7 +67,7 @@ def improve(
     Evaluation or None : the best outcome met, whose moves obey every rule and budget; whether it is an answer is its
     own to say. None where none leaves the learner defined.
     """
-    search = FeatureSearch(problem, seed, time_limit)
+    search = FeatureSearch(problem, seed, time_limit, _named(problem, {*deltas, *(options or {})}))
     plan = search.nobody()
     for i, member in enumerate(search.members):
         if options and member.record in options:
@@ -76,3 +78,9 @@ def improve(
             plan = plan.with_choice(i, closest, delta)
     search.improve(plan)
     return search.best
+
+
+def _named(problem: RecourseProblem, records: set[int]) -> tuple[Member, ...]:
+    """All members where they are no crowd, else those of the records given."""
+    members = problem.collective.members
+    return members if len(members) <= CROWD else tuple(member for member in members if member.record in records)
