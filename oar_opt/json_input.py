@@ -81,10 +81,11 @@ class Part(BaseModel):
     @classmethod
     def _know_every_key(cls, data: Any) -> Any:
         if isinstance(data, dict):
-            unknown = [key for key in data if key not in cls.model_fields]
+            known = cls.model_fields
+            unknown = [key for key in data if key not in known]
             if unknown:
                 key = str(unknown[0])
-                raise fault("unknown key", suggestion(key, cls.model_fields, "known keys: "), key)
+                raise fault("unknown key", suggestion(key, known, "known keys: "), key)
         return data
 
 

@@ -38,9 +38,11 @@ def label_text(label: bool | int | float | str) -> str:
 
 
 def _line(value: Any) -> str:
+    # As the encoder writes them, which takes ten times as long for a number or a pair by itself.
     if type(value) is float and math.isfinite(value):
-        # As the encoder writes it, which takes ten times as long for a number by itself.
         return float.__repr__(value)
+    if type(value) is list:
+        return f"[{', '.join(map(_line, value))}]"
     return _ENCODER.encode(value)
 
 

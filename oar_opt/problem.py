@@ -431,10 +431,12 @@ class RecourseProblem:
             return Task.REGRESSION
         return Task.MULTICLASS if self.learner.is_centroid else Task.BINARY
 
-    @property
+    @cached_property
     def scales(self) -> Vector:
-        """The features' scales, ``(d,)``."""
-        return np.array([feature.scale for feature in self.features])
+        """The features' scales, ``(d,)``, read-only."""
+        scales = np.array([feature.scale for feature in self.features])
+        scales.setflags(write=False)
+        return scales
 
     @cached_property
     def is_menu_problem(self) -> bool:

@@ -26,13 +26,16 @@ Each contribution is bounded with the intervals of the step that it belongs to, 
   logistic: monotone in ``f``. An alternative's pull counts only where it is chosen, so the interval of ``f`` given that
   serves. At ``theta_0`` all is known; whether a kink is reached there is decided in rational arithmetic.
 - *Squared loss.* Around a centre ``c`` of the box of ``theta_t``, ``a'xhat_k g_k - a'xhat_0 g_0`` is its value at ``c``
-  plus ``q'(theta_t - c)`` with ``q = 2 (s_k a'xhat_k xhat_k - s_0 a'xhat_0 xhat_0)``; the latter is at most
-  ``sum_j |q_j|`` times the box's half-widths, and at most the sum of the two terms' own.
+  plus ``q'(theta_t - c)`` with ``q = 2 (s_k a'xhat_k xhat_k - s_0 a'xhat_0 xhat_0)``. The latter is at most ``sum_j
+  |q_j|`` times the box's half-widths, at most the sum of the two terms' own, and at most what ``q`` gives when it is
+  itself followed back to the start, given ``k`` (with the former two on that way, and not in very long runs).
 - *Change sets, squared loss.* With ``u = a'E'`` and ``w = E theta``, ``E`` the features' rows, ``g a'xhat~ - g_0
   a'xhat`` is ``2 s ((f_0 - y) u'delta + a'xhat w'delta + w'delta u'delta)``. At the centre the first two terms are one
   linear function of ``delta``; what ``theta_t - c`` adds to them, and the last term, are products of two intervals.
 - *Change sets, other losses.* ``g`` and ``a'xhat~`` in intervals: the largest of four corners.
-- *Means.* ``a'v_t = -rate/S_t sum g a'xhat``, the sum in an interval, ``S_t`` between its extremes.
+- *Means.* ``a'v_t = -rate/S_t sum g a'xhat``, the sum in an interval, ``S_t`` between its extremes; and ``a'v_t`` is
+  what the update says of ``theta_(t+1)`` without ``K theta_t``, followed back to the start with the former interval on
+  its right side.
 
 All numbers are widened by :data:`oar_opt.bounds.WIDENING`, and by their rounding errors.
 """
@@ -44,6 +47,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import expit
 
 from oar_opt.bounds import WIDENING, Interval, Reason
@@ -56,6 +60,8 @@ ROUNDING = 1e-13
 """Relative to the sizes of all terms of a sum, what floating point may hide."""
 NEAR = 1e-9
 """Of the sizes in ``y f``, how near to the kink exact arithmetic decides at the given start."""
+MOST_STEPS, MOST_TERMS = 8, 10**8
+"""Steps, and numbers, up to which contributions are followed back a second time: the work is cubic in the steps."""
 
 
 # -- pulls ---
@@ -248,15 +254,29 @@ class Known:
     fixed_pulls: tuple[Vector, Vector]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Sums:
-    """Ends of ``a'theta_t``: a constant ``(m,)`` each, and what every alternative adds to it, ``(m, A)`` each."""
+    """Ends of ``a'theta_t``: a constant ``(m,)`` each, and what every alternative adds to it, ``(m, A)`` each; ``size``
+    is that of all terms."""
 
     lower: Vector
     upper: Vector
     low: Matrix
     high: Matrix
     size: Vector
+
+    @classmethod
+    def nothing(cls, m: int, alternatives: int) -> _Sums:
+        return cls(np.zeros(m), np.zeros(m), np.zeros((m, alternatives)), np.zeros((m, alternatives)), np.zeros(m))
+
+    def add(self, constant: Vector, fixed: tuple[Vector, Vector], own: tuple[Matrix, Matrix]) -> None:
+        self.lower, self.upper = self.lower + constant + fixed[0], self.upper + constant + fixed[1]
+        self.low, self.high = self.low + own[0], self.high + own[1]
+        self.size = self.size + np.abs(constant) + np.abs(fixed[0]) + np.abs(fixed[1])
+
+    def start(self, V: Matrix, theta: Vector) -> None:
+        self.lower, self.upper = self.lower + V @ theta, self.upper + V @ theta
+        self.size = self.size + np.abs(V) @ np.abs(theta) + np.maximum(np.abs(self.low), np.abs(self.high)).sum(axis=1)
 
 
 class UnrolledRanges:
@@ -293,23 +313,28 @@ class UnrolledRanges:
     def along(self, A: Matrix, t: int) -> Interval:
         """The interval of ``a'theta_t`` for every row of ``A (m, p)``, over all moves."""
         with np.errstate(over="ignore", invalid="ignore"):
-            sums = self._sums(A, t)
-            cap = np.full(len(A), self.members if self.cap is None else self.cap)
-            nobody = np.full(len(A), -1)
-            upper = sums.upper + self._largest(sums.high, cap, nobody)
-            lower = sums.lower - self._largest(-sums.low, cap, nobody)
-            return _interval(lower, upper, sums.size)
+            sums = self._sums(A, t, deep=self.settings.T <= MOST_STEPS)
+            return _interval(*self._extent(sums), sums.size)
 
     def given(self, A: Matrix, t: int, chosen: Indices) -> Interval:
         """The same over moves in which the alternative ``chosen[r]`` is taken."""
         with np.errstate(over="ignore", invalid="ignore"):
-            sums, own = self._sums(A, t), self.alternatives.owner[chosen]
-            acts = ~np.isin(chosen, self.alternatives.stay)
-            cap = (self.members if self.cap is None else self.cap) - acts
-            rows = np.arange(len(A))
-            upper = sums.upper + self._largest(sums.high, cap, own) + sums.high[rows, chosen]
-            lower = sums.lower - self._largest(-sums.low, cap, own) + sums.low[rows, chosen]
-            return _interval(lower, upper, sums.size)
+            sums = self._sums(A, t, deep=self.settings.T <= MOST_STEPS)
+            return _interval(*self._extent_given(sums, chosen), sums.size)
+
+    def _extent(self, sums: _Sums) -> tuple[Vector, Vector]:
+        """Least and largest value over all moves, row by row."""
+        m = len(sums.size)
+        cap, nobody = np.full(m, self.members if self.cap is None else self.cap), np.full(m, -1)
+        lower = sums.lower - self._largest(-sums.low, cap, nobody)
+        return lower, sums.upper + self._largest(sums.high, cap, nobody)
+
+    def _extent_given(self, sums: _Sums, chosen: Indices) -> tuple[Vector, Vector]:
+        """The same over moves in which the row's alternative is taken."""
+        own, rows = self.alternatives.owner[chosen], np.arange(len(chosen))
+        cap = (self.members if self.cap is None else self.cap) - ~np.isin(chosen, self.alternatives.stay)
+        lower = sums.lower - self._largest(-sums.low, cap, own) + sums.low[rows, chosen]
+        return lower, sums.upper + self._largest(sums.high, cap, own) + sums.high[rows, chosen]
 
     def _largest(self, values: Matrix, cap: Indices, without: Indices) -> Vector:
         """The largest sum of one value per member, row by row, where ``cap`` of them may leave off staying."""
@@ -324,22 +349,15 @@ class UnrolledRanges:
         total: Vector = found + np.where(within, ranked, 0.0).sum(axis=1)
         return total
 
-    def _sums(self, A: Matrix, t: int) -> _Sums:
-        shape = (len(A), self.alternatives.count)
-        low, high, lower, upper, size = np.zeros(shape), np.zeros(shape), *np.zeros((3, len(A)))
+    def _sums(self, A: Matrix, t: int, *, deep: bool) -> _Sums:
+        """``deep``: what contributions depend on is followed back to the start too, once."""
+        found = _Sums.nothing(len(A), self.alternatives.count)
         V = np.array(A, dtype=np.float64)
         for tau in reversed(range(t)):
-            own_low, own_high = self._contributions(V, tau)
-            fixed_low, fixed_high = self._fixed_contributions(V, tau)
-            M, c = self._maps[tau]
-            low, high = low + own_low, high + own_high
-            lower, upper = lower + V @ c + fixed_low, upper + V @ c + fixed_high
-            size += np.abs(V) @ np.abs(c) + np.abs(fixed_low) + np.abs(fixed_high)
-            V = V @ M
-        start = V @ self.settings.theta0
-        size += np.abs(V) @ np.abs(self.settings.theta0)
-        size += np.maximum(np.abs(low), np.abs(high)).sum(axis=1)
-        return _Sums(lower + start, upper + start, low, high, size)
+            found.add(V @ self._maps[tau][1], self._fixed_contributions(V, tau), self._contributions(V, tau, deep=deep))
+            V = V @ self._maps[tau][0]
+        found.start(V, self.settings.theta0)
+        return found
 
     # -- one step ---
 
@@ -362,14 +380,14 @@ class UnrolledRanges:
         ends = np.stack([weights * low, weights * high])
         return ends.min(axis=0).sum(axis=1), ends.max(axis=0).sum(axis=1)
 
-    def _contributions(self, V: Matrix, tau: int) -> tuple[Matrix, Matrix]:
+    def _contributions(self, V: Matrix, tau: int, *, deep: bool) -> tuple[Matrix, Matrix]:
         """What every alternative adds to the directions ``V (m, p)`` in step ``tau``, ``(m, A)`` each end."""
         batch, alternatives = self.batches[tau], self.alternatives
-        low, high = self._squared(V, tau) if self.loss is StepLoss.SQUARED else self._plain(V, tau)
+        low, high = self._squared(V, tau, deep=deep) if self.loss is StepLoss.SQUARED else self._plain(V, tau)
         share = -self.settings.rate / batch.total
         low, high = share * high, share * low
         if batch.varies:
-            moved = self._shift(V, tau)
+            moved = self._refined_shift(V, tau) if deep else self._shift(V, tau)
             change = (batch.base[alternatives.owner] - alternatives.s) / batch.total
             ends = np.stack([change * end[:, None] for end in moved])
             low, high = low + ends.min(axis=0), high + ends.max(axis=0)
@@ -386,7 +404,7 @@ class UnrolledRanges:
             low[:, place], high[:, place] = reach.products(V, float(pull_low[place]), float(pull_high[place]))
         return low, high
 
-    def _squared(self, V: Matrix, tau: int) -> tuple[Matrix, Matrix]:
+    def _squared(self, V: Matrix, tau: int, *, deep: bool) -> tuple[Matrix, Matrix]:
         """Bounds on ``g v'xhat - g_0 v'xhat_0`` of every alternative."""
         alternatives, known = self.alternatives, self.known[tau]
         X, y, s, stay = alternatives.X, alternatives.y, alternatives.s, alternatives.stay[alternatives.owner]
@@ -396,12 +414,25 @@ class UnrolledRanges:
         own = np.abs(weights) * _farthest(known.given, f) + np.abs(weights[:, stay]) * _farthest(known.anyhow, f)[stay]
         q = weights[:, :, None] * X - weights[:, stay, None] * X[stay]
         off = np.minimum(own, np.abs(q) @ known.radius)
-        off[:, alternatives.stay] = 0.0
+        low, high = -off, off
+        if deep and tau > 0 and q.size * alternatives.count <= MOST_TERMS:
+            ends = self._followed(q, tau)
+            low, high = np.maximum(low, ends[0]), np.minimum(high, ends[1])
         middle = middle - middle[:, stay]
-        low, high = middle - off, middle + off
+        low, high = middle + low, middle + high
+        low[:, alternatives.stay] = high[:, alternatives.stay] = 0.0
         for place, reach in enumerate(alternatives.reaches, start=alternatives.first_set):
             low[:, place], high[:, place] = self._squared_changes(V, reach, known, place)
         return low, high
+
+    def _followed(self, q: NDArray[np.float64], tau: int) -> tuple[Matrix, Matrix]:
+        """Bounds on ``q'(theta_tau - c)`` for ``q (m, A, p)``, each given that its alternative is taken."""
+        m, count = q.shape[:2]
+        directions = q.reshape(m * count, self.p)
+        sums = self._sums(directions, tau, deep=False)
+        lower, upper = self._extent_given(sums, np.tile(np.arange(count), m))
+        still, slack = directions @ self.known[tau].centre, ROUNDING * sums.size
+        return (lower - still - slack).reshape(m, count), (upper - still + slack).reshape(m, count)
 
     def _squared_changes(self, V: Matrix, reach: Reach, known: Known, place: int) -> tuple[Vector, Vector]:
         d = reach.changes.d
@@ -431,10 +462,20 @@ class UnrolledRanges:
         corners = np.stack([-self.settings.rate * end / weight for end in (low, high) for weight in batch.weights])
         return corners.min(axis=0), corners.max(axis=0)
 
+    def _refined_shift(self, V: Matrix, tau: int) -> tuple[Vector, Vector]:
+        """The same, also followed back to the start; what weights change is bounded by the former."""
+        low, high = self._shift(V, tau)
+        M, c = self._map(self.batches[tau])
+        sums = self._sums(V @ (M - np.diag(self.settings.kept)), tau, deep=False)
+        sums.add(V @ c, self._fixed_contributions(V, tau), self._contributions(V, tau, deep=False))
+        lower, upper = self._extent(sums)
+        off = ROUNDING * sums.size
+        return np.maximum(low, lower - off), np.minimum(high, upper + off)
+
     def shift(self, t: int) -> Interval:
         """The interval of ``theta_(t+1) - K theta_t``, ``(p,)``."""
         with np.errstate(over="ignore", invalid="ignore"):
-            low, high = self._shift(np.eye(self.p), t)
+            low, high = self._refined_shift(np.eye(self.p), t)
             return _interval(low, high, np.abs(low) + np.abs(high))
 
     # -- what is known of an iterate ---
