@@ -47,7 +47,7 @@ from oar_opt.problem import (
 )
 from oar_opt.rules import ROUNDING
 
-HALVINGS = 60
+HALVINGS, CLOSE = 60, 1e-14
 """Of an interval in a bisection on multipliers."""
 
 
@@ -286,11 +286,21 @@ class _BoxedGain:
         over = self._l1(e) > R1
         if not over.any():
             return e, tau, nu1
+        if not np.isfinite(self.sets.R2).any() and self.beta == self.gamma == 0:
+            greedy, price = self._greedy(alpha, lower, upper)
+            return np.where(over[:, None], greedy, e), tau, np.where(over, price, 0.0)
         low, high = np.zeros(m), np.abs(self.g).max(axis=1, initial=0.0) + 1e-300
-        for _ in range(HALVINGS):
-            middle = (low + high) / 2
-            inside = self._l1(self._quadratic(alpha + middle, lower, upper)[0]) <= R1
+        scale = high.copy()
+        f_low, f_high = self._l1(e) - R1, -R1
+        for k in range(HALVINGS):
+            share = np.clip(f_low / np.maximum(f_low - f_high, 1e-300), 0.01, 0.99) if k % 2 else 0.5
+            middle = low + share * (high - low)
+            f = self._l1(self._quadratic(alpha + middle, lower, upper)[0]) - R1
+            inside = f <= 0
             high, low = np.where(inside, middle, high), np.where(inside, low, middle)
+            f_high, f_low = np.where(inside, f, f_high / 2), np.where(inside, f_low / 2, f)
+            if (~over | (high - low <= CLOSE * scale) | ((f <= 0) & (f >= -CLOSE * R1))).all():
+                break
         shorter, step = self._quadratic(alpha + high, lower, upper)
         longer = self._quadratic(alpha + low, lower, upper)[0]
         # Slopes that are equal leave room between the two: the point in between that has the radius is best as well.
@@ -298,6 +308,19 @@ class _BoxedGain:
         share = np.clip((R1 - short) / np.maximum(long - short, 1e-300), 0.0, 1.0)
         mixed = shorter + share[:, None] * (longer - shorter)
         return np.where(over[:, None], mixed, e), np.where(over, step, tau), np.where(over, high, 0.0)
+
+    def _greedy(self, alpha: float, lower: Matrix, upper: Matrix) -> tuple[Matrix, Vector]:
+        """Where nothing but the l1 radius joins the features: the steepest go to their ends first."""
+        g = _thinned(self.g, np.full(self.sets.m, alpha))
+        order = np.argsort(-np.abs(g), axis=1, kind="stable")
+        far = np.take_along_axis(np.where(g > 0, upper, np.where(g < 0, -lower, 0.0)), order, 1)
+        before = np.cumsum(far, axis=1) - far
+        taken = np.clip(self.sets.R1[:, None] - before, 0.0, far)
+        e = np.empty_like(g)
+        np.put_along_axis(e, order, taken, 1)
+        steep = np.take_along_axis(np.abs(g), order, 1)
+        last = np.maximum(0, (before < self.sets.R1[:, None]).sum(axis=1) - 1)
+        return e * np.sign(g), np.take_along_axis(steep, last[:, None], 1)[:, 0]
 
     @staticmethod
     def _l1(e: Matrix) -> Vector:
@@ -311,7 +334,7 @@ class _BoxedGain:
         """
         g = _thinned(self.g, alpha)
         size, far = np.abs(g), np.where(g > 0, upper, -lower)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             steps = np.where(size > 0, far / size, np.inf)
             order = np.argsort(steps, axis=1)
             steps = np.take_along_axis(steps, order, 1)

@@ -377,7 +377,7 @@ class FeatureSearch:
         response = model.at(self._features(plan))
         values = response.values + self.correction - aim.offsets
         least = float(values[aim.wanted].min())
-        weights = np.where(aim.wanted, np.exp(-(values - least) / max(1e-3, 0.05 * abs(least))), 0.0)
+        weights = np.where(aim.wanted, np.exp(-np.maximum(0.0, values - least) / max(1e-3, 0.05 * abs(least))), 0.0)
         return response.slopes(weights / weights.sum())
 
     def _gains(self, plan: Plan, aim: Aim) -> dict[int, float]:

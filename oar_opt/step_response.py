@@ -51,7 +51,9 @@ FIRST_CELLS = 2
 """Intervals to begin with; more are made where they are needed."""
 ROUNDS, MOST_CELLS = 40, 4_000_000
 """Halvings of an interval, and intervals at once, after which their bounds stand as they are."""
-HALVINGS = 45
+HALVINGS, WIDENINGS = 60, 15
+"""Multipliers tried for one point at most."""
+CLOSE = 1e-13
 NEVER = -np.inf
 
 
@@ -299,7 +301,7 @@ class StepSearch:
             case CostKind.SQL2:
                 return np.full(len(length), 2 * self.kappa)
             case CostKind.L2:
-                return self.kappa / np.maximum(length, 1e-300)
+                return np.where(length > 0, self.kappa / np.where(length > 0, length, 1.0), 0.0)
             case _:
                 return np.zeros(len(length))
 
@@ -350,7 +352,7 @@ class StepSearch:
         return self._multiplier(self.sets.subset(rows), u - self.side.u0[rows], a)[1]
 
     def _multiplier(self, sets: ChangeArrays, aim: Vector, a: Vector) -> tuple[Vector, Matrix]:
-        """The multiplier at which the best change has ``theta'e = aim``, and that change; by bisection.
+        """The multiplier at which the best change has ``theta'e = aim``, and that change.
 
         What the changes reach falls as the multiplier rises; between two of them lies a mixture that hits the aim, and
         is as good as they are where the multiplier is right.
@@ -360,22 +362,51 @@ class StepSearch:
         start = (np.abs(a) * float(np.linalg.norm(self.p)) + self.kappa) / self.length + 1e-12
         lower, upper = -start, start
         e_low, e_high = self._reached(sets, lower, a), self._reached(sets, upper, a)
-        for _ in range(30):
+        for _ in range(WIDENINGS):
             short, over = e_low @ self.theta < aim, e_high @ self.theta > aim
             if not (short.any() or over.any()):
                 break
             lower, upper = np.where(short, 4 * lower, lower), np.where(over, 4 * upper, upper)
             e_low, e_high = self._reached(sets, lower, a), self._reached(sets, upper, a)
-        for _ in range(HALVINGS):
-            nu = (lower + upper) / 2
-            e = self._reached(sets, nu, a)
-            left = e @ self.theta >= aim
-            lower, upper = np.where(left, nu, lower), np.where(left, upper, nu)
-            e_low, e_high = np.where(left[:, None], e, e_low), np.where(left[:, None], e_high, e)
-        f_low, f_high = e_low @ self.theta - aim, e_high @ self.theta - aim
+        return self._between_multipliers(sets, aim, a, (lower, upper), (e_low, e_high))
+
+    def _between_multipliers(
+        self, sets: ChangeArrays, aim: Vector, a: Vector, ends: tuple[Vector, Vector], e: tuple[Matrix, Matrix]
+    ) -> tuple[Vector, Matrix]:
+        """The least point of the convex function ``nu aim + gain(a p - nu theta)`` between two multipliers.
+
+        Where it is piecewise linear, the tangents of both ends meet in it soon; where it is smooth, false position on
+        its slope does; they take turns.
+        """
+        (low, high), (e_low, e_high) = ends, e
+        phi_low, phi_high = (self._dual_value(sets, nu, aim, a, e) for nu, e in ((low, e_low), (high, e_high)))
+        w_low, w_high = e_low @ self.theta - aim, e_high @ self.theta - aim
+        f_low, f_high = w_low, w_high
+        for k in range(HALVINGS):
+            fall = f_low - f_high
+            meet = np.clip((phi_low - phi_high + f_low * low - f_high * high) / np.maximum(fall, 1e-300), low, high)
+            left = np.minimum(phi_low, phi_high) - (phi_low - f_low * (meet - low))
+            if (left <= CLOSE * (np.abs(phi_low) + np.abs(phi_high) + 1e-3)).all():
+                break
+            share = np.clip(w_low / np.maximum(w_low - w_high, 1e-300), 1e-3, 1 - 1e-3)
+            nu = (meet, low + share * (high - low), (low + high) / 2)[k % 3]
+            middle = self._reached(sets, nu, a)
+            f, phi = middle @ self.theta - aim, self._dual_value(sets, nu, aim, a, middle)
+            rises = f >= 0
+            w_low, w_high = np.where(rises, f, w_low / 2), np.where(rises, w_high / 2, f)
+            low, high = np.where(rises, nu, low), np.where(rises, high, nu)
+            phi_low, phi_high = np.where(rises, phi, phi_low), np.where(rises, phi_high, phi)
+            f_low, f_high = np.where(rises, f, f_low), np.where(rises, f_high, f)
+            e_low, e_high = (
+                np.where(rises[:, None], middle, e_low),
+                np.where(rises[:, None], e_high, middle),
+            )
         share = np.clip(f_low / np.maximum(f_low - f_high, 1e-300), 0.0, 1.0)
-        nu = np.where(share < 0.5, lower, upper)
-        return nu, e_low + share[:, None] * (e_high - e_low)
+        return np.where(phi_low <= phi_high, low, high), e_low + share[:, None] * (e_high - e_low)
+
+    def _dual_value(self, sets: ChangeArrays, nu: Vector, aim: Vector, a: Vector, e: Matrix) -> Vector:
+        slope = a[:, None] * self.p - nu[:, None] * self.theta
+        return np.asarray(nu * aim + (slope * e).sum(axis=1) - self.kappa * sets.costs(e))
 
     def _reached(self, sets: ChangeArrays, nu: Vector, a: Vector) -> Matrix:
         return sets.gain(a[:, None] * self.p - nu[:, None] * self.theta, self.kappa).e

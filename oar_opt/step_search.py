@@ -65,6 +65,7 @@ class _StepSolver:
         self.bound = np.inf
         self.best: Evaluation | None = None
         self.infeasible = False
+        self.level: float | None = None
 
     # -- the whole ---
 
@@ -95,11 +96,8 @@ class _StepSolver:
         for _ in range(LEVELS):
             level = self.best.objective if self.best is not None else self._lowest_margin()
             levels[:queries] = level
-            before = self.bound
-            self.bound = np.inf
-            found = self._solve_at(levels)
-            spread = self.step.divisor / self.step.least_divisor
-            self.bound = min(before, level + max(0.0, found) * spread)
+            self.level = level
+            self._solve_at(levels)
             if self._is_over() or self._gap_is_closed() or self.best is None or self.best.objective <= level:
                 break
         self._look_for_infeasible_guards()
@@ -133,25 +131,28 @@ class _StepSolver:
 
     # -- at given levels ---
 
-    def _solve_at(self, levels: Vector) -> float:
-        """Bound and choice at these levels; returns the dual's bound there, in its own sense."""
+    def _solve_at(self, levels: Vector) -> None:
+        """Bound and choice at these levels."""
         dual = StepDual(self.step, levels)
         goal = self._goal(dual)
         search = self._least(dual, goal)
-        bound = self._rounded(search.bound)
-        self.bound = min(self.bound, bound)
-        self._report()
+        self._prove(search.bound)
         if self._gap_is_closed() or self._is_over() or search.answered is None:
-            return search.bound
+            return
         picked = self._choose(search, levels)
         if picked is not None:
             self._take(picked.moves)
         self._polish()
         if not dual.has_sets and not self._gap_is_closed() and not self._is_over():
-            exact = self._exactly(search, levels)
-            self.bound = min(self.bound, self._rounded(exact))
-            return min(search.bound, exact)
-        return search.bound
+            self._prove(self._exactly(search))
+
+    def _prove(self, bound: float) -> None:
+        """Enter a bound on the dual's goal: on the margin itself, unless the divisor and so the level varies."""
+        if self.level is not None:
+            bound = self.level + max(0.0, bound) * self.step.divisor / self.step.least_divisor
+        counts = self.problem.goal in (GoalKind.MIN_MEMBERS, GoalKind.MAX_HELPED)
+        self.bound = min(self.bound, float(np.floor(bound + WHOLE)) if counts and np.isfinite(bound) else bound)
+        self._report()
 
     def _goal(self, dual: StepDual) -> DualGoal:
         problem, budget = self.problem, self.problem.collective.budget
@@ -233,12 +234,12 @@ class _StepSolver:
             moves += change_moves(self.problem, dual, rest.set[rest.changing], rest.e)
         return _Picked(tuple(moves), chosen.value)
 
-    def _exactly(self, search: DualSearch, levels: Vector) -> float:
+    def _exactly(self, search: DualSearch) -> float:
         """Over all options that may be part of a better choice than the best known: a bound on all choices."""
         dual, answered = search.dual, search.answered
         assert answered is not None
         known = self._known()
-        if not self.step.has_fixed_divisor and self.problem.goal is GoalKind.MAX_MARGIN:
+        if self.level is not None:
             known = 0.0 if self.best is not None else -np.inf
         prices = search.goal.prices(search.best)
         value = dual.rows @ prices.excess - prices.cost * dual.cost - prices.acting * dual.acts
@@ -306,11 +307,6 @@ class _StepSolver:
 
     def _signed(self, value: float) -> float:
         return value if self.problem.goal.maximises else -value
-
-    def _rounded(self, bound: float) -> float:
-        """Goals that count have whole values."""
-        counts = self.problem.goal in (GoalKind.MIN_MEMBERS, GoalKind.MAX_HELPED)
-        return float(np.floor(bound + WHOLE)) if counts and np.isfinite(bound) else bound
 
     # -- limits ---
 
