@@ -36,7 +36,7 @@ from oar_opt.contracts import PyomoProgram
 from oar_opt.errors import UnsupportedError
 from oar_opt.menu_program import MenuModel, equal_options
 from oar_opt.parameters import LinearParameters, Parameters
-from oar_opt.problem import CostKind, GoalKind, Indices, Matrix, Move, Norm, Query, RecourseProblem, Vector
+from oar_opt.problem import CostKind, GoalKind, Indices, Matrix, Move, Norm, OptionKind, Query, RecourseProblem, Vector
 from oar_opt.result import Claim, Request
 from oar_opt.risk import RegularizedRisk
 from oar_opt.risk_program import RiskModel
@@ -195,11 +195,22 @@ class ChangeChoices(MenuModel):
 
     def read_changes(self, used: Sequence[tuple[int, int]]) -> tuple[Move, ...]:
         found: tuple[Move, ...] = ()
+        others = self._finite_moves({record for record, _ in used})
         for share in SHRUNK:
             moves = [self._move(pair, share) for pair in used]
             found = tuple(move for move in moves if move is not None)
-            if not budget_violations(self.problem, found):
+            if not budget_violations(self.problem, (*others, *found)):
                 return found
+        return found
+
+    def _finite_moves(self, changed: set[int]) -> list[Move]:
+        """What the other members do, by options."""
+        found = []
+        for record, options in self.menus:
+            values = [self.model.choice[record, k].value for k in range(len(options))]
+            picked = options[int(np.argmax(values))]
+            if record not in changed and picked.kind is not OptionKind.STAY:
+                found.append(Move(record, picked.x, picked.y, picked.s, picked.cost))
         return found
 
     def _move(self, pair: tuple[int, int], share: float) -> Move | None:
