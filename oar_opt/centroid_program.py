@@ -14,6 +14,7 @@ boxes.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -77,7 +78,11 @@ def too_wide(problem: RecourseProblem, changes: Changes = NO_CHANGES) -> str | N
                 f"the weight of class '{problem.label_of(c)}' is {moving.weight:.3g} and may become {low:.3g} to "
                 f"{high:.3g}, too far apart for a solver's tolerances"
             )
-    units = Units.of(problem, classes)
+    return too_large(problem, Units.of(problem, classes))
+
+
+def too_large(problem: RecourseProblem, units: Units) -> str | None:
+    """Why margins in these units, which may hide what matters, are too much for a solver's tolerances, or None."""
     if units.margin > LARGEST:
         return (
             f"margins come in differences of numbers near {units.margin:.3g}, too large for a solver's tolerances: "
@@ -284,14 +289,19 @@ class Units:
 
     @classmethod
     def of(cls, problem: RecourseProblem, classes: Mapping[int, MovingClass]) -> Units:
+        found = cls.within(problem, {c: (one.centroid, *one.shifts) for c, one in classes.items()})
+        dropped = sum(_dropped(classes[c], unit) for c, unit in found.shift.items())
+        return replace(found, slack=found.slack + OF_DROPPED * dropped)
+
+    @classmethod
+    def within(cls, problem: RecourseProblem, classes: Mapping[int, tuple[Vector, Vector, Vector]]) -> Units:
+        """For classes with these centroids and their least and largest shifts, ``(d,)`` each."""
         subjects = np.array([subject.x for subject in (*problem.queries, *problem.guards)])
-        farthest = max((float(np.abs(subjects - moving.centroid).max()) for moving in classes.values()), default=0.0)
-        reach = {c: np.maximum(*np.abs(moving.shifts)) for c, moving in classes.items()}
+        farthest = max((float(np.abs(subjects - centroid).max()) for centroid, _, _ in classes.values()), default=0.0)
+        reach = {c: np.maximum(np.abs(low), np.abs(high)) for c, (_, low, high) in classes.items()}
         longest = max([SMALLEST * farthest, *(float(shift.max()) for shift in reach.values())]) or 1.0
         units = {c: np.maximum(shift, SMALLEST * longest) for c, shift in reach.items()}
-        dropped = sum(_dropped(classes[c], unit) for c, unit in units.items())
-        slack = TOLERANCE * (2 * problem.d + 3) + OF_DROPPED * dropped
-        return cls(units, longest * max(2 * farthest, longest), slack)
+        return cls(units, longest * max(2 * farthest, longest), TOLERANCE * (2 * problem.d + 3))
 
     def measured(self, problem: RecourseProblem) -> RecourseProblem:
         """The problem with all required margins, and the tolerance for them, in the unit of margins."""
@@ -311,55 +321,59 @@ class Box:
     They are widened, or a solver's presolve takes an end within its tolerances for reached.
     """
 
-    inverse: tuple[float, float]
     low: Vector
     high: Vector
+    inverse: tuple[float, float] = (1.0, 1.0)
 
     @classmethod
     def of(cls, moving: MovingClass, unit: Vector) -> Box:
         least, most = moving.weights
-        low, high = (end / unit for end in moving.shifts)
         inverse = moving.weight / most * (1 - WIDENING), moving.weight / least * (1 + WIDENING)
-        return cls(inverse, low - WIDENING * (1 + np.abs(low)), high + WIDENING * (1 + np.abs(high)))
+        return replace(cls.within(*moving.shifts, unit), inverse=inverse)
+
+    @classmethod
+    def within(cls, low: Vector, high: Vector, unit: Vector) -> Box:
+        """Of shifts between these."""
+        low, high = low / unit, high / unit
+        return cls(low - WIDENING * (1 + np.abs(low)), high + WIDENING * (1 + np.abs(high)))
 
 
-class CentroidModel(MenuModel):
-    """A :class:`MenuModel` with the shifts of all centroids that members can change."""
+class ShiftModel(MenuModel):
+    """A :class:`MenuModel` with the shifts of all centroids that members can change; a subclass says what they are.
 
-    def __init__(self, problem: RecourseProblem, request: Request, changes: Changes = NO_CHANGES) -> None:
-        self.changes = changes
-        self.moving = moving_classes(problem, changes)
-        self.units = Units.of(problem, self.moving)
-        self.boxes = {c: Box.of(moving, self.units.shift[c]) for c, moving in self.moving.items()}
-        self.centroids = present_centroids(problem)
-        super().__init__(self.units.measured(problem), request)
-        # Sets are options here, since to act by one gives a class the same weight as an option does.
-        self.sets = {}
-        self.finite = {record: len(options) for record, options in self.menus}
-        self.menus = [
-            (record, (*options, *map(acting_option, changes.get(record, ())))) for record, options in self.menus
-        ]
+    Parameters
+    ----------
+    problem, request : as of a :class:`MenuModel`.
+    units : what shifts and margins are measured in.
+    boxes : the proved intervals of shifts, of the classes that can move.
+    centroids : before anyone acts, ``(classes, d)``.
+    """
+
+    def __init__(
+        self,
+        problem: RecourseProblem,
+        request: Request,
+        units: Units,
+        boxes: Mapping[int, Box],
+        centroids: Matrix,
+    ) -> None:
+        self.units, self.boxes, self.centroids = units, boxes, centroids
+        super().__init__(units.measured(problem), request)
         if problem.goal is GoalKind.MAX_MARGIN and self.cutoff is not None:
-            self.cutoff /= self.units.margin
+            self.cutoff /= units.margin
 
     @property
     def codes(self) -> range:
         return range(len(self.problem.classes or ()))
 
-    @property
-    def loose(self) -> dict[int, MovingClass]:
-        """The classes whose weight varies."""
-        return {c: moving for c, moving in self.moving.items() if not moving.is_rigid}
-
     def program(self) -> PyomoProgram:
         self.add_choices()
         self.add_changes()
         self.add_budgets()
-        self._add_products()
-        self._add_shifts()
+        self.add_shifts()
         self._add_squares()
         self.add_cuts()
-        self._add_loss_limit()
+        self.add_loss_limit()
         self.add_goal()
         if self.problem.goal is GoalKind.MAX_MARGIN:
             self.model.goal.set_value(self.units.margin * self.model.margin)
@@ -378,8 +392,141 @@ class CentroidModel(MenuModel):
     def add_changes(self) -> None:
         """Variables and rows of the changes of features; finite options have none."""
 
+    @abstractmethod
+    def add_shifts(self) -> None:
+        """``h_cj`` (``shift[c,j]``), in its unit, of all choices."""
+
     def add_cuts(self) -> None:
         """Rows that hold for all changes and help the solver; none for finite options."""
+
+    def add_loss_limit(self) -> None:
+        """``max_loss_increase``, where a statement knows it."""
+
+    def _add_squares(self) -> None:
+        """``p_cj`` (``square[c,j]``), in the unit's square, held on the sides that matter."""
+        m, places = self.model, self._coordinates()
+        wanted = {int(subject.target) for subject in (*self.problem.queries, *self.problem.guards)}
+        limited = self.problem.max_loss_increase is not None
+        above = [(c, j) for c, j in places if limited or c in wanted]
+        below = [(c, j) for c, j in places if wanted - {c}]
+
+        def largest(_: Any, c: int, j: int) -> tuple[float, float]:
+            box = self.boxes[c]
+            return 0.0, max(float(box.low[j]) ** 2, float(box.high[j]) ** 2)
+
+        m.square = pyo.Var(places, bounds=largest)
+        m.square_above = pyo.Constraint(above, rule=lambda m, c, j: m.shift[c, j] ** 2 - m.square[c, j] <= 0)
+        m.square_below = pyo.Constraint(below, rule=lambda m, c, j: m.square[c, j] - m.shift[c, j] ** 2 <= 0)
+
+    def _coordinates(self) -> list[tuple[int, int]]:
+        return [(c, j) for c in self.boxes for j in range(self.problem.d)]
+
+    def _squared_length(self, c: int) -> Any:
+        return dot(
+            self.units.shift[c] ** 2 / self.units.margin, [self.model.square[c, j] for j in range(self.problem.d)]
+        )
+
+    # -- margins, in their unit ---
+
+    def margin(self, place: int, subject: Query) -> Margin:
+        t = int(subject.target)
+        others = [c for c in self.codes if c != t]
+        low, high = self._ends(t, subject)
+        ends = [self._ends(c, subject) for c in others]
+        lowest, highest = min(end[0] for end in ends) - high, min(end[1] for end in ends) - low
+        raised = self.units.slack - self._distance(t, subject)
+        parts = tuple(self._distance(c, subject) + raised for c in others)
+        return Margin(parts, lowest - WIDENING * (1 + abs(lowest)), highest + WIDENING * (1 + abs(highest)))
+
+    def _ends(self, c: int, subject: Query) -> tuple[float, float]:
+        """An interval of the squared distance to the centroid of class ``c``."""
+        a = np.array(subject.x) - self.centroids[c]
+        low = high = np.zeros(len(a))
+        if c in self.boxes:
+            low, high = (end * self.units.shift[c] for end in (self.boxes[c].low, self.boxes[c].high))
+        nearest, farthest = a - np.clip(a, low, high), np.maximum(np.abs(a - low), np.abs(a - high))
+        return float(nearest @ nearest) / self.units.margin, float(farthest @ farthest) / self.units.margin
+
+    def _distance(self, c: int, subject: Query) -> Any:
+        a = np.array(subject.x) - self.centroids[c]
+        present = float(a @ a) / self.units.margin
+        if c not in self.boxes:
+            return present
+        shift = [self.model.shift[c, j] for j in range(self.problem.d)]
+        return present - dot(2 * a * self.units.shift[c] / self.units.margin, shift) + self._squared_length(c)
+
+    # -- reading, starting, names ---
+
+    def read(self) -> tuple[tuple[Move, ...], CentroidParameters]:
+        """Moves and centroids of the variables' present values."""
+        mu = self.centroids.copy()
+        for c, j in self._coordinates():
+            mu[c, j] += self.units.shift[c][j] * float(self.model.shift[c, j].value)
+        return self.read_choice(), CentroidParameters.of(mu)
+
+    @abstractmethod
+    def start(self, moves: Sequence[Move], parameters: Parameters | None) -> Mapping[str, float]:
+        """Values of variables, by name, for moves."""
+
+    def proved(self) -> dict[str, ProvedBound]:
+        """The intervals that rows rest on, as the variables are measured."""
+        found = {}
+        for c, box in self.boxes.items():
+            for j, ends in enumerate(zip(box.low.tolist(), box.high.tolist(), strict=True)):
+                found[f"shift[{c},{j}]"] = ProvedBound(*ends, Reason.EXTREME, Reason.EXTREME)
+        return found
+
+    def quantities(self) -> dict[str, Quantity]:
+        """What every proved interval is about, by its name in :meth:`proved`."""
+        places = self._coordinates()
+        return {f"shift[{c},{j}]": Quantity(self._words(c, j), self._shift_of(c, j)) for c, j in places}
+
+    def _shift_of(self, c: int, j: int) -> Callable[[Sequence[Move], Parameters], float | None]:
+        def value(_: Sequence[Move], parameters: Parameters) -> float | None:
+            if not isinstance(parameters, CentroidParameters):
+                return None
+            return float(parameters.mu[c][j] - self.centroids[c][j]) / float(self.units.shift[c][j])
+
+        return value
+
+    def _words(self, c: int, j: int) -> str:
+        label, feature = self.problem.label_of(c), self.problem.features[j].name
+        return f"shift of the centroid of '{label}' in '{feature}', in units of {self.units.shift[c][j]:.6g}"
+
+    def meanings(self) -> dict[str, str]:
+        words = super().meanings()
+        for c, j in self._coordinates():
+            words[f"shift[{c},{j}]"] = self._words(c, j)
+            words[f"square[{c},{j}]"] = f"square of shift[{c},{j}]"
+        return words
+
+
+class CentroidModel(ShiftModel):
+    """Centroids that are re-trained: their shifts by products of choices and class weights."""
+
+    def __init__(self, problem: RecourseProblem, request: Request, changes: Changes = NO_CHANGES) -> None:
+        self.changes = changes
+        self.moving = moving_classes(problem, changes)
+        units = Units.of(problem, self.moving)
+        boxes = {c: Box.of(moving, units.shift[c]) for c, moving in self.moving.items()}
+        super().__init__(problem, request, units, boxes, present_centroids(problem))
+        # Sets are options here, since to act by one gives a class the same weight as an option does.
+        self.sets = {}
+        self.finite = {record: len(options) for record, options in self.menus}
+        self.menus = [
+            (record, (*options, *map(acting_option, changes.get(record, ())))) for record, options in self.menus
+        ]
+
+    @property
+    def loose(self) -> dict[int, MovingClass]:
+        """The classes whose weight varies."""
+        return {c: moving for c, moving in self.moving.items() if not moving.is_rigid}
+
+    # -- rows ---
+
+    def add_shifts(self) -> None:
+        self._add_products()
+        self._add_shifts()
 
     def moment(self, c: int, j: int) -> Any:
         """``omega_c / Sbar_c`` times the sum of ``s_i delta_ij`` over the changes in class ``c``."""
@@ -438,23 +585,7 @@ class CentroidModel(MenuModel):
         moments = [member.weights * member.offsets[:, j] / unit for member in moving.members]
         return self._share(c, float(moving.fixed_moment[j]) / unit, moments) + self.moment(c, j) / unit
 
-    def _add_squares(self) -> None:
-        """``p_cj`` (``square[c,j]``), in the unit's square, held on the sides that matter."""
-        m, places = self.model, self._coordinates()
-        wanted = {int(subject.target) for subject in (*self.problem.queries, *self.problem.guards)}
-        limited = self.problem.max_loss_increase is not None
-        above = [(c, j) for c, j in places if limited or c in wanted]
-        below = [(c, j) for c, j in places if wanted - {c}]
-
-        def largest(_: Any, c: int, j: int) -> tuple[float, float]:
-            box = self.boxes[c]
-            return 0.0, max(float(box.low[j]) ** 2, float(box.high[j]) ** 2)
-
-        m.square = pyo.Var(places, bounds=largest)
-        m.square_above = pyo.Constraint(above, rule=lambda m, c, j: m.shift[c, j] ** 2 - m.square[c, j] <= 0)
-        m.square_below = pyo.Constraint(below, rule=lambda m, c, j: m.square[c, j] - m.shift[c, j] ** 2 <= 0)
-
-    def _add_loss_limit(self) -> None:
+    def add_loss_limit(self) -> None:
         problem = self.problem
         if problem.max_loss_increase is None or not self.moving:
             return
@@ -462,51 +593,7 @@ class CentroidModel(MenuModel):
         increase = sum(moving.weight * self._squared_length(c) for c, moving in self.moving.items())
         self.model.loss_limit = pyo.Constraint(expr=increase <= limit)
 
-    def _coordinates(self) -> list[tuple[int, int]]:
-        return [(c, j) for c in self.moving for j in range(self.problem.d)]
-
-    def _squared_length(self, c: int) -> Any:
-        return dot(
-            self.units.shift[c] ** 2 / self.units.margin, [self.model.square[c, j] for j in range(self.problem.d)]
-        )
-
-    # -- margins, in their unit ---
-
-    def margin(self, place: int, subject: Query) -> Margin:
-        t = int(subject.target)
-        others = [c for c in self.codes if c != t]
-        low, high = self._ends(t, subject)
-        ends = [self._ends(c, subject) for c in others]
-        lowest, highest = min(end[0] for end in ends) - high, min(end[1] for end in ends) - low
-        raised = self.units.slack - self._distance(t, subject)
-        parts = tuple(self._distance(c, subject) + raised for c in others)
-        return Margin(parts, lowest - WIDENING * (1 + abs(lowest)), highest + WIDENING * (1 + abs(highest)))
-
-    def _ends(self, c: int, subject: Query) -> tuple[float, float]:
-        """An interval of the squared distance to the centroid of class ``c``."""
-        a = np.array(subject.x) - self.centroids[c]
-        low = high = np.zeros(len(a))
-        if c in self.boxes:
-            low, high = (end * self.units.shift[c] for end in (self.boxes[c].low, self.boxes[c].high))
-        nearest, farthest = a - np.clip(a, low, high), np.maximum(np.abs(a - low), np.abs(a - high))
-        return float(nearest @ nearest) / self.units.margin, float(farthest @ farthest) / self.units.margin
-
-    def _distance(self, c: int, subject: Query) -> Any:
-        a = np.array(subject.x) - self.centroids[c]
-        present = float(a @ a) / self.units.margin
-        if c not in self.moving:
-            return present
-        shift = [self.model.shift[c, j] for j in range(self.problem.d)]
-        return present - dot(2 * a * self.units.shift[c] / self.units.margin, shift) + self._squared_length(c)
-
     # -- reading, starting, names ---
-
-    def read(self) -> tuple[tuple[Move, ...], CentroidParameters]:
-        """Moves and centroids of the variables' present values."""
-        mu = self.centroids.copy()
-        for c, j in self._coordinates():
-            mu[c, j] += self.units.shift[c][j] * float(self.model.shift[c, j].value)
-        return self.read_choice(), CentroidParameters.of(mu)
 
     def start(self, moves: Sequence[Move], parameters: Parameters | None) -> Mapping[str, float]:
         """Values of the choices and, where the centroids are known, of all that follows from both."""
@@ -541,53 +628,27 @@ class CentroidModel(MenuModel):
         )
 
     def proved(self) -> dict[str, ProvedBound]:
-        """The intervals that rows rest on, as the variables are measured."""
-        found = {}
-        for c, box in self.boxes.items():
-            if c in self.loose:
-                found[f"inverse[{c}]"] = ProvedBound(*box.inverse, Reason.EXTREME, Reason.EXTREME)
-            for j, ends in enumerate(zip(box.low.tolist(), box.high.tolist(), strict=True)):
-                found[f"shift[{c},{j}]"] = ProvedBound(*ends, Reason.EXTREME, Reason.EXTREME)
-        return found
+        ends = {c: self.boxes[c].inverse for c in self.loose}
+        found = {f"inverse[{c}]": ProvedBound(*both, Reason.EXTREME, Reason.EXTREME) for c, both in ends.items()}
+        return {**found, **super().proved()}
 
     def quantities(self) -> dict[str, Quantity]:
-        """What every proved interval is about, by its name in :meth:`proved`."""
-        found = {}
-        for c in self.moving:
-            if c in self.loose:
-                found[f"inverse[{c}]"] = Quantity(self._words(c), self._inverse_of(c))
-            for j in range(self.problem.d):
-                found[f"shift[{c},{j}]"] = Quantity(self._words(c, j), self._shift_of(c, j))
-        return found
+        found = {f"inverse[{c}]": Quantity(self._inverse_words(c), self._inverse_of(c)) for c in self.loose}
+        return {**found, **super().quantities()}
 
     def _inverse_of(self, c: int) -> Callable[[Sequence[Move], Parameters], float]:
         return lambda moves, _: self.moving[c].weight / self.weight_after(c, moves)
 
-    def _shift_of(self, c: int, j: int) -> Callable[[Sequence[Move], Parameters], float | None]:
-        def value(_: Sequence[Move], parameters: Parameters) -> float | None:
-            if not isinstance(parameters, CentroidParameters):
-                return None
-            return float(parameters.mu[c][j] - self.moving[c].centroid[j]) / float(self.units.shift[c][j])
-
-        return value
-
-    def _words(self, c: int, j: int | None = None) -> str:
-        label = self.problem.label_of(c)
-        if j is None:
-            return f"present weight of class '{label}' divided by its weight"
-        feature = self.problem.features[j].name
-        return f"shift of the centroid of '{label}' in '{feature}', in units of {self.units.shift[c][j]:.6g}"
+    def _inverse_words(self, c: int) -> str:
+        return f"present weight of class '{self.problem.label_of(c)}' divided by its weight"
 
     def meanings(self) -> dict[str, str]:
         words = super().meanings()
         for c, moving in self.moving.items():
             if not moving.is_rigid:
-                words[f"inverse[{c}]"] = self._words(c)
+                words[f"inverse[{c}]"] = self._inverse_words(c)
                 words[f"weights[{c}]"] = f"the weight of class '{self.problem.label_of(c)}'"
             for member in () if moving.is_rigid else moving.members:
                 for k in member.options:
                     words[f"product[{member.record},{k}]"] = f"inverse[{c}] if choice[{member.record},{k}] is 1, else 0"
-            for j in range(self.problem.d):
-                words[f"shift[{c},{j}]"] = self._words(c, j)
-                words[f"square[{c},{j}]"] = f"square of shift[{c},{j}]"
         return words

