@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import product
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyomo.environ as pyo
@@ -36,7 +36,7 @@ from oar_opt.contracts import PyomoProgram
 from oar_opt.errors import UnsupportedError
 from oar_opt.menu_program import MenuModel, equal_options
 from oar_opt.parameters import LinearParameters, Parameters
-from oar_opt.problem import CostKind, GoalKind, Indices, Matrix, Move, Norm, Query, RecourseProblem, Vector
+from oar_opt.problem import CostKind, GoalKind, Indices, Matrix, Move, Norm, OptionKind, Query, RecourseProblem, Vector
 from oar_opt.result import Claim, Request
 from oar_opt.risk import RegularizedRisk
 from oar_opt.risk_program import RiskModel
@@ -45,7 +45,7 @@ from oar_opt.solver_features import SolverFeature
 
 FEW_VALUES = 12
 """Of a feature that moves in steps, to get a binary each."""
-SCIP_SETTINGS = {
+SCIP_SETTINGS: dict[str, str | int | float | bool] = {
     # Both took most of the time and closed or found next to nothing.
     "separating/aggregation/freq": -1,
     "heuristics/mpec/freq": -1,
@@ -60,16 +60,18 @@ SHRUNK = (0.0, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 
 @dataclass(frozen=True)
 class ChangeProgram(PyomoProgram):
-    """A program that SCIP solves with :data:`SCIP_SETTINGS`.
+    """A program that SCIP solves with :data:`SCIP_SETTINGS`, or those of a subclass.
 
     It asks for a little more margin than an answer needs (:meth:`ChangeModel.needed`). Where a verified answer has just
     what it needs, "infeasible" says nothing about others like it: then nothing is claimed.
     """
 
+    scip_settings: ClassVar[Mapping[str, str | int | float | bool]] = SCIP_SETTINGS
+
     def run(self, request: Request) -> Claim:
         from oar_opt.solvers import run_pyomo
 
-        claim = run_pyomo(self, request, SCIP_SETTINGS)
+        claim = run_pyomo(self, request, self.scip_settings)
         return replace(claim, infeasible=False) if claim.infeasible and request.start is not None else claim
 
 
@@ -193,11 +195,22 @@ class ChangeChoices(MenuModel):
 
     def read_changes(self, used: Sequence[tuple[int, int]]) -> tuple[Move, ...]:
         found: tuple[Move, ...] = ()
+        others = self._finite_moves({record for record, _ in used})
         for share in SHRUNK:
             moves = [self._move(pair, share) for pair in used]
             found = tuple(move for move in moves if move is not None)
-            if not budget_violations(self.problem, found):
+            if not budget_violations(self.problem, (*others, *found)):
                 return found
+        return found
+
+    def _finite_moves(self, changed: set[int]) -> list[Move]:
+        """What the other members do, by options."""
+        found = []
+        for record, options in self.menus:
+            values = [self.model.choice[record, k].value for k in range(len(options))]
+            picked = options[int(np.argmax(values))]
+            if record not in changed and picked.kind is not OptionKind.STAY:
+                found.append(Move(record, picked.x, picked.y, picked.s, picked.cost))
         return found
 
     def _move(self, pair: tuple[int, int], share: float) -> Move | None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyomo.environ as pyo
@@ -27,6 +27,7 @@ from scipy.special import expit
 
 from oar_opt.active_bounds import Quantity
 from oar_opt.bounds import WIDENING, ProvedBound, Reason
+from oar_opt.change_program import SCIP_SETTINGS as CHANGE_SETTINGS
 from oar_opt.change_program import ChangeChoices, ChangeProgram, PullCone, Shape, add_copies
 from oar_opt.changes import ChangeSet, change_sets
 from oar_opt.menu_program import equal_options
@@ -45,6 +46,20 @@ STEEPEST = 16.0
 BESIDE, TRIALS, MEANT = (1e-8, 1e-7, 1e-6, 1e-5), 16, 1e-6
 """Beside a kink: distances over scaled features, how many points each, and how near to the program's parameters they
 must lead, relatively."""
+
+SCIP_SETTINGS = CHANGE_SETTINGS | {
+    # With iterates in narrow intervals, aggregation has cut off the best choice, by 1e-5 of its value.
+    "presolving/donotaggr": True,
+    "presolving/donotmultaggr": True,
+    "numerics/epsilon": 1e-10,
+}
+
+
+@dataclass(frozen=True)
+class UnrolledProgram(ChangeProgram):
+    """A :class:`ChangeProgram` that SCIP solves with :data:`SCIP_SETTINGS`."""
+
+    scip_settings: ClassVar[Mapping[str, str | int | float | bool]] = SCIP_SETTINGS
 
 
 def too_steep(model: UnrolledModel) -> str | None:
@@ -158,10 +173,10 @@ class UnrolledChangeModel(ChangeChoices, UnrolledModel):
         self.starters.append(changed.start)
         return terms
 
-    def change_program(self, needs: frozenset[SolverFeature]) -> ChangeProgram:
+    def change_program(self, needs: frozenset[SolverFeature]) -> UnrolledProgram:
         """The model, written, as a program."""
         found = self.program(needs)
-        return ChangeProgram(**{part.name: getattr(found, part.name) for part in fields(found)})
+        return UnrolledProgram(**{part.name: getattr(found, part.name) for part in fields(found)})
 
     def start_changes(self, moves: Sequence[Move], values: Mapping[str, float]) -> Mapping[str, float]:
         return self.start_steps(moves, values)

@@ -60,7 +60,7 @@ ROUNDING = 1e-13
 """Relative to the sizes of all terms of a sum, what floating point may hide."""
 NEAR = 1e-9
 """Of the sizes in ``y f``, how near to the kink exact arithmetic decides at the given start."""
-MOST_STEPS, MOST_TERMS = 8, 10**8
+MOST_STEPS, MOST_TERMS = 4, 10**8
 """Steps, and numbers, up to which contributions are followed back a second time: the work is cubic in the steps."""
 
 
@@ -310,10 +310,10 @@ class UnrolledRanges:
 
     # -- directions ---
 
-    def along(self, A: Matrix, t: int) -> Interval:
-        """The interval of ``a'theta_t`` for every row of ``A (m, p)``, over all moves."""
+    def along(self, A: Matrix, t: int, *, deep: bool = True) -> Interval:
+        """The interval of ``a'theta_t`` for every row of ``A (m, p)``, over all moves; closer where ``deep``."""
         with np.errstate(over="ignore", invalid="ignore"):
-            sums = self._sums(A, t, deep=self.settings.T <= MOST_STEPS)
+            sums = self._sums(A, t, deep=deep and self.settings.T <= MOST_STEPS)
             return _interval(*self._extent(sums), sums.size)
 
     def given(self, A: Matrix, t: int, chosen: Indices) -> Interval:
@@ -489,7 +489,8 @@ class UnrolledRanges:
         anyhow = self.along(alternatives.X, t)
         given = self._meet(self.given(alternatives.X, t, np.arange(alternatives.count)), anyhow)
         given = self._with_changes(given, box)
-        fixed = self.along(batch.X, t)
+        # The squared loss needs them for shifts of a mean only.
+        fixed = self.along(batch.X, t, deep=self.loss is not StepLoss.SQUARED)
         return Known(
             box,
             centre,

@@ -10,6 +10,7 @@ import pytest
 
 from oar_opt.centroid_program import Units, moving_classes
 from oar_opt.changes import change_sets
+from oar_opt.contracts import PyomoProgram
 from oar_opt.discovery import formulations, heuristics, update_rule
 from oar_opt.errors import InputError, UnsupportedError
 from oar_opt.evaluate import UndefinedLearner, enumerate_choices, evaluate
@@ -292,6 +293,23 @@ def test_menus_reach_what_enumeration_finds(kinds, goal):
         assert result.status is (Status.INFEASIBLE if best is None else Status.OPTIMAL)
         if best is not None:
             assert result.objective == pytest.approx(best.objective, abs=1e-5)
+
+
+def test_a_program_keeps_its_kind_and_takes_starts_with_the_problems_own_weights():
+    problem = random_running(1, "max_margin", kinds="menus")
+    member = problem.collective.members[0]
+    record, option = member.record, member.menu[1]
+    program = formulations()["centroid_menu"].build(problem)
+    assert isinstance(program, PyomoProgram)
+    move = Move(record, option.x, option.y, option.s, option.cost)
+    outcome = evaluate(problem, [move])
+    values = program.start([move], outcome.parameters)
+    assert {name for name, value in values.items() if name.startswith(f"choice[{record},") and value} == {
+        f"choice[{record},2]"
+    }
+    for name, quantity in program.quantities.items():
+        assert values[name] == pytest.approx(quantity.value([move], outcome.parameters))
+        assert program.bounds[name].lower <= values[name] <= program.bounds[name].upper
 
 
 @pytest.mark.parametrize("goal", GoalKind)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import product
 
+import highspy
 import numpy as np
 import pyomo.environ as pyo
 import pytest
@@ -16,6 +17,7 @@ from oar_opt.changes import change_sets
 from oar_opt.discovery import formulations
 from oar_opt.errors import UnsupportedError
 from oar_opt.evaluate import UndefinedLearner, choices, enumerate_choices, evaluate
+from oar_opt.export import export
 from oar_opt.pipeline import solve
 from oar_opt.problem import (
     Budget,
@@ -444,6 +446,28 @@ def test_a_dense_grid_gives_the_same_optimum():
     assert max(values) - 1e-6 <= result.bound <= max(values) + 5e-3
 
 
+def test_a_change_is_read_within_what_options_leave_of_the_budget():
+    """An option and a change that together overdraw it by a solver's tolerance: the change gives way."""
+    problem = with_room(0, "squared", 2, "sum")
+    flip = LabelAction((-float(problem.records.y[1]),), 1.0)
+    team = (Member(0, (FeatureAction(Norm.L2, 0.6),)), Member(1, (flip,)))
+    collective = Collective(team, cost=CostKind.L2, budget=Budget(total=1.3))
+    problem = replace(problem, features=(Feature("x0"), Feature("x1")), constraints=(), collective=collective)
+    x, y, s = problem.records.X, problem.records.y, problem.records.s
+    beyond = 0.3 + 3e-8
+    change = Move(0, (float(x[0, 0] + beyond), float(x[0, 1])), float(y[0]), float(s[0]), beyond)
+    label = Move(1, tuple(x[1].tolist()), -float(y[1]), float(s[1]), 1.0)
+    assert budget_violations(problem, (change, label))
+    program = nonlinear().build(problem)
+    values = program.start((change, label), None)
+    for variable in program.model.component_data_objects(pyo.Var):
+        if variable.name in values:
+            variable.set_value(values[variable.name], skip_validation=True)
+    moves, _ = program.read()
+    assert not budget_violations(problem, moves)
+    assert [move.record for move in moves] == [0, 1] and moves[0].cost == pytest.approx(0.3, abs=1e-6)
+
+
 def test_a_supremum_at_a_kink_is_approached():
     """w = 1, and the member's pull is x as long as x < 1: the answer lies just beside 1."""
     problem = kink_problem(T=1)
@@ -532,3 +556,17 @@ def test_huge_numbers_are_refused_rather_than_overflown():
     settings = dict(problem.update.settings) | {"rate": 1e200, "T": 4, "batches": None}
     huge = replace(problem, update=Update(problem.update.kind, tuple(settings.items())))
     assert "narrow enough" in linear().accepts(huge)
+
+
+@pytest.mark.parametrize("form", ["lp", "mps"])
+def test_another_reader_of_the_exported_program_finds_the_same_optimum(tmp_path, form):
+    problem = random_problem(8, "squared", 3, "mean", goal=GoalKind.MAX_MARGIN, guards=())
+    path = tmp_path / f"steps.{form}"
+    export(problem, path, formulation="unrolled", form=form)
+    solver = highspy.Highs()
+    solver.setOptionValue("output_flag", False)
+    solver.setOptionValue("mip_rel_gap", 1e-9)
+    solver.readModel(str(path))
+    solver.run()
+    value = abs(solver.getInfo().objective_function_value)
+    assert value == pytest.approx(abs(enumerate_choices(problem).best.objective), abs=1e-6)
