@@ -47,7 +47,7 @@ from oar_opt.problem import (
 )
 from oar_opt.rules import ROUNDING
 
-HALVINGS, CLOSE = 60, 1e-14
+HALVINGS, CLOSE = 60, 1e-12
 """Of an interval in a bisection on multipliers."""
 
 
@@ -343,10 +343,10 @@ class _BoxedGain:
             L = np.hstack([np.zeros((len(g), 1)), np.cumsum(ends, axis=1)])
             G = np.hstack([np.cumsum(slopes[:, ::-1], axis=1)[:, ::-1], np.zeros((len(g), 1))])
             at = np.where(np.isfinite(steps), steps**2 * G[:, :-1] + L[:, :-1], np.inf)
-            tau = _solved(L, G, at <= self.sets.R2[:, None] ** 2, self.sets.R2, -1.0)
+            tau = _solved(steps, L, G, at <= self.sets.R2[:, None] ** 2, self.sets.R2, -1.0)
             if self.beta > 0:
                 pays = np.isfinite(steps) & (at >= (self.beta * steps) ** 2)
-                tau = np.minimum(tau, _solved(L, G, pays, np.full(len(g), self.beta), 1.0))
+                tau = np.minimum(tau, _solved(steps, L, G, pays, np.full(len(g), self.beta), 1.0))
             if self.gamma > 0:
                 tau = np.minimum(tau, 1.0 / (2 * self.gamma))
             corner = np.where(g > 0, upper, np.where(g < 0, lower, 0.0))
@@ -360,7 +360,7 @@ class _BoxedGain:
         with np.errstate(divide="ignore"):
             inverse = 1.0 / tau
         eta = np.maximum(0.0, inverse - self.beta / np.maximum(length, 1e-300) - 2 * self.gamma)
-        eta = np.where(np.isfinite(self.sets.R2), np.minimum(eta, 1e150), 0.0)
+        eta = np.where(np.isfinite(self.sets.R2) & (tau > 0), eta, 0.0)
         curvature = self.gamma + eta / 2
         alpha = self.alpha + nu1
         best = _separable(g - self.beta * v, alpha, curvature, lower, upper)
@@ -397,7 +397,7 @@ class _BoxedGain:
         return Gain(e, self._value(e), _separable(self.g - w, none, none, self.lower, self.upper))
 
 
-def _solved(L: Matrix, G: Matrix, passed: Flags, end: Vector, side: float) -> Vector:
+def _solved(steps: Matrix, L: Matrix, G: Matrix, passed: Flags, end: Vector, side: float) -> Vector:
     """The step of the module's conditions, after the features that have ``passed`` their ends, ``(m,)``.
 
     ``side`` -1: where ``tau^2 G + L = end^2``; 1: where it is ``end^2 tau^2``. Infinite where no step is too long.
@@ -405,8 +405,12 @@ def _solved(L: Matrix, G: Matrix, passed: Flags, end: Vector, side: float) -> Ve
     place = np.cumprod(passed, axis=1).sum(axis=1).astype(np.int64)[:, None]
     here, left = np.take_along_axis(L, place, 1)[:, 0], np.take_along_axis(G, place, 1)[:, 0]
     if side < 0:
-        return np.where((left > 0) & np.isfinite(end), np.sqrt(np.maximum(0.0, end**2 - here) / left), np.inf)
-    return np.where(end**2 > left, np.sqrt(here / (end**2 - left)), np.inf)
+        tau = np.where((left > 0) & np.isfinite(end), np.sqrt(np.maximum(0.0, end**2 - here) / left), np.inf)
+    else:
+        tau = np.where(end**2 > left, np.sqrt(here / (end**2 - left)), np.inf)
+    # Rounding must not lead back before a step that was passed.
+    last = np.take_along_axis(steps, np.maximum(place - 1, 0), 1)[:, 0]
+    return np.asarray(np.where(place[:, 0] > 0, np.maximum(tau, last), tau))
 
 
 def _thinned(g: Matrix, alpha: Vector) -> Matrix:

@@ -276,7 +276,9 @@ class DualSearch:
     def evaluate(self, x: Vector) -> float:
         """``D`` at a point; its cut is kept."""
         prices = self.goal.prices(x)
-        slack = self.tolerance / max(1.0, self.dual.count * self.scale) / 4
+        # At high prices a gain cannot be told to more digits than it has.
+        size = max(1.0, float(prices.excess.max()), prices.cost, prices.acting)
+        slack = self.tolerance / max(1.0, self.dual.count * self.scale) / 4 * size
         found = self.dual.answer(prices, slack)
         value = self.goal.constant(self.dual, x) + self.scale * float(found.bounds.sum())
         self.cuts.append(self._cut(found))

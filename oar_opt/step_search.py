@@ -73,10 +73,11 @@ class _StepSolver:
         self._take(())
         if self.step.count == 0:
             self._settle_without_members()
-        elif self.problem.goal is GoalKind.MAX_MARGIN:
-            self._raise_levels()
         elif self._is_within_reach():
-            self._solve_at(self.step.needs)
+            if self.problem.goal is GoalKind.MAX_MARGIN:
+                self._raise_levels()
+            else:
+                self._solve_at(self.step.needs)
         return self._claim()
 
     def _settle_without_members(self) -> None:
@@ -91,7 +92,6 @@ class _StepSolver:
         if self.step.has_fixed_divisor:
             levels[:queries] = 0.0
             self._solve_at(levels)
-            self._look_for_infeasible_guards()
             return
         for _ in range(LEVELS):
             level = self.best.objective if self.best is not None else self._lowest_margin()
@@ -100,7 +100,6 @@ class _StepSolver:
             self._solve_at(levels)
             if self._is_over() or self._gap_is_closed() or self.best is None or self.best.objective <= level:
                 break
-        self._look_for_infeasible_guards()
 
     def _lowest_margin(self) -> float:
         """Nobody's margin lies below that, whatever is chosen."""
@@ -108,18 +107,13 @@ class _StepSolver:
         reach = np.abs(step.items.scores).sum(axis=0) + np.abs(step.fixed)
         return float((step.start - reach / step.least_divisor)[: len(self.problem.queries)].min())
 
-    def _look_for_infeasible_guards(self) -> None:
-        if self.best is None and self.problem.guards and not self._is_over():
-            self._is_within_reach()
-
     def _is_within_reach(self) -> bool:
         """Whether mixtures of choices meet all needs; if not, the instance is infeasible."""
         problem, step = self.problem, self.step
-        if self.best is not None or problem.goal is GoalKind.MAX_HELPED:
-            return True
         needed = np.ones(len(step.needs), dtype=bool)
-        if problem.goal is GoalKind.MAX_MARGIN:
-            needed[: len(problem.queries)] = False
+        needed[: len(problem.queries)] = problem.goal in (GoalKind.MIN_COST, GoalKind.MIN_MEMBERS)
+        if self.best is not None or not needed.any():
+            return True
         budget = problem.collective.budget
         goal = DualGoal(needed, 0.0, 0.0, np.full(len(needed), np.nan), budget.total, budget.members)
         dual = StepDual(step, step.needs)
