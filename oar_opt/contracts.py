@@ -267,6 +267,8 @@ class Formulation(ABC):
     """What the solver must have; without any, and where no program is built, every solver will do."""
     exhausts: ClassVar[bool] = False
     """Whether a finished run has re-trained the learner for every choice: the best confirmation of another."""
+    starts: ClassVar[bool] = True
+    """Whether a first answer by heuristics helps a run."""
     excludes: ClassVar[bool] = True
     """Whether programs leave out ``Request.excluded``, so that several best moves can be found."""
 

@@ -118,7 +118,8 @@ class _State:
     stopped_by: StoppedBy = StoppedBy.GAP
 
     def go(self) -> None:
-        found = self._search(first_answer(self.problem, self.clock))
+        start = first_answer(self.problem, self.clock) if self.chosen.starts else None
+        found = self._search(start)
         self.claim = found.claim
         if found.claim.ranking:
             self._take_ranking(found)

@@ -78,7 +78,7 @@ def _better(problem: RecourseProblem, moves: tuple[Move, ...], best: Evaluation 
         outcome = evaluate(problem, moves)
     except UndefinedLearner:
         return best
-    return outcome if outcome.beats(best) else best
+    return outcome if outcome.improves_on(best) else best
 
 
 def _best_answer(

@@ -219,11 +219,12 @@ class StepDual:
 class DualGoal:
     """Which prices the dual has, and what it adds to them.
 
-    ``simplex (S,)``: the excesses whose prices sum to 1 (none for goals that are counted). ``cost, acting``: the
-    goal's own prices. ``waived (S,)``: ``W_q`` of queries that are counted, else NaN. ``total, cap`` are the budgets.
+    ``simplex (S,)``: the excesses whose prices sum to 1 (none for goals that are counted). ``required (S,)``: the
+    others that have a price, of any size; the rest does not matter. ``cost, acting``: the goal's own prices. ``waived (S,)``: ``W_q`` of queries that are counted, else NaN. ``total, cap`` are the budgets.
     """
 
     simplex: Flags
+    required: Flags
     cost: float
     acting: float
     waived: Vector
@@ -236,6 +237,12 @@ class DualGoal:
         kappa = x[S] if self.total is not None else 0.0
         mu = x[-1] if self.cap is not None else 0.0
         return Prices(x[:S], self.cost + float(kappa), self.acting + float(mu))
+
+    @property
+    def priced(self) -> Flags:
+        """Which prices may be other than 0, ``(size,)``."""
+        budgets = np.ones(self.size - len(self.simplex), dtype=bool)
+        return np.concatenate([self.simplex | self.required, budgets])
 
     @property
     def size(self) -> int:
@@ -325,7 +332,7 @@ class DualSearch:
             A[row, q], A[row, size + 1 + j] = self.goal.waived[q], -1.0
         equal = np.concatenate([self.goal.simplex, np.zeros(n - len(self.goal.simplex))])[None, :].astype(float)
         has_simplex = bool(self.goal.simplex.any())
-        ends: list[tuple[float, float | None]] = [(0.0, self.most)] * size
+        ends: list[tuple[float, float | None]] = [(0.0, most) for most in np.where(self.goal.priced, self.most, 0.0)]
         if not free:
             ends = [(max(0.0, x * (1 - reach) - 1e-12), x * (1 + reach) + 1e-12) for x in self.best]
         ends += [(-1e30, None)] + [(1.0, None)] * len(counted)
@@ -351,5 +358,7 @@ class DualSearch:
         return np.asarray(x)
 
     def _is_at_end(self, x: Vector) -> bool:
-        open_prices = np.concatenate([~self.goal.simplex, np.ones(self.goal.size - len(self.goal.simplex), dtype=bool)])
-        return bool((x[open_prices] >= self.most * (1 - 1e-9)).any())
+        """Whether a price that may grow has reached its present end."""
+        free = self.goal.priced.copy()
+        free[: len(self.goal.simplex)] &= ~self.goal.simplex
+        return bool((x[free] >= self.most * (1 - 1e-9)).any())

@@ -10,7 +10,7 @@ import numpy as np
 from oar_opt.one_step import OneStep
 from oar_opt.problem import CostKind, Flags, Indices, Matrix, Move, RecourseProblem, Vector
 from oar_opt.step_choice import Columns
-from oar_opt.step_dual import Choice, DualSearch, Parts, Prices, StepDual
+from oar_opt.step_dual import Answered, Choice, DualGoal, DualSearch, Parts, Prices, StepDual
 
 PRICED = (0.0, 0.25, 0.6, 0.9, 1.0, 1.1, 1.6, 4.0)
 """At these multiples of the price of cost, changes are offered."""
@@ -58,6 +58,18 @@ class Offers:
             self.parts.append(part.of_changes(choice.set[who], choice.e))
             self.changes.append((choice.set[who], choice.e))
 
+    def add_own(self, choice: Choice) -> None:
+        """The changes that the free members make in a choice of all."""
+        own = np.flatnonzero(choice.set[self.who] >= 0)
+        if len(own):
+            place = np.full(len(choice.set), -1, dtype=np.int64)
+            place[choice.changing] = np.arange(len(choice.e))
+            e = choice.e[place[self.who[own]]]
+            sets = np.searchsorted(self.part.set_places, choice.set[self.who[own]])
+            self.owners.append(own)
+            self.parts.append(self.part.of_changes(sets, e))
+            self.changes.append((sets, e))
+
     def columns(self) -> Columns:
         """All of them, options first."""
         rows = np.concatenate([part.rows for part in self.parts])
@@ -80,6 +92,52 @@ def held(choice: Choice, keep: Flags) -> Choice:
     """The choice of some members only, ``keep (A,)``; the others are left out of the sums."""
     changing = choice.changing
     return Choice(choice.item[keep], choice.set[keep], choice.e[keep[changing]])
+
+
+def within_budgets(dual: StepDual, goal: DualGoal, answered: Answered) -> Choice:
+    """An answer to prices that obeys the budgets: near the best prices it oversteps them by little, if at all.
+
+    Those for whom staying is nearly as good stay, until the cap is kept. What is overspent is first taken off changes
+    that are shorter than the dearest, whose last step is worth its price and no more, in proportion; then further
+    members stay.
+    """
+    choice = answered.choice
+    cost, acts = np.zeros(dual.count), np.zeros(dual.count)
+    staying, changing = np.flatnonzero(choice.set < 0), choice.changing
+    parts = dual.of_items(choice.item[staying])
+    cost[staying], acts[staying] = parts.cost, parts.acts
+    e = choice.e.copy()
+    if len(changing):
+        cost[changing], acts[changing] = dual.of_changes(choice.set[changing], e).cost, 1.0
+    order = np.argsort(answered.margins, kind="stable")
+    order = order[acts[order] > 0]
+    keep = np.ones(dual.count, dtype=bool)
+    if goal.cap is not None and len(order) > goal.cap:
+        keep[order[: len(order) - goal.cap]] = False
+        order = order[len(order) - goal.cap :]
+    if goal.total is not None and cost[keep].sum() > goal.total:
+        if len(changing):
+            e = _shortened(dual, choice, e, cost, keep, goal.total)
+            cost[changing] = dual.of_changes(choice.set[changing], e).cost
+        over = cost[keep].sum() - goal.total * (1 - INSIDE)
+        if over > 0:
+            gone = np.searchsorted(np.cumsum(cost[order]), over) + 1
+            keep[order[:gone]] = False
+    kept = keep[changing]
+    return Choice(np.where(keep, choice.item, dual.first), np.where(keep, choice.set, -1), e[kept])
+
+
+def _shortened(dual: StepDual, choice: Choice, e: Matrix, cost: Vector, keep: Flags, total: float) -> Matrix:
+    """Changes that cost less than the dearest, by one factor, so that all members together spend ``total``."""
+    changing = choice.changing
+    own = np.where(keep[changing], cost[changing] - dual.sets.charges[choice.set[changing]], 0.0)
+    inner = (own > 0) & (own < own.max(initial=0.0) * (1 - 1e-9))
+    over = cost[keep].sum() - total * (1 - INSIDE)
+    if dual.sets.cost is CostKind.COUNT or not inner.any() or own[inner].sum() < 2 * over:
+        return e
+    share = 1 - over / float(own[inner].sum())
+    factor = share**0.5 if dual.sets.cost is CostKind.SQL2 else share
+    return np.where(inner[:, None], factor * e, e)
 
 
 def item_moves(step: OneStep, dual: StepDual, items: Indices) -> list[Move]:

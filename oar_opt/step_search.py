@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
@@ -25,8 +25,8 @@ from oar_opt.one_step import OneStep
 from oar_opt.problem import GoalKind, Indices, Move, RecourseProblem, Vector
 from oar_opt.result import Claim, Progress, Request, StoppedBy, relative_gap
 from oar_opt.step_choice import Columns, choose
-from oar_opt.step_dual import Answered, DualGoal, DualSearch, Prices, StepDual
-from oar_opt.step_offers import Offers, change_moves, held, item_moves
+from oar_opt.step_dual import Choice, DualGoal, DualSearch, Prices, StepDual
+from oar_opt.step_offers import Offers, change_moves, held, item_moves, within_budgets
 
 SAMPLE, CROWD = 4000, 20_000
 """Members in a sample, and from how many on there is one."""
@@ -34,6 +34,7 @@ CUTS, CROWD_CUTS = 80, 6
 """Evaluations of the dual; over a crowd, after the sample."""
 FREE, FREE_ITEMS, MOST_FREE = 300, 3000, 20_000
 """Members that are free in the choice: of those who change features, of others, and where it must be tried again."""
+CHOICE_SECONDS = 10.0
 LEVELS = 8
 """How often the level of a largest margin is raised at most."""
 EXACT_ITEMS = 400_000
@@ -46,14 +47,6 @@ WHOLE = 1e-6
 def solve_step(problem: RecourseProblem, request: Request) -> Claim:
     """The best choice found and the proved bound."""
     return _StepSolver(problem, request).run()
-
-
-@dataclass(frozen=True, eq=False)
-class _Picked:
-    """A whole choice as moves, and its value in the dual's sense."""
-
-    moves: tuple[Move, ...]
-    value: float
 
 
 class _StepSolver:
@@ -115,7 +108,8 @@ class _StepSolver:
         if self.best is not None or not needed.any():
             return True
         budget = problem.collective.budget
-        goal = DualGoal(needed, 0.0, 0.0, np.full(len(needed), np.nan), budget.total, budget.members)
+        none = np.zeros(len(needed), dtype=bool)
+        goal = DualGoal(needed, none, 0.0, 0.0, np.full(len(needed), np.nan), budget.total, budget.members)
         dual = StepDual(step, step.needs)
         search = DualSearch(dual, goal, self.problem.tolerances.feasibility / 100)
         search.run(self._first(goal), CUTS, lambda s: s.bound < 0 or s.model > 0 or self._is_over())
@@ -133,9 +127,7 @@ class _StepSolver:
         self._prove(search.bound)
         if self._gap_is_closed() or self._is_over() or search.answered is None:
             return
-        picked = self._choose(search, levels)
-        if picked is not None:
-            self._take(picked.moves)
+        self._choose(search, levels)
         self._polish()
         if not dual.has_sets and not self._gap_is_closed() and not self._is_over():
             self._prove(self._exactly(search))
@@ -158,7 +150,7 @@ class _StepSolver:
         if kind is GoalKind.MAX_HELPED:
             waived[:queries] = self._waived(dual)
         cost, acting = float(kind is GoalKind.MIN_COST), float(kind is GoalKind.MIN_MEMBERS)
-        return DualGoal(simplex, cost, acting, waived, budget.total, budget.members)
+        return DualGoal(simplex, ~simplex, cost, acting, waived, budget.total, budget.members)
 
     def _waived(self, dual: StepDual) -> Vector:
         """How far below 0 each query's excess can fall, by the members' worst choices."""
@@ -198,35 +190,45 @@ class _StepSolver:
 
     # -- choices ---
 
-    def _choose(self, search: DualSearch, levels: Vector) -> _Picked | None:
-        """The best choice with some members free; more of them where it is not found."""
-        answered = search.answered
+    def _choose(self, search: DualSearch, levels: Vector) -> None:
+        """The answer to the best prices, made to obey the budgets; then the best choice with some members free."""
+        dual, answered = search.dual, search.answered
         assert answered is not None
-        free = FREE if search.dual.has_sets else FREE_ITEMS
-        while True:
+        near = within_budgets(dual, search.goal, answered)
+        self._take(self._moves(dual, near))
+        if self._gap_is_closed():
+            return
+        free = FREE if dual.has_sets else FREE_ITEMS
+        while not self._is_over():
             who = np.sort(np.argsort(answered.margins, kind="stable")[:free])
-            picked = self._with_free(search, answered, who, levels)
-            if picked is not None or len(who) == search.dual.count or free >= MOST_FREE or self._is_over():
-                return picked
+            if self._with_free(search, near, who, levels) or len(who) == dual.count or free >= MOST_FREE:
+                return
             free *= 4
 
-    def _with_free(self, search: DualSearch, answered: Answered, who: Indices, levels: Vector) -> _Picked | None:
-        dual, choice = search.dual, answered.choice
+    def _with_free(self, search: DualSearch, near: Choice, who: Indices, levels: Vector) -> bool:
+        """Whether a choice was found with these members free, and the others as they are."""
+        dual = search.dual
         offers = Offers(self.step, dual, levels, who)
+        offers.add_own(near)
         offers.add_changes(search, self._tolerance() / max(1, dual.count))
         others = np.ones(dual.count, dtype=bool)
         others[who] = False
-        rest = held(choice, others)
+        rest = held(near, others)
         rows, spent, acting = dual.sums(rest)
         limits = self._limits()
+        limits = replace(limits, seconds=min(CHOICE_SECONDS, np.inf if limits.seconds is None else limits.seconds))
         chosen = choose(self.problem.goal, search.goal, dual.base + rows, spent, acting, offers.columns(), limits)
         self.nodes += chosen.nodes
         if chosen.columns is None:
-            return None
-        moves = item_moves(self.step, dual, rest.item[rest.set < 0]) + offers.moves(chosen.columns)
-        if len(rest.e):
-            moves += change_moves(self.problem, dual, rest.set[rest.changing], rest.e)
-        return _Picked(tuple(moves), chosen.value)
+            return False
+        self._take([*self._moves(dual, rest), *offers.moves(chosen.columns)])
+        return True
+
+    def _moves(self, dual: StepDual, choice: Choice) -> list[Move]:
+        moves = item_moves(self.step, dual, choice.item[choice.set < 0])
+        if len(choice.e):
+            moves += change_moves(self.problem, dual, choice.set[choice.changing], choice.e)
+        return moves
 
     def _exactly(self, search: DualSearch) -> float:
         """Over all options that may be part of a better choice than the best known: a bound on all choices."""

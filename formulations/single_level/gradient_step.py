@@ -76,6 +76,7 @@ class GradientStep(Formulation):
     name = "gradient_step"
     rank = 10
     excludes = False
+    starts = False
 
     def accepts(self, problem: RecourseProblem) -> str | None:
         if problem.update.kind is not UpdateKind.GRADIENT:

@@ -96,7 +96,7 @@ class KktBigM(RiskFormulation):
         settle all choices soon."""
         learner = learner_of(problem) if missing_learner(problem) is None else None
         risk = learner.risk(problem.learner, problem.d) if learner else None
-        if risk is None or not problem.is_menu_problem:
+        if risk is None or not problem.update.retrains or not problem.is_menu_problem:
             return super().preference(problem)
         if has_batches(risk) and count_choices(problem) <= SOON_SCREENED:
             return super().preference(problem)

@@ -94,7 +94,7 @@ class Moments(Formulation):
         learner = learner_of(problem) if missing_learner(problem) is None else None
         risk = learner.risk(problem.learner, problem.d) if learner else None
         pieces = () if risk is None else risk.loss.pieces(1.0) or ()
-        if risk is None or len(pieces) == 1:
+        if risk is None or len(pieces) == 1 or not problem.update.retrains:
             return super().preference(problem)
         few = FEW_WITH_JUMPS if any(isinstance(piece, Jump) for piece in pieces) else FEW_RECORDS
         moved = sum(
