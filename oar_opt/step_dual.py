@@ -220,7 +220,8 @@ class DualGoal:
     """Which prices the dual has, and what it adds to them.
 
     ``simplex (S,)``: the excesses whose prices sum to 1 (none for goals that are counted). ``required (S,)``: the
-    others that have a price, of any size; the rest does not matter. ``cost, acting``: the goal's own prices. ``waived (S,)``: ``W_q`` of queries that are counted, else NaN. ``total, cap`` are the budgets.
+    others that have a price, of any size; the rest does not matter. ``cost, acting``: the goal's own prices.
+    ``waived (S,)``: ``W_q`` of queries that are counted, else NaN. ``total, cap`` are the budgets.
     """
 
     simplex: Flags
@@ -285,7 +286,7 @@ class DualSearch:
         prices = self.goal.prices(x)
         # At high prices a gain cannot be told to more digits than it has.
         size = max(1.0, float(prices.excess.max()), prices.cost, prices.acting)
-        slack = self.tolerance / max(1.0, self.dual.count * self.scale) / 4 * size
+        slack = self.tolerance / max(1.0, self.dual.count * self.scale) * size
         found = self.dual.answer(prices, slack)
         value = self.goal.constant(self.dual, x) + self.scale * float(found.bounds.sum())
         self.cuts.append(self._cut(found))

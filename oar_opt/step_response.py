@@ -21,11 +21,12 @@ On an interval ``[u1, u2]`` of length ``h``, let ``a1 = a(u1)``, ``a2 = a(u2)``,
     G(a(u), u) <= (1 - t) (T_1 + nu_1 h sigma) + t (T_2 - nu_2 h (1 - sigma)).
 
 The push falls from ``a1`` to ``a2``, so ``t`` is in [0, 1], and ``t = sigma`` where it is affine (squared loss). For
-the logistic loss ``|t - sigma| <= eta = h^2 max |a''| / (8 |a1 - a2|)``, with ``|a''| <= |a'| |1 - 2 sigmoid|``. So the
-gain on the interval is at most
+the logistic loss ``a`` is off its chord by at most ``h^2 sigma (1 - sigma) max |a''| / 2``, so ``|t - sigma| <= 4 eta
+sigma (1 - sigma)`` with ``eta = h^2 max |a''| / (8 |a1 - a2|)`` and ``|a''| <= |a'| |1 - 2 sigmoid|``. So the gain on
+the interval is at most the largest value in ``sigma`` of
 
-    max over sigma of (1 - sigma) T_1 + sigma T_2 + sigma (1 - sigma) h (nu_1 - nu_2)
-        + eta max(|T_2 - nu_2 h - T_1|, |T_2 - T_1 - nu_1 h|),
+    (1 - sigma) T_1 + sigma T_2
+        + sigma (1 - sigma) (h (nu_1 - nu_2) + 4 eta max(|T_2 - nu_2 h - T_1|, |T_2 - T_1 - nu_1 h|)),
 
 and never more than the largest of the four corners of ``sigma, t``. For the hinge the push is constant on either side
 of the kink, and the lower one of the two lines bounds the gain. The error falls with the square of ``h``: intervals are
@@ -47,8 +48,8 @@ from oar_opt.change_arrays import ChangeArrays, ball_gain
 from oar_opt.problem import CostKind, Flags, Indices, Matrix, Vector
 from oar_opt.update_settings import StepLoss
 
-FIRST_CELLS = 2
-"""Intervals to begin with; more are made where they are needed."""
+ASIDE = 1e-6
+"""How far inside an interval its first lines touch, as a share of it."""
 ROUNDS, MOST_CELLS = 40, 4_000_000
 """Halvings of an interval, and intervals at once, after which their bounds stand as they are."""
 HALVINGS, WIDENINGS = 60, 15
@@ -168,26 +169,24 @@ class StepSearch:
         worth[rows], u[rows], a[rows] = cells.worth[here], cells.middle[here], cells.a_middle[here]
 
     def _first_cells(self) -> _Cells:
-        m = self.sets.m
+        """Both sides of ``u0``, where the cost has its kink; for the hinge each also of the loss's kink."""
+        m, u0 = self.sets.m, np.clip(self.side.u0, self.low, self.high)
         rows = np.arange(m)
         if self.side.loss is not StepLoss.HINGE:
-            ends = [self._between(rows, k / FIRST_CELLS) for k in range(FIRST_CELLS + 1)]
-            rows = np.tile(rows, FIRST_CELLS)
-            return self._cells(rows, np.concatenate(ends[:-1]), np.concatenate(ends[1:]), None)
+            who, u1, u2 = _halves(rows, self.low, u0, self.high)
+            return self._cells(who, u1, u2, None)
         kink = self.side.y
-        pushes = np.concatenate([self.side.push(rows, kink - 1.0), self.side.push(rows, kink + 1.0)])
         # The kink itself belongs to the side without a push.
         left = (self.low < kink) | ((self.low == kink) & (kink < 0))
         right = (self.high > kink) | ((self.high == kink) & (kink > 0))
         at = np.clip(kink, self.low, self.high)
-        both = np.concatenate([left, right])
-        u1, u2 = np.concatenate([self.low, at])[both], np.concatenate([at, self.high])[both]
-        return self._cells(np.tile(rows, 2)[both], u1, u2, pushes[both])
-
-    def _between(self, rows: Indices, share: float) -> Vector:
-        """Ends of intervals that are equally long as angles: at the ends of a ball little is left across."""
-        middle, half = (self.low[rows] + self.high[rows]) / 2, (self.high[rows] - self.low[rows]) / 2
-        return np.asarray(middle - half * np.cos(np.pi * share))
+        parts = [
+            _halves(rows[there], low[there], u0[there], high[there])
+            for there, low, high in ((left, self.low, at), (right, at, self.high))
+        ]
+        pushes = [self.side.push(parts[k][0], kink[parts[k][0]] + (-1.0, 1.0)[k]) for k in (0, 1)]
+        who, u1, u2 = (np.concatenate([part[k] for part in parts]) for k in range(3))
+        return self._cells(who, u1, u2, np.concatenate(pushes))
 
     def _split(self, rows: Indices, u1: Vector, u2: Vector) -> Vector:
         middle, half = (self.low[rows] + self.high[rows]) / 2, (self.high[rows] - self.low[rows]) / 2
@@ -217,24 +216,37 @@ class StepSearch:
         T, nu, worth = self._node(rows, middle, a)
         at_middle = _Lines(T, nu)
         if lines is None:
-            lines = (_Lines(T.copy(), nu.copy()), _Lines(T.copy(), nu.copy()))
-            inner = (u1 > self.low[rows], u2 < self.high[rows])
-            for line, u, push_there, where in zip(lines, (u1, u2), (a1, a2), inner, strict=True):
-                line.T[where], line.nu[where], _ = self._node(rows[where], u[where], push_there[where])
-        # At the very end of a set the best multiplier may be infinite: a line that touches in the middle does there.
-        for line, u, push_there, outer in (
-            (lines[0], u1, a1, u1 <= self.low[rows]),
-            (lines[1], u2, a2, u2 >= self.high[rows]),
-        ):
-            T, nu = at_middle.T[outer], at_middle.nu[outer]
-            if constant is None and outer.any():
-                T, nu, _ = self._node(rows[outer], middle[outer], push_there[outer])
-            line.T[outer], line.nu[outer] = T + nu * (u - middle)[outer], nu
+            lines = self._first_lines(rows, (u1, u2), (a1, a2))
+        else:
+            # At a set's very end the best multiplier may be infinite: a line that touches in the middle does there.
+            for line, u, push_there, outer in (
+                (lines[0], u1, a1, u1 <= self.low[rows]),
+                (lines[1], u2, a2, u2 >= self.high[rows]),
+            ):
+                T, nu = at_middle.T[outer], at_middle.nu[outer]
+                if constant is None and outer.any():
+                    T, nu, _ = self._node(rows[outer], middle[outer], push_there[outer])
+                line.T[outer], line.nu[outer] = T + nu * (u - middle)[outer], nu
         h = u2 - u1
         if constant is not None:
             return _Cells(rows, u1, u2, constant, _below_both(h, *lines), middle, a, worth, *lines, at_middle)
         bound = self._bound(rows, h, (u1, u2), (a1, a2), *lines)
         return _Cells(rows, u1, u2, constant, bound, middle, a, worth, *lines, at_middle)
+
+    def _first_lines(
+        self, rows: Indices, ends: tuple[Vector, Vector], pushes: tuple[Vector, Vector]
+    ) -> tuple[_Lines, _Lines]:
+        """Lines that touch just inside the end at ``u0``, where what can be gained jumps in slope: they show at once
+        that most members who stay should; in the middle where ``u0`` is no end."""
+        u1, u2 = ends
+        u0 = self.side.u0[rows]
+        inside = ASIDE * (u2 - u1)
+        at = np.where(u1 == u0, u1 + inside, np.where(u2 == u0, u2 - inside, self._split(rows, u1, u2)))
+        found = []
+        for u, push_there in zip(ends, pushes, strict=True):
+            T, nu, _ = self._node(rows, at, push_there)
+            found.append(_Lines(T + nu * (u - at), nu))
+        return found[0], found[1]
 
     def _bound(
         self,
@@ -247,14 +259,13 @@ class StepSearch:
     ) -> Vector:
         T, nu = (left.T, right.T), (left.nu, right.nu)
         bend = h * (nu[0] - nu[1])
+        if self.side.loss is StepLoss.LOGISTIC:
+            step = np.maximum(np.abs(T[1] - nu[1] * h - T[0]), np.abs(T[1] - T[0] - nu[0] * h))
+            bend = np.minimum(bend + 4 * self._bending(rows, h, ends, pushes) * step, 1e300)
         top = np.clip(0.5 + (T[1] - T[0]) / (2 * np.where(bend > 0, bend, 1.0)), 0.0, 1.0)
         arc = (1 - top) * T[0] + top * T[1] + top * (1 - top) * bend
         smooth = np.where(bend > 0, arc, np.maximum(T[0], T[1]))
         corners = np.maximum(np.maximum(T[0], T[0] + nu[0] * h), np.maximum(T[1] - nu[1] * h, T[1]))
-        if self.side.loss is StepLoss.LOGISTIC:
-            eta = self._bending(rows, h, ends, pushes)
-            step = np.maximum(np.abs(T[1] - nu[1] * h - T[0]), np.abs(T[1] - T[0] - nu[0] * h))
-            smooth = smooth + eta * step
         return np.minimum(smooth, corners)
 
     def _bending(self, rows: Indices, h: Vector, ends: tuple[Vector, Vector], pushes: tuple[Vector, Vector]) -> Vector:
@@ -264,7 +275,7 @@ class StepSearch:
         slope = np.exp(-np.logaddexp(0.0, nearest) - np.logaddexp(0.0, -nearest))
         bent = self.side.weight[rows] * slope * np.tanh(farthest / 2)
         steep = np.maximum(8 * np.abs(pushes[0] - pushes[1]), 1e-300)
-        return np.asarray(np.minimum(1.0, h**2 * bent / steep))
+        return np.asarray(h**2 * bent / steep)
 
     # -- lines and points ---
 
@@ -452,6 +463,14 @@ class _Cells:
             self.right.take(keep),
             self.at_middle.take(keep),
         )
+
+
+def _halves(rows: Indices, low: Vector, middle: Vector, high: Vector) -> tuple[Indices, Vector, Vector]:
+    """Members and ends of the intervals left and right of the middle; a point is one interval."""
+    at = np.clip(middle, low, high)
+    first, second = (at > low) | (low == high), high > at
+    ends = [np.concatenate([a[first], b[second]]) for a, b in ((low, at), (at, high))]
+    return np.concatenate([rows[first], rows[second]]), ends[0], ends[1]
 
 
 def _below_both(h: Vector, left: _Lines, right: _Lines) -> Vector:
