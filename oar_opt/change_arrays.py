@@ -280,15 +280,17 @@ class _BoxedGain:
 
     def _within(self, lower: Matrix, upper: Matrix, alpha: float) -> tuple[Matrix, Vector, Vector]:
         """The best change under the l1 weight ``alpha``, its step, and the multiplier of the l1 radius, ``(m,)``."""
-        m, R1 = self.sets.m, self.sets.R1
+        m = self.sets.m
         e, tau = self._quadratic(np.full(m, alpha), lower, upper)
         nu1 = np.zeros(m)
-        over = self._l1(e) > R1
+        over = self._l1(e) > self.sets.R1
         if not over.any():
             return e, tau, nu1
         if not np.isfinite(self.sets.R2).any() and self.beta == self.gamma == 0:
             greedy, price = self._greedy(alpha, lower, upper)
             return np.where(over[:, None], greedy, e), tau, np.where(over, price, 0.0)
+        # The others have their answer, and perhaps no l1 radius at all.
+        R1 = np.where(over, self.sets.R1, 0.0)
         low, high = np.zeros(m), np.abs(self.g).max(axis=1, initial=0.0) + 1e-300
         scale = high.copy()
         f_low, f_high = self._l1(e) - R1, -R1
