@@ -359,9 +359,9 @@ class _BoxedGain:
         """Weak duality; see the module's docstring."""
         length = np.linalg.norm(e, axis=1)
         v = e / np.maximum(length, 1e-300)[:, None]
-        with np.errstate(divide="ignore"):
-            inverse = 1.0 / tau
-        eta = np.maximum(0.0, inverse - self.beta / np.maximum(length, 1e-300) - 2 * self.gamma)
+        # Any multiplier will do, so what rounding alone leaves of a step or a length need not be told from 1e-200.
+        inverse = 1.0 / np.maximum(tau, 1e-200)
+        eta = np.maximum(0.0, inverse - self.beta / np.maximum(length, 1e-200) - 2 * self.gamma)
         eta = np.where(np.isfinite(self.sets.R2) & (tau > 0), eta, 0.0)
         curvature = self.gamma + eta / 2
         alpha = self.alpha + nu1

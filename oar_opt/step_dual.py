@@ -221,6 +221,7 @@ class DualGoal:
 
     ``simplex (S,)``: the excesses whose prices sum to 1 (none for goals that are counted). ``cost, acting``: the
     goal's own prices. ``waived (S,)``: ``W_q`` of queries that are counted, else NaN. ``total, cap`` are the budgets.
+    ``idle (S,)``: excesses that nothing asks for, with the price 0; None: there are none.
     """
 
     simplex: Flags
@@ -229,6 +230,7 @@ class DualGoal:
     waived: Vector
     total: float | None
     cap: int | None
+    idle: Flags | None = None
 
     def prices(self, x: Vector) -> Prices:
         """Of a point of the dual: the excesses' prices, then those of the budgets."""
@@ -328,6 +330,8 @@ class DualSearch:
         ends: list[tuple[float, float | None]] = [(0.0, self.most)] * size
         if not free:
             ends = [(max(0.0, x * (1 - reach) - 1e-12), x * (1 + reach) + 1e-12) for x in self.best]
+        for q in () if self.goal.idle is None else np.flatnonzero(self.goal.idle):
+            ends[q] = (0.0, 0.0)
         ends += [(-1e30, None)] + [(1.0, None)] * len(counted)
         found = linprog(
             objective,

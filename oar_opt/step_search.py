@@ -115,7 +115,9 @@ class _StepSolver:
         if self.best is not None or not needed.any():
             return True
         budget = problem.collective.budget
-        goal = DualGoal(needed, 0.0, 0.0, np.full(len(needed), np.nan), budget.total, budget.members)
+        none = np.full(len(needed), np.nan)
+        # A margin to maximise or to count may be anything.
+        goal = DualGoal(needed, 0.0, 0.0, none, budget.total, budget.members, idle=~needed)
         dual = StepDual(step, step.needs)
         search = DualSearch(dual, goal, self.problem.tolerances.feasibility / 100)
         search.run(self._first(goal), CUTS, lambda s: s.bound < 0 or s.model > 0 or self._is_over())
