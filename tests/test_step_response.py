@@ -64,7 +64,7 @@ class Crowd:
         }[self.loss]
         return self.weight[i] * slope * (self.r0[i] + e @ self.p) - self.kappa * self.sets.costs(e)
 
-    def points(self, i, n=161):
+    def points(self, i, n=121):
         """A dense grid of the member's set, with points of the balls' surfaces."""
         lower, upper = (end[i] for end in self.sets.box())
         axes = [np.linspace(low, high, n) for low, high in zip(lower, upper, strict=True)]
@@ -131,9 +131,16 @@ def test_no_point_of_a_ball_beats_the_bound(loss, cost, kappa, radius):
 
 
 @pytest.mark.parametrize("loss", list(StepLoss))
-@pytest.mark.parametrize("box", [False, True])
 @pytest.mark.parametrize(
-    ("theta", "p"), [([0.0, 0.0], None), ([1.0, -0.5], [2.0, -1.0]), ([1.0, -0.5], [-2.0, 1.0]), (None, [0.0, 0.0])]
+    ("box", "theta", "p"),
+    [
+        (False, [0.0, 0.0], None),
+        (False, [1.0, -0.5], [2.0, -1.0]),
+        (False, [1.0, -0.5], [-2.0, 1.0]),
+        (False, None, [0.0, 0.0]),
+        (True, [0.0, 0.0], None),
+        (True, [1.0, -0.5], [2.0, -1.0]),
+    ],
 )
 def test_directions_that_do_not_span_a_plane(loss, box, theta, p):
     check(
