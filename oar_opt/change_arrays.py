@@ -371,7 +371,8 @@ class _BoxedGain:
         if self.beta == 0:
             return np.asarray(first)
         # Where nothing pays, no direction v is known: any slope that l2's weight swallows will do.
-        thin = _thinned(g, alpha)
+        # None of it is spent on features that cannot go where their slope points.
+        thin = np.where(np.where(g > 0, upper, -lower) > 0, _thinned(g, alpha), 0.0)
         shrunk = thin * np.minimum(1.0, self.beta / np.maximum(np.linalg.norm(thin, axis=1), 1e-300))[:, None]
         second = _separable(g - shrunk, alpha, np.full(len(g), self.gamma), lower, upper) + nu1 * radius1
         return np.asarray(np.minimum(first, second))

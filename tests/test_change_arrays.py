@@ -259,3 +259,10 @@ def test_members_without_room_have_no_set():
     action = FeatureAction(Norm.LINF, 0.5)
     (many,) = continuous_sets(problem_with(action, features), np.arange(8), np.arange(8), action)
     assert many.records.tolist() == [0, 1, 5, 6, 7]
+
+
+def test_a_slope_against_a_closed_end_does_not_loosen_the_bound():
+    """The first feature cannot go where it pays; the cost swallows what the second one pays."""
+    sets = arrays(CostKind.L2, np.array([[-1.0, -1.0]]), np.array([[0.0, 1.0]]), R2=0.6, m=1, d=2)
+    found = sets.gain(np.array([[5.0, 0.3]]), 0.4)
+    assert found.value == pytest.approx([0.0]) and found.bound == pytest.approx([0.0], abs=1e-12)
