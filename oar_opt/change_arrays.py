@@ -280,15 +280,17 @@ class _BoxedGain:
 
     def _within(self, lower: Matrix, upper: Matrix, alpha: float) -> tuple[Matrix, Vector, Vector]:
         """The best change under the l1 weight ``alpha``, its step, and the multiplier of the l1 radius, ``(m,)``."""
-        m, R1 = self.sets.m, self.sets.R1
+        m = self.sets.m
         e, tau = self._quadratic(np.full(m, alpha), lower, upper)
         nu1 = np.zeros(m)
-        over = self._l1(e) > R1
+        over = self._l1(e) > self.sets.R1
         if not over.any():
             return e, tau, nu1
         if not np.isfinite(self.sets.R2).any() and self.beta == self.gamma == 0:
             greedy, price = self._greedy(alpha, lower, upper)
             return np.where(over[:, None], greedy, e), tau, np.where(over, price, 0.0)
+        # The others have their answer, and perhaps no l1 radius at all.
+        R1 = np.where(over, self.sets.R1, 0.0)
         low, high = np.zeros(m), np.abs(self.g).max(axis=1, initial=0.0) + 1e-300
         scale = high.copy()
         f_low, f_high = self._l1(e) - R1, -R1
@@ -357,9 +359,9 @@ class _BoxedGain:
         """Weak duality; see the module's docstring."""
         length = np.linalg.norm(e, axis=1)
         v = e / np.maximum(length, 1e-300)[:, None]
-        with np.errstate(divide="ignore"):
-            inverse = 1.0 / tau
-        eta = np.maximum(0.0, inverse - self.beta / np.maximum(length, 1e-300) - 2 * self.gamma)
+        # Any multiplier will do, so what rounding alone leaves of a step or a length need not be told from 1e-200.
+        inverse = 1.0 / np.maximum(tau, 1e-200)
+        eta = np.maximum(0.0, inverse - self.beta / np.maximum(length, 1e-200) - 2 * self.gamma)
         eta = np.where(np.isfinite(self.sets.R2) & (tau > 0), eta, 0.0)
         curvature = self.gamma + eta / 2
         alpha = self.alpha + nu1
@@ -369,7 +371,8 @@ class _BoxedGain:
         if self.beta == 0:
             return np.asarray(first)
         # Where nothing pays, no direction v is known: any slope that l2's weight swallows will do.
-        thin = _thinned(g, alpha)
+        # None of it is spent on features that cannot go where their slope points.
+        thin = np.where(np.where(g > 0, upper, -lower) > 0, _thinned(g, alpha), 0.0)
         shrunk = thin * np.minimum(1.0, self.beta / np.maximum(np.linalg.norm(thin, axis=1), 1e-300))[:, None]
         second = _separable(g - shrunk, alpha, np.full(len(g), self.gamma), lower, upper) + nu1 * radius1
         return np.asarray(np.minimum(first, second))

@@ -323,7 +323,7 @@ class StepSearch:
                 k = A / (2 * self.kappa)
             case CostKind.L2 if self.kappa > 0:
                 rest = np.sqrt(np.maximum(self.kappa**2 - A**2, 0.0))
-                k = np.where(self.kappa > A, np.abs(along) * A / np.maximum(rest, 1e-300), np.inf)
+                k = np.where(self.kappa > A, np.abs(along) * A / np.maximum(rest, 1e-150), np.inf)
             case _:
                 k = np.where(A > 0, np.inf, 0.0)
         return np.minimum(k, most), k < most
