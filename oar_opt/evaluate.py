@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import inf, prod
+from math import inf
 
 import numpy as np
 
@@ -34,6 +34,8 @@ from oar_opt.problem import (
 
 FEW_CHOICES = 1000
 """Up to this many admissible choices the verification re-trains for all of them in any case."""
+MOST_COUNTED = 10**40
+"""Beyond that choices are not counted."""
 MANY_CHOICES = 50_000
 """Up to this many they are enumerated where that is asked for, or claimed by a certificate."""
 
@@ -227,15 +229,20 @@ def _tie_in_words(problem: RecourseProblem, optima: Optima) -> str:
 
 
 def count_choices(problem: RecourseProblem) -> int:
-    """How many choices of one option per member obey the caps on members; a total budget may leave fewer."""
-    others = [len(problem.admissible_options(member)) - 1 for member in problem.collective.members]
+    """How many choices of one option per member obey the caps on members; a total budget may leave fewer.
+
+    Counting ends at :data:`MOST_COUNTED`: no more members are looked at than it takes to get there.
+    """
     cap = problem.collective.budget.members
-    if cap is None or cap >= len(others):
-        return prod(count + 1 for count in others)
-    by_size = [1] + [0] * cap
-    for count in others:
-        for size in range(cap, 0, -1):
-            by_size[size] += by_size[size - 1] * count
+    by_size = [1]
+    for member in problem.collective.members:
+        count = len(problem.admissible_options(member)) - 1
+        if count == 0:
+            continue
+        longer = [one + count * other for one, other in zip([*by_size, 0], [0, *by_size], strict=True)]
+        by_size = longer if cap is None else longer[: cap + 1]
+        if sum(by_size) >= MOST_COUNTED:
+            break
     return sum(by_size)
 
 

@@ -169,7 +169,7 @@ def refusal(problem: RecourseProblem) -> str | None:
     """Why a problem whose update is one gradient step is not of this form, or None."""
     if problem.max_loss_increase is not None:
         return "max_loss_increase is no sum over the members"
-    moving = [member for member in problem.collective.members if member.feature_actions]
+    moving = _moving(problem.collective.members)
     if moving and not moves_freely(problem):
         for member in moving:
             for one in change_sets(problem, member):
@@ -183,14 +183,16 @@ def _lost_batch(problem: RecourseProblem) -> str | None:
     settings = GradientSettings.of(problem)
     if not settings.is_mean:
         return None
-    batch = set(settings.batches[0].tolist())
-    members = [member for member in problem.collective.members if member.record in batch]
-    others = batch - {member.record for member in members}
-    if others and problem.records.s[np.array(sorted(others), dtype=np.int64)].any():
+    arriving = np.zeros(problem.n, dtype=bool)
+    arriving[settings.batches[0]] = True
+    others = arriving.copy()
+    others[[member.record for member in problem.collective.members]] = False
+    if problem.records.s[others].any():
         return None
-    for member in members:
+    for member in problem.collective.members:
         withdraws = any(isinstance(action, WithholdAction) for action in member.actions)
-        if problem.records.s[member.record] > 0 and not withdraws and all(option.s > 0 for option in member.menu):
+        stays = problem.records.s[member.record] > 0 and not withdraws and all(option.s > 0 for option in member.menu)
+        if arriving[member.record] and stays:
             return None
     return "all records of the batch could be withheld, and then its mean is undefined"
 
@@ -199,7 +201,7 @@ def _wrong_sets(problem: RecourseProblem, moving: Sequence[Member]) -> str | Non
     """Costs and boxes that the members' own problem does not know."""
     budget, cost = problem.collective.budget, problem.collective.cost
     priced = budget.total is not None or problem.goal is GoalKind.MIN_COST
-    norms = {action.norm for actions in {member.actions for member in moving} for action in _features(actions)}
+    norms = {action.norm for actions in different_actions(moving) for action in _features(actions)}
     if cost is CostKind.LINF and priced and norms - {Norm.LINF}:
         return "a priced cost in linf goes with radii in linf only"
     lower = [-np.inf if feature.lower is None else feature.lower for feature in problem.features]
@@ -211,6 +213,17 @@ def _wrong_sets(problem: RecourseProblem, moving: Sequence[Member]) -> str | Non
     if len(outside):
         return f"member {rows[outside[0]]} lies outside its own features' bounds, so that no small change is allowed"
     return None
+
+
+def different_actions(members: Sequence[Member]) -> list[tuple[Action, ...]]:
+    """The members' tuples of actions, each object once; none of members without actions."""
+    return list({id(member.actions): member.actions for member in members if member.actions}.values())
+
+
+def _moving(members: Sequence[Member]) -> list[Member]:
+    """Those who may change features."""
+    own = {id(actions) for actions in different_actions(members) if _features(actions)}
+    return [member for member in members if id(member.actions) in own]
 
 
 def _features(actions: tuple[Action, ...]) -> list[FeatureAction]:
@@ -245,18 +258,15 @@ def _choices(
 ) -> tuple[Items, ChangeArrays | None]:
     book = _Book(problem, scorer, records)
     book.stay()
-    groups: dict[tuple[Action, ...], list[int]] = {}
-    known: dict[int, tuple[Action, ...]] = {}
-    for place, number in enumerate(members):
-        member = problem.collective.members[number]
-        # Tuples that are one object need not be hashed a million times.
-        actions = known.setdefault(id(member.actions), member.actions)
-        groups.setdefault(actions, []).append(place) if actions else None
+    arriving = [problem.collective.members[number] for number in members.tolist()]
+    for place, member in enumerate(arriving):
         if member.menu:
             book.menu(place, member.menu)
     vectorised = moves_freely(problem)
-    for actions, places in groups.items():
-        book.actions(np.array(places, dtype=np.int64), actions, vectorised)
+    # Members that share one tuple of actions are one group, without a look at it for each.
+    keys = np.fromiter((id(member.actions) for member in arriving), dtype=np.int64, count=len(arriving))
+    for actions in different_actions(arriving):
+        book.actions(np.flatnonzero(keys == id(actions)), actions, vectorised)
     return book.items(), book.sets()
 
 

@@ -249,11 +249,10 @@ class DualGoal:
     def size(self) -> int:
         return len(self.simplex) + (self.total is not None) + (self.cap is not None)
 
-    def constant(self, dual: StepDual, x: Vector) -> float:
-        """What ``D`` is beside the members' sum."""
+    def counted(self, x: Vector) -> float:
+        """What ``D`` has for the queries that are counted."""
         counted = np.isfinite(self.waived)
-        waived = np.maximum(1.0, x[: len(counted)][counted] * self.waived[counted]).sum()
-        return float(self.linear(dual) @ x + waived)
+        return float(np.maximum(1.0, x[: len(counted)][counted] * self.waived[counted]).sum())
 
     def linear(self, dual: StepDual) -> Vector:
         """The coefficients of the prices outside the members' sum."""
@@ -263,7 +262,8 @@ class DualGoal:
 
 @dataclass(eq=False)
 class DualSearch:
-    """Cutting planes for the least ``D``; ``scale`` is how many members each one here stands for.
+    """Cutting planes for the least ``D``; ``scale`` is how many members each one here stands for,
+    ``shift`` what a sample's slope is off the whole's.
 
     ``bound`` is the least value proved so far, ``model`` what the cutting planes leave, ``best`` the bound's point.
     """
@@ -280,6 +280,18 @@ class DualSearch:
     points: list[Vector] = field(default_factory=list)
     weights: Vector = field(default_factory=lambda: np.zeros(0))
     most: float = 1.0
+    shift: Vector | None = None
+
+    @property
+    def linear(self) -> Vector:
+        """The coefficients of the prices outside the members' sum."""
+        return self.goal.linear(self.dual) + (0.0 if self.shift is None else self.shift)
+
+    def shifted(self, whole: DualSearch, x: Vector) -> DualSearch:
+        """This sample's dual with the slope that the whole has at its last point ``x``: what differs there is added."""
+        self.evaluate(x)
+        shift = whole.cuts[-1][0] - self.cuts[-1][0]
+        return DualSearch(self.dual, self.goal, self.tolerance, self.scale, cuts=self.cuts, most=self.most, shift=shift)
 
     def evaluate(self, x: Vector) -> float:
         """``D`` at a point; its cut is kept."""
@@ -288,7 +300,7 @@ class DualSearch:
         size = max(1.0, float(prices.excess.max()), prices.cost, prices.acting)
         slack = self.tolerance / max(1.0, self.dual.count * self.scale) * size
         found = self.dual.answer(prices, slack)
-        value = self.goal.constant(self.dual, x) + self.scale * float(found.bounds.sum())
+        value = float(self.linear @ x) + self.goal.counted(x) + self.scale * float(found.bounds.sum())
         self.cuts.append(self._cut(found))
         self.points.append(x)
         if value < self.bound:
@@ -305,25 +317,24 @@ class DualSearch:
         own = -self.scale * (self.goal.cost * found.cost + self.goal.acting * found.acts)
         return np.array(slope), own
 
-    def run(self, first: Vector, most_cuts: int, stop: Callable[[DualSearch], bool], reach: float = np.inf) -> None:
+    def run(self, first: Vector, most_cuts: int, stop: Callable[[DualSearch], bool]) -> None:
         """Evaluate, from a first point, until model and bound meet, ``stop`` says so, or after that many cuts."""
         self.evaluate(first)
         for _ in range(most_cuts):
             if stop(self):
                 return
-            x = self._next(reach)
+            x = self._next()
             if x is None or self.bound - self.model <= self.tolerance:
                 return
             self.evaluate(x)
 
-    def _next(self, reach: float) -> Vector | None:
-        """The least point of the model; within ``reach`` times the best prices where that is finite."""
+    def _next(self) -> Vector | None:
+        """The least point of the model."""
         from scipy.optimize import linprog
 
         size, counted = self.goal.size, np.flatnonzero(np.isfinite(self.goal.waived))
-        free = np.isinf(reach)
         n = size + 1 + len(counted)
-        objective = np.concatenate([self.goal.linear(self.dual), np.ones(1 + len(counted))])
+        objective = np.concatenate([self.linear, np.ones(1 + len(counted))])
         A = np.zeros((len(self.cuts) + len(counted), n))
         b = np.zeros(len(A))
         for k, (slope, own) in enumerate(self.cuts):
@@ -334,8 +345,6 @@ class DualSearch:
         equal = np.concatenate([self.goal.simplex, np.zeros(n - len(self.goal.simplex))])[None, :].astype(float)
         has_simplex = bool(self.goal.simplex.any())
         ends: list[tuple[float, float | None]] = [(0.0, most) for most in np.where(self.goal.priced, self.most, 0.0)]
-        if not free:
-            ends = [(max(0.0, x * (1 - reach) - 1e-12), x * (1 + reach) + 1e-12) for x in self.best]
         ends += [(-1e30, None)] + [(1.0, None)] * len(counted)
         found = linprog(
             objective,
@@ -349,11 +358,10 @@ class DualSearch:
         if found.x is None:
             return None
         x = np.maximum(found.x[:size], 0.0)
-        if free and self._is_at_end(x):
+        if self._is_at_end(x):
             self.most *= PRICE_GROWTH
-            return self._next(reach) if self.most < 1e12 else x
-        if free:
-            self.model, self.weights = float(found.fun), -np.asarray(found.ineqlin.marginals)[: len(self.cuts)]
+            return self._next() if self.most < 1e12 else x
+        self.model, self.weights = float(found.fun), -np.asarray(found.ineqlin.marginals)[: len(self.cuts)]
         if has_simplex:
             x[: len(self.goal.simplex)][self.goal.simplex] /= x[: len(self.goal.simplex)][self.goal.simplex].sum()
         return np.asarray(x)

@@ -146,27 +146,18 @@ class StepSearch:
         bound = np.full(m, NEVER)
         cells = self._first_cells()
         for _ in range(ROUNDS):
-            if not len(cells.rows):
-                break
-            self._note(cells, worth, u, a)
-            limit = np.maximum(worth, aim)[cells.rows] + tolerance
-            keep = cells.bound > limit
+            keep = cells.bound > np.maximum(worth, aim)[cells.rows] + tolerance
             np.maximum.at(bound, cells.rows[~keep], cells.bound[~keep])
             cells = cells.take(keep)
-            if len(cells.rows) > MOST_CELLS:
+            if not len(cells.rows) or len(cells.rows) > MOST_CELLS:
                 break
-            cells = self._halved(cells)
+            pushes = self.side.push(cells.rows, cells.middle) if cells.constant is None else cells.constant
+            T, nu, gains = self._node(cells.rows, cells.middle, pushes)
+            _enter(cells.rows, gains, (cells.middle, pushes), worth, (u, a))
+            cells = self._halved(cells, _Lines(T, nu))
         np.maximum.at(bound, cells.rows, cells.bound)
         bound = np.maximum(bound, worth)
         return Responses(np.where(worth > aim, worth - toll, NEVER), bound - toll, u, a)
-
-    def _note(self, cells: _Cells, worth: Vector, u: Vector, a: Vector) -> None:
-        """Enter what the cells' middle points are worth."""
-        best = np.full(len(worth), NEVER)
-        np.maximum.at(best, cells.rows, cells.worth)
-        here = (cells.worth == best[cells.rows]) & (cells.worth > worth[cells.rows])
-        rows = cells.rows[here]
-        worth[rows], u[rows], a[rows] = cells.worth[here], cells.middle[here], cells.a_middle[here]
 
     def _first_cells(self) -> _Cells:
         """Both sides of ``u0``, where the cost has its kink; for the hinge each also of the loss's kink."""
@@ -194,13 +185,13 @@ class StepSearch:
         angles = [np.arccos(np.clip((middle - u) / size, -1.0, 1.0)) for u in (u1, u2)]
         return np.clip(middle - half * np.cos((angles[0] + angles[1]) / 2), u1, u2)
 
-    def _halved(self, cells: _Cells) -> _Cells:
+    def _halved(self, cells: _Cells, at_middle: _Lines) -> _Cells:
         """Both halves of every cell; the line of the middle becomes one of theirs."""
         constant = None if cells.constant is None else np.tile(cells.constant, 2)
-        ends = np.concatenate([cells.u1, cells.middle]), np.concatenate([cells.middle, cells.u2])
-        left = _Lines(*(np.concatenate(pair) for pair in zip(cells.left, cells.at_middle, strict=True)))
-        right = _Lines(*(np.concatenate(pair) for pair in zip(cells.at_middle, cells.right, strict=True)))
-        return self._cells(np.tile(cells.rows, 2), *ends, constant, (left, right))
+        u1, u2 = np.concatenate([cells.u1, cells.middle]), np.concatenate([cells.middle, cells.u2])
+        left = _Lines(*(np.concatenate(pair) for pair in zip(cells.left, at_middle, strict=True)))
+        right = _Lines(*(np.concatenate(pair) for pair in zip(at_middle, cells.right, strict=True)))
+        return self._cells(np.tile(cells.rows, 2), u1, u2, constant, (left, right))
 
     def _cells(
         self,
@@ -210,11 +201,9 @@ class StepSearch:
         constant: Vector | None,
         lines: tuple[_Lines, _Lines] | None = None,
     ) -> _Cells:
-        """Cells with their bounds and middle points. ``constant``: the push, where the loss has one on each cell."""
+        """Cells with their bounds. ``constant``: the push, where the loss has one on each cell."""
         middle = self._split(rows, u1, u2)
-        a1, a2, a = (self.side.push(rows, u) if constant is None else constant for u in (u1, u2, middle))
-        T, nu, worth = self._node(rows, middle, a)
-        at_middle = _Lines(T, nu)
+        a1, a2 = (self.side.push(rows, u) if constant is None else constant for u in (u1, u2))
         if lines is None:
             lines = self._first_lines(rows, (u1, u2), (a1, a2))
         else:
@@ -223,15 +212,14 @@ class StepSearch:
                 (lines[0], u1, a1, u1 <= self.low[rows]),
                 (lines[1], u2, a2, u2 >= self.high[rows]),
             ):
-                T, nu = at_middle.T[outer], at_middle.nu[outer]
-                if constant is None and outer.any():
+                if outer.any():
                     T, nu, _ = self._node(rows[outer], middle[outer], push_there[outer])
-                line.T[outer], line.nu[outer] = T + nu * (u - middle)[outer], nu
-        h = u2 - u1
+                    line.T[outer], line.nu[outer] = T + nu * (u - middle)[outer], nu
         if constant is not None:
-            return _Cells(rows, u1, u2, constant, _below_both(h, *lines), middle, a, worth, *lines, at_middle)
-        bound = self._bound(rows, h, (u1, u2), (a1, a2), *lines)
-        return _Cells(rows, u1, u2, constant, bound, middle, a, worth, *lines, at_middle)
+            bound = _below_both(u2 - u1, *lines)
+            return _Cells(rows, u1, u2, constant, bound, middle, *lines)
+        bound = self._bound(rows, u2 - u1, (u1, u2), (a1, a2), *lines)
+        return _Cells(rows, u1, u2, constant, bound, middle, *lines)
 
     def _first_lines(
         self, rows: Indices, ends: tuple[Vector, Vector], pushes: tuple[Vector, Vector]
@@ -435,7 +423,7 @@ class _Lines(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _Cells:
-    """Intervals ``[u1, u2]`` of members ``rows``, all ``(cells,)``, with bounds and what their middle points gain."""
+    """Intervals ``[u1, u2]`` of members ``rows``, all ``(cells,)``, with bounds, middles and lines at both ends."""
 
     rows: Indices
     u1: Vector
@@ -443,11 +431,8 @@ class _Cells:
     constant: Vector | None
     bound: Vector
     middle: Vector
-    a_middle: Vector
-    worth: Vector
     left: _Lines
     right: _Lines
-    at_middle: _Lines
 
     def take(self, keep: Flags) -> _Cells:
         return _Cells(
@@ -457,12 +442,22 @@ class _Cells:
             None if self.constant is None else self.constant[keep],
             self.bound[keep],
             self.middle[keep],
-            self.a_middle[keep],
-            self.worth[keep],
             self.left.take(keep),
             self.right.take(keep),
-            self.at_middle.take(keep),
         )
+
+
+def _enter(
+    rows: Indices, gains: Vector, where: tuple[Vector, Vector], worth: Vector, best: tuple[Vector, Vector]
+) -> None:
+    """Note what points of members ``rows`` gain, and where they lie, if it is more than their members' worth so far."""
+    top = np.full(len(worth), NEVER)
+    np.maximum.at(top, rows, gains)
+    here = (gains == top[rows]) & (gains > worth[rows])
+    who = rows[here]
+    worth[who] = gains[here]
+    for values, kept in zip(where, best, strict=True):
+        kept[who] = values[here]
 
 
 def _halves(rows: Indices, low: Vector, middle: Vector, high: Vector) -> tuple[Indices, Vector, Vector]:

@@ -28,7 +28,7 @@ from oar_opt.step_choice import Columns, choose
 from oar_opt.step_dual import Choice, DualGoal, DualSearch, Prices, StepDual
 from oar_opt.step_offers import Offers, change_moves, held, item_moves, within_budgets
 
-SAMPLE, CROWD = 4000, 20_000
+SAMPLE, CROWD = 10_000, 20_000
 """Members in a sample, and from how many on there is one."""
 CUTS, CROWD_CUTS = 80, 6
 """Evaluations of the dual; over a crowd, after the sample."""
@@ -163,20 +163,40 @@ class _StepSolver:
         return np.array(found)
 
     def _least(self, dual: StepDual, goal: DualGoal) -> DualSearch:
-        tolerance = self._tolerance()
-        first, cuts, reach = self._first(goal), CUTS, np.inf
-        most = 1.0
+        search = DualSearch(dual, goal, self._tolerance())
         if dual.count > CROWD:
-            rng = np.random.default_rng(0)
-            some = np.sort(rng.choice(dual.count, SAMPLE, replace=False))
-            sample = DualSearch(StepDual(self.step, dual.levels, some), goal, tolerance, scale=dual.count / SAMPLE)
-            sample.run(first, CUTS, lambda _: self._is_over())
-            self.evaluations += len(sample.cuts)
-            first, cuts, reach, most = sample.best, CROWD_CUTS, 0.1, sample.most
-        search = DualSearch(dual, goal, tolerance, most=most)
-        search.run(first, cuts, lambda _: self._is_over(), reach)
+            self._least_of_crowd(search)
+        else:
+            search.run(self._first(goal), CUTS, lambda _: self._is_over())
         self.evaluations += len(search.cuts)
         return search
+
+    def _least_of_crowd(self, search: DualSearch) -> None:
+        """Prices by a sample, whose slope is set right by the whole each time that these are not good enough."""
+        dual = search.dual
+        some = np.sort(np.random.default_rng(0).choice(dual.count, SAMPLE, replace=False))
+        part = StepDual(self.step, dual.levels, some)
+        sample = DualSearch(part, search.goal, search.tolerance, scale=dual.count / SAMPLE)
+        sample.run(self._first(search.goal), CUTS, lambda _: self._is_over())
+        for _ in range(CROWD_CUTS):
+            self.evaluations += len(sample.points)
+            x = sample.best
+            search.evaluate(x)
+            if self._is_over() or self._is_near(search):
+                return
+            sample = sample.shifted(search, x)
+            sample.run(x, CUTS, lambda _: self._is_over())
+
+    def _is_near(self, search: DualSearch) -> bool:
+        """Whether the answer to the best prices, made to obey the budgets, is as good as the gap asked for."""
+        if self.problem.goal is not GoalKind.MAX_MARGIN or self.level is not None or search.answered is None:
+            return False
+        rows, _, _ = search.dual.sums(within_budgets(search.dual, search.goal, search.answered))
+        excess = search.dual.base + rows
+        if (excess[search.goal.required] < 0).any():
+            return False
+        left = search.bound - float(excess[search.goal.simplex].min())
+        return left <= 0.5 * self.request.relative_gap * max(1.0, abs(search.bound))
 
     def _first(self, goal: DualGoal) -> Vector:
         x = np.zeros(goal.size)
