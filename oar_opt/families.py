@@ -204,6 +204,44 @@ def iris_menus() -> Document:
     }
 
 
+def iris_running_centroids() -> Document:
+    """Centroids that follow the flowers as they arrive, by a rate; ten of the arriving ones may have moved a little."""
+    X, y, names = _sklearn("iris")
+    labels = ["setosa", "versicolor", "virginica"]
+    query = 121
+    kept = np.arange(len(y)) != query
+    Z, species = X[kept], y[kept]
+    near = _nearest(Z, species > 0, X[query], 10)
+    order = sorted({*near, *range(50, 149, 5)})
+    return {
+        "name": "iris-running-centroids",
+        "title": "Iris: centroids that move with each arriving flower, ten of which are measured again",
+        "provenance": {
+            **SKLEARN,
+            "notes": "raw centimetres; the centroids of all records but the query, scikit-learn's record "
+            f"{query}, follow some of the flowers once more, by a rate; members are the ten arriving flowers "
+            "nearest to it",
+        },
+        "features": [{"name": feature} for feature in _slug(names)],
+        "records": {"X": Z.tolist(), "y": [labels[c] for c in species]},
+        "classes": labels,
+        "learner": {"kind": "nearest_centroid"},
+        "update": {
+            "kind": "running_centroid",
+            "rate": 0.05,
+            "centroids": {labels[c]: _rounded(Z[species == c].mean(axis=0)) for c in range(3)},
+            "order": order,
+        },
+        "collective": {
+            "members": near,
+            "actions": [{"kind": "features", "norm": "l2", "radius": 0.5}],
+            "cost": "l2",
+        },
+        "queries": [{"name": f"flower-{query}", "x": X[query].tolist(), "target": "virginica", "required": 0.001}],
+        "goal": {"kind": "max_margin"},
+    }
+
+
 def breast_cancer_svm() -> Document:
     X, y, names = _sklearn("breast_cancer")
     columns = [0, 1, 4, 5, 8]
@@ -699,6 +737,55 @@ def gig_three_weeks_surprise() -> Document:
     return document
 
 
+def loan_next_update() -> Document:
+    """A lender's model takes one step on this week's records; twelve customers may have theirs corrected before."""
+    draw = np.random.default_rng(7)
+    n = 60
+    income, debt, years, age = (draw.normal(0, 1, n) for _ in range(4))
+    score = 0.9 * income - 1.1 * debt + 0.4 * years + draw.normal(0, 0.7, n)
+    X = np.round(_table(income, debt, years, age).clip(-3, 3), 3)
+    y = ["approved" if value > 0 else "refused" for value in score]
+    x_q = [0.1, 0.14, 0.0, 0.4]
+    members = _nearest(X, np.ones(n, dtype=bool), np.array(x_q), 12)
+    return {
+        "name": "loan-next-update",
+        "title": "Loans: twelve customers of this week's batch, and the next step of the lender's model",
+        "provenance": {
+            **INVENTED,
+            "seed": 7,
+            "protected": ["age"],
+            "notes": "standardised income, debt, years of employment and age of fictional customers whose records "
+            "arrive in one batch; the lender's logistic score takes one gradient step on it",
+        },
+        "features": [
+            {"name": "income", "lower": -3, "upper": 3},
+            {"name": "debt", "lower": -3, "upper": 3},
+            {"name": "employment_years", "lower": -3, "upper": 3, "direction": "increase"},
+            {"name": "age", "direction": "fixed"},
+        ],
+        "records": {"X": X.tolist(), "y": y},
+        "classes": ["refused", "approved"],
+        "learner": {"kind": "logistic", "C": 1.0, "intercept": "free"},
+        "update": {
+            "kind": "gradient",
+            "T": 1,
+            "rate": 0.5,
+            "l2": 0.01,
+            "reduction": "mean",
+            "theta0": {"w": [0.7, -0.9, 0.3, 0.0], "b": 0.1},
+            "batches": [list(range(n))],
+        },
+        "collective": {
+            "members": members,
+            "actions": [{"kind": "features", "norm": "l2", "radius": 1.0}],
+            "cost": "l2",
+            "budget": {"total": 5.0, "members": 8},
+        },
+        "queries": [{"name": "applicant", "x": x_q, "target": "approved", "required": 0.001}],
+        "goal": {"kind": "max_margin"},
+    }
+
+
 MAKERS: tuple[Callable[[], Document], ...] = (
     breast_cancer_ridge,
     breast_cancer_svm,
@@ -722,6 +809,8 @@ MAKERS: tuple[Callable[[], Document], ...] = (
     loan_corrections,
     gig_three_weeks,
     gig_three_weeks_surprise,
+    iris_running_centroids,
+    loan_next_update,
 )
 
 

@@ -22,10 +22,12 @@ from oar_opt.problem import (
     Query,
     RecourseProblem,
     Task,
+    UpdateKind,
     WithholdAction,
 )
 from oar_opt.result import Status, StoppedBy
 from oar_opt.solution_file import Alternative, MoveRecord, Pool, Solution
+from oar_opt.update_settings import GradientSettings, RunningSettings
 from oar_opt.verification import Verification
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ def instance_words(problem: RecourseProblem) -> RenderableType:
         f"{problem.name}: {problem.title}" if problem.title else problem.name,
         f"Records   {problem.n} with {problem.d} features" + _classes(problem),
         f"Learner   {_learner(problem)}",
-        f"Update    {problem.update.kind}, position {problem.position}",
+        f"Update    {_update(problem)}, position {problem.position}",
         f"Goal      {problem.goal}: {problem.goal.words}",
         f"Members   {len(problem.collective.members)}{_budget(problem)}",
         *_members(problem),
@@ -72,6 +74,27 @@ def instance_words(problem: RecourseProblem) -> RenderableType:
     if reason:
         lines.append(f"Margins   unknown: {reason}")
     return Group(Text("\n".join(lines)), _queries_before(problem))
+
+
+def _update(problem: RecourseProblem) -> str:
+    """The update rule in words; rules that no words are known for by their kind."""
+    if problem.update.kind is UpdateKind.GRADIENT:
+        return _gradient(GradientSettings.of(problem))
+    if problem.update.kind is UpdateKind.RUNNING_CENTROID:
+        running = RunningSettings.of(problem)
+        pull = "as the mean of all so far" if running.rate is None else f"at the rate {number(running.rate)}"
+        return f"{problem.update.kind}: {len(running.order)} records arrive one by one and pull {pull}"
+    return str(problem.update.kind)
+
+
+def _gradient(steps: GradientSettings) -> str:
+    """Steps, rate, decay and batches."""
+    sizes = sorted({len(batch) for batch in steps.batches})
+    batch = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    count = "1 step" if steps.T == 1 else f"{steps.T} steps"
+    decay = f", weight decay {number(steps.l2)}" if steps.l2 else ""
+    how = "mean" if steps.is_mean else "sum"
+    return f"{UpdateKind.GRADIENT}: {count} at the rate {number(steps.rate)}{decay}, by the {how} over {batch} records"
 
 
 def _classes(problem: RecourseProblem) -> str:

@@ -211,6 +211,19 @@ def test_show_tells_the_instance_and_its_margin_before(oar):
         assert words in out
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("gig-three-weeks", "gradient: 3 steps at the rate 1, weight decay 0.01, by the mean over 6 records"),
+        ("loan-next-update", "gradient: 1 step at the rate 0.5, weight decay 0.01, by the mean over 60 records"),
+        ("iris-running-centroids", "records arrive one by one and pull at the rate 0.05"),
+    ],
+)
+def test_show_tells_the_update_in_words(oar, name, words):
+    code, out, _ = oar("show", name)
+    assert code == 0 and words in " ".join(out.split())
+
+
 @pytest.mark.parametrize("name", [SMALL, "diabetes-ridge-regression"])
 def test_show_as_json_is_the_instance_itself(oar, tmp_path, name):
     code, out, _ = oar("show", name, "--json")
