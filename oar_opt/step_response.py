@@ -213,7 +213,7 @@ class StepSearch:
                 (lines[1], u2, a2, u2 >= self.high[rows]),
             ):
                 if outer.any():
-                    T, nu, _ = self._node(rows[outer], middle[outer], push_there[outer])
+                    T, nu = self._line(rows[outer], middle[outer], push_there[outer])
                     line.T[outer], line.nu[outer] = T + nu * (u - middle)[outer], nu
         if constant is not None:
             bound = _below_both(u2 - u1, *lines)
@@ -232,7 +232,7 @@ class StepSearch:
         at = np.where(u1 == u0, u1 + inside, np.where(u2 == u0, u2 - inside, self._split(rows, u1, u2)))
         found = []
         for u, push_there in zip(ends, pushes, strict=True):
-            T, nu, _ = self._node(rows, at, push_there)
+            T, nu = self._line(rows, at, push_there)
             found.append(_Lines(T + nu * (u - at), nu))
         return found[0], found[1]
 
@@ -268,20 +268,23 @@ class StepSearch:
     # -- lines and points ---
 
     def _node(self, rows: Indices, u: Vector, a: Vector) -> tuple[Vector, Vector, Vector]:
-        """``T`` and ``nu`` of a line over ``G(a, .)`` that touches it (nearly) at ``u``, and what a change there gains.
+        """A line as :meth:`_line` gives it, and what a change there gains.
 
-        The line is valid for every ``nu``. The gain is ``-inf`` where the push at the change is another than ``a``.
+        The gain is ``-inf`` where the push at the change is another than ``a``.
         """
         if not self.sets.are_balls:
             return self._node_by_halving(rows, u, a)
-        if self.length == 0:
-            nu = np.zeros(len(rows))
-        else:
-            nu = self._multiplier_on_balls(rows, (u - self.side.u0[rows]) / self.length, a)
+        return *self._line(rows, u, a), self._worth_on_balls(rows, u, a)
+
+    def _line(self, rows: Indices, u: Vector, a: Vector) -> tuple[Vector, Vector]:
+        """``T`` and ``nu`` of a line over ``G(a, .)`` that touches it (nearly) at ``u``; valid for every ``nu``."""
+        if not self.sets.are_balls:
+            return self._node_by_halving(rows, u, a)[:2]
+        along = u - self.side.u0[rows]
+        nu = np.zeros(len(rows)) if self.length == 0 else self._multiplier_on_balls(rows, along / self.length, a)
         slope = np.hypot(a * self.p1 - nu * self.length, a * self.p2)
         _, gained = ball_gain(self.sets.cost, self.sets.R2[rows], slope, self.kappa)
-        T = a * self.r0[rows] + nu * (u - self.side.u0[rows]) + gained
-        return T, nu, self._worth_on_balls(rows, u, a)
+        return a * self.r0[rows] + nu * along + gained, nu
 
     def _multiplier_on_balls(self, rows: Indices, along: Vector, a: Vector) -> Vector:
         """The slope of ``G(a, .)`` in closed form: the change is ``along`` theta and ``k`` across it."""

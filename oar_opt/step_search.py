@@ -28,8 +28,8 @@ from oar_opt.step_choice import Columns, choose
 from oar_opt.step_dual import Choice, DualGoal, DualSearch, Prices, StepDual
 from oar_opt.step_offers import Offers, change_moves, held, item_moves, within_budgets
 
-SAMPLE, CROWD = 10_000, 20_000
-"""Members in a sample, and from how many on there is one."""
+SAMPLE, CROWD, FINER = 10_000, 20_000, 0.01
+"""Members in a sample, from how many on there is one, and its share of the tolerance."""
 CUTS, CROWD_CUTS = 80, 6
 """Evaluations of the dual; over a crowd, after the sample."""
 FREE, FREE_ITEMS, MOST_FREE = 300, 3000, 20_000
@@ -176,7 +176,8 @@ class _StepSolver:
         dual = search.dual
         some = np.sort(np.random.default_rng(0).choice(dual.count, SAMPLE, replace=False))
         part = StepDual(self.step, dual.levels, some)
-        sample = DualSearch(part, search.goal, search.tolerance, scale=dual.count / SAMPLE)
+        # The bound is flat where it is least, what budgets leave unspent is not.
+        sample = DualSearch(part, search.goal, FINER * search.tolerance, scale=dual.count / SAMPLE)
         sample.run(self._first(search.goal), CUTS, lambda _: self._is_over())
         for _ in range(CROWD_CUTS):
             self.evaluations += len(sample.points)
