@@ -95,7 +95,7 @@ class _StepSolver:
                 break
 
     def _lowest_margin(self) -> float:
-        """Nobody's margin lies below that, whatever is chosen."""
+        """A level to begin with, which no finite options lead below; the bound holds at any level."""
         step = self.step
         reach = np.abs(step.items.scores).sum(axis=0) + np.abs(step.fixed)
         return float((step.start - reach / step.least_divisor)[: len(self.problem.queries)].min())
