@@ -26,13 +26,12 @@ from oar_opt.problem import (
     Query,
     Records,
     RecourseProblem,
-    Update,
-    UpdateKind,
     moves_from_choice,
 )
 from oar_opt.result import Request, StoppedBy
 from oar_opt.risk import Loss, PenaltyNorm, RegularizedRisk
 from oar_opt.risk_program import whitened
+from oar_opt.update_settings import gradient_update
 
 EXACT = Request(relative_gap=1e-9)
 KINDS, INTERCEPTS = ("ridge", "svm"), ("none", "penalized", "free")
@@ -341,7 +340,8 @@ def test_an_l1_penalty_is_refused(make, monkeypatch):
 
 
 def test_another_update_rule_is_refused(make):
-    problem = replace(make(0), update=Update(UpdateKind.GRADIENT, (("rate", 0.1),)))
+    problem = make(0)
+    problem = replace(problem, update=gradient_update([0.0] * problem.d, rate=0.1, loss="squared"))
     assert "gradient" in program().accepts(problem)
 
 

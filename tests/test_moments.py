@@ -39,13 +39,12 @@ from oar_opt.problem import (
     Records,
     RecourseProblem,
     Sense,
-    Update,
-    UpdateKind,
     WithholdAction,
 )
 from oar_opt.result import Request, Status, StoppedBy
 from oar_opt.risk import Jump, segments
 from oar_opt.rules import budget_violations
+from oar_opt.update_settings import gradient_update
 from oar_opt.verification import move_violation
 
 KINDS = {
@@ -689,7 +688,7 @@ def test_a_node_limit_and_an_interruption_keep_the_answer_and_a_bound():
 @pytest.mark.parametrize(
     "changed, word",
     [
-        ({"update": Update(UpdateKind.GRADIENT)}, "gradient"),
+        ({"update": gradient_update([0.0, 0.0], rate=0.1, loss="squared")}, "gradient"),
         ({"max_loss_increase": 1.0}, "max_loss_increase"),
         ({"learner": LearnerSpec("l1_svm", C=1.0)}, "l1_svm"),
         ({"collective": Collective(())}, "room"),
