@@ -20,7 +20,7 @@ Members that are not in the batch change nothing by acting; they stay.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -74,8 +74,8 @@ class Items:
 class OneStep:
     """See the module's docstring. ``members (A,)`` are the places in the collective of those who arrive.
 
-    ``V (S, p)``, ``start, fixed (S,)``; ``fixed_weight`` is ``S_0``. ``sets`` is None where nobody moves features;
-    ``side`` goes with it.
+    ``V (S, p)``, ``start, fixed, needs (S,)``; ``fixed_weight`` is ``S_0``. ``sets`` is None where nobody moves features,
+    and ``side`` goes with it.
     """
 
     problem: RecourseProblem
@@ -89,7 +89,7 @@ class OneStep:
     items: Items
     sets: ChangeArrays | None
     side: StepSide | None
-    needs: Vector = field(default_factory=lambda: np.zeros(0))
+    needs: Vector
 
     @classmethod
     def of(cls, problem: RecourseProblem) -> OneStep:
@@ -175,6 +175,8 @@ def refusal(problem: RecourseProblem) -> str | None:
             for one in change_sets(problem, member):
                 if one.is_discrete or len(one.b) or one.groups:
                     return f"member {member.record} moves features in many steps, or under linear rows or groups"
+                if (one.lower > 0).any() or (one.upper < 0).any():
+                    return f"member {member.record} lies where its own features' rules force it to move"
     return _lost_batch(problem) or (_wrong_sets(problem, moving) if moving else None)
 
 

@@ -28,7 +28,7 @@ from oar_opt.contracts import Formulation
 from oar_opt.errors import VerificationError
 from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate
 from oar_opt.limits import Clock
-from oar_opt.problem import FeatureAction, Move, RecourseProblem, resulting_records
+from oar_opt.problem import Move, RecourseProblem, resulting_records
 from oar_opt.result import Claim, Request, StoppedBy
 from oar_opt.rules import budget_violations
 from oar_opt.search import HEURISTIC_SECONDS, Found, first_answer, search
@@ -221,14 +221,13 @@ def cheapest_twin(problem: RecourseProblem, answer: Evaluation) -> Evaluation:
     members = {member.record: member for member in problem.collective.members}
     moves = []
     for move in answer.moves:
-        if all(isinstance(action, FeatureAction) for action in members[move.record].actions) and not (
-            members[move.record].menu
-        ):
-            # Every change has its one cost.
+        member = members[move.record]
+        if not member.menu and len(member.actions) == len(member.feature_actions) == 1:
+            # Of one action alone every change has its one cost.
             moves.append(move)
             continue
         i, wanted = move.record, resulting_records(problem, [move])
-        options = problem.admissible_options(members[i])[1:]
+        options = problem.admissible_options(member)[1:]
         ways = [Move(i, option.x, option.y, option.s, option.cost) for option in options]
         twins = [move, *(way for way in ways if resulting_records(problem, [way]) == wanted)]
         if wanted:

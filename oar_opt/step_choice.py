@@ -12,7 +12,7 @@ HiGHS solves it; over all options that can still be part of an optimum its bound
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,6 +54,9 @@ def choose(
     """
     model = _Model(kind, goal, base, spent, acting, columns)
     found = model.program.best_choice(model.objective, 1, limits)
+    if found.bound is None:
+        # That there is no choice is believed only after a second run, without presolve.
+        found = model.program.best_choice(model.objective, 1, replace(limits, presolve=False))
     bound = model.constant + (-np.inf if found.bound is None else found.bound)
     if found.point is None:
         return Chosen(None, -np.inf, bound, found.ended, found.nodes)

@@ -37,6 +37,8 @@ from oar_opt.problem import CostKind, Flags, Indices, Matrix, Vector
 from oar_opt.step_response import NEVER, StepSearch
 
 PRICE_GROWTH = 8.0
+HIDDEN = 1e-9
+"""Of the size of what is summed up, what rounding may hide, generously."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,6 @@ class Answered:
     rows: Vector
     cost: float
     acts: float
-
-    def worth(self, prices: Prices) -> float:
-        """What this choice is worth at other prices."""
-        return float(prices.excess @ self.rows) - prices.cost * self.cost - prices.acting * self.acts
 
 
 class StepDual:
@@ -262,9 +260,9 @@ class DualGoal:
 
 @dataclass(eq=False)
 class DualSearch:
-    """Cutting planes for the least ``D``; ``scale`` is how many members each one here stands for,
-    ``shift`` what a sample's slope is off the whole's.
+    """Cutting planes for the least ``D``.
 
+    ``scale`` is how many members each one here stands for, ``shift`` what a sample's slope is off the whole's;
     ``bound`` is the least value proved so far, ``model`` what the cutting planes leave, ``best`` the bound's point.
     """
 
@@ -281,6 +279,14 @@ class DualSearch:
     weights: Vector = field(default_factory=lambda: np.zeros(0))
     most: float = 1.0
     shift: Vector | None = None
+
+    @property
+    def is_below_zero(self) -> bool:
+        """Whether the bound is below 0 by more than rounding can hide in its sums."""
+        if self.answered is None:
+            return False
+        terms = float(np.abs(self.linear * self.best).sum()) + self.scale * float(np.abs(self.answered.bounds).sum())
+        return self.bound < -HIDDEN * max(1.0, terms)
 
     @property
     def linear(self) -> Vector:

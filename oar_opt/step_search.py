@@ -63,9 +63,9 @@ class _StepSolver:
     # -- the whole ---
 
     def run(self) -> Claim:
-        self._take(())
+        staying = self._take(())
         if self.step.count == 0:
-            self._settle_without_members()
+            self._settle_without_members(staying)
         elif self._is_within_reach():
             if self.problem.goal is GoalKind.MAX_MARGIN:
                 self._raise_levels()
@@ -73,10 +73,11 @@ class _StepSolver:
                 self._solve_at(self.step.needs)
         return self._claim()
 
-    def _settle_without_members(self) -> None:
+    def _settle_without_members(self, staying: Evaluation | None) -> None:
         """Nobody can change anything: staying is all there is."""
-        self.infeasible = self.best is None
-        self.bound = -np.inf if self.best is None else self._signed(self.best.objective)
+        at_best = None if staying is None else staying.at_best
+        self.infeasible = at_best is None
+        self.bound = -np.inf if at_best is None else self._signed(at_best)
 
     def _raise_levels(self) -> None:
         """``max_margin``: one level is enough where the divisor is fixed."""
@@ -112,9 +113,9 @@ class _StepSolver:
         goal = DualGoal(needed, none, 0.0, 0.0, np.full(len(needed), np.nan), budget.total, budget.members)
         dual = StepDual(step, step.needs)
         search = DualSearch(dual, goal, self.problem.tolerances.feasibility / 100)
-        search.run(self._first(goal), CUTS, lambda s: s.bound < 0 or s.model > 0 or self._is_over())
+        search.run(self._first(goal), CUTS, lambda s: s.is_below_zero or s.model > 0 or self._is_over())
         self.evaluations += len(search.cuts)
-        self.infeasible = search.bound < 0
+        self.infeasible = search.is_below_zero
         return not self.infeasible
 
     # -- at given levels ---
@@ -285,13 +286,15 @@ class _StepSolver:
 
     # -- answers ---
 
-    def _take(self, moves: Sequence[Move]) -> None:
+    def _take(self, moves: Sequence[Move]) -> Evaluation | None:
+        """Their outcome (None: undefined), which is kept where it is the best answer so far."""
         try:
             outcome = evaluate(self.problem, moves)
         except UndefinedLearner:
-            return
+            return None
         if outcome.improves_on(self.best):
             self.best = outcome
+        return outcome
 
     def _polish(self) -> None:
         """Local improvement of the features' changes, where a search for slopes is cheap."""

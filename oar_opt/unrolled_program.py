@@ -30,6 +30,8 @@ from oar_opt.update_settings import GradientSettings, StepLoss
 WIDEST = 1e4
 """Largest interval of a decision value in units of the targets, and largest factor by which the weight of a batch may
 change; times a solver's integrality tolerance, 1e-4."""
+MOST_ALTERNATIVES = 2000
+"""Of all members: every one's interval is followed through the others'."""
 
 Starter = Callable[["Trace"], Mapping[str, float]]
 """Values of further variables for known moves."""
@@ -49,7 +51,19 @@ def no_gradient(problem: RecourseProblem) -> str | None:
         return f"the update '{problem.update.kind}' makes no gradient steps"
     if problem.max_loss_increase is not None:
         return "max_loss_increase is a convex nonlinear constraint on the last step, which is not stated here"
-    return not_replayed(problem)
+    return not_replayed(problem) or _too_many(problem)
+
+
+def _too_many(problem: RecourseProblem) -> str | None:
+    """Why proving an interval for every alternative of every member would take too long, or None."""
+    total = 0
+    for member in problem.collective.members:
+        total += len(problem.admissible_options(member)) + len(member.feature_actions)
+        if total > MOST_ALTERNATIVES:
+            return (
+                f"the members have more than {MOST_ALTERNATIVES} alternatives, whose intervals take too long to prove"
+            )
+    return None
 
 
 class UnrolledModel(MenuModel):

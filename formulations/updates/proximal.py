@@ -10,21 +10,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from oar_opt.contracts import Fit, UpdateRule, WorkedExample, line_example
-from oar_opt.discovery import learner_of
-from oar_opt.problem import LearnerSpec, Prior, Records, RecourseProblem, Update, UpdateKind
+from formulations.updates.retrain import Retrain
+from oar_opt.contracts import WorkedExample, line_example
+from oar_opt.problem import LearnerSpec, Prior, Update, UpdateKind
 
 
-class Proximal(UpdateRule):
+class Proximal(Retrain):
     """See the module's docstring."""
 
     kind = "proximal"
-
-    def undefined(self, problem: RecourseProblem, records: Records) -> str | None:
-        return learner_of(problem).undefined(problem, records)
-
-    def replay(self, problem: RecourseProblem, records: Records) -> Fit:
-        return learner_of(problem).fit(problem, records)
 
     def examples(self) -> tuple[WorkedExample, ...]:
         problem = replace(
