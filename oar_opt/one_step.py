@@ -74,8 +74,8 @@ class Items:
 class OneStep:
     """See the module's docstring. ``members (A,)`` are the places in the collective of those who arrive.
 
-    ``V (S, p)``, ``start, fixed, needs (S,)``; ``fixed_weight`` is ``S_0``. ``sets`` is None where nobody moves features,
-    and ``side`` goes with it.
+    ``V (S, p)``, ``start, fixed, needs (S,)``; ``fixed_weight`` is ``S_0``. ``sets`` is None where nobody moves
+    features, and ``side`` goes with it.
     """
 
     problem: RecourseProblem

@@ -15,8 +15,8 @@ from threadpoolctl import threadpool_limits
 
 from oar_opt import retraining_search
 from oar_opt.contracts import Fit
-from oar_opt.discovery import learners
-from oar_opt.evaluate import Evaluation
+from oar_opt.discovery import heuristics, learners
+from oar_opt.evaluate import Evaluation, evaluate
 from oar_opt.problem import (
     Budget,
     Collective,
@@ -30,6 +30,7 @@ from oar_opt.problem import (
     Intercept,
     LabelAction,
     LearnerSpec,
+    Matrix,
     Member,
     Move,
     Norm,
@@ -44,6 +45,8 @@ from oar_opt.problem import (
     WithholdAction,
     resulting_records,
 )
+from oar_opt.rules import budget_violations
+from oar_opt.verification import move_violations
 
 ONE_THREAD = threadpool_limits(1)
 """Two processes run the tests: more threads than cores would wait for each other."""
@@ -455,3 +458,37 @@ def unsettle(monkeypatch: pytest.MonkeyPatch) -> Callable[[Evaluation], None]:
         monkeypatch.setattr(retraining_search, "evaluate", vague)
 
     return make_vague
+
+
+# -- projected gradient ascent ---
+
+
+@pytest.fixture(scope="session")
+def proposed() -> Callable[..., Evaluation]:
+    """The outcome of projected gradient ascent's proposal, every rule obeyed; it ends long before the limit."""
+
+    def outcome(problem: RecourseProblem, time_limit: float = 20.0) -> Evaluation:
+        heuristic = heuristics()["projected_gradient"]
+        assert heuristic.accepts(problem) is None
+        moves = heuristic.propose(problem, time_limit=time_limit)
+        assert not budget_violations(problem, moves)
+        assert not move_violations(problem, moves)
+        return evaluate(problem, moves)
+
+    return outcome
+
+
+@pytest.fixture(scope="session")
+def finite_differences() -> Callable[..., Matrix]:
+    """The slopes of a function of features ``X (k, d)``, from both sides."""
+
+    def slopes(function: Callable[[Matrix], float], X: Matrix, h: float) -> Matrix:
+        found = np.zeros_like(X)
+        for place in np.ndindex(X.shape):
+            up, down = X.copy(), X.copy()
+            up[place] += h
+            down[place] -= h
+            found[place] = (function(up) - function(down)) / (2 * h)
+        return found
+
+    return slopes

@@ -91,26 +91,7 @@ def problem_of(
     )
 
 
-def proposed(problem, time_limit=20.0):
-    """The outcome of the proposal, every rule obeyed; the search ends long before the limit."""
-    assert HEURISTIC.accepts(problem) is None
-    moves = HEURISTIC.propose(problem, time_limit=time_limit)
-    assert not budget_violations(problem, moves)
-    assert not [text for move in moves if (text := move_violation(problem, move))]
-    return evaluate(problem, moves)
-
-
 # -- slopes ---
-
-
-def finite_differences(function, X, h):
-    found = np.zeros_like(X)
-    for place in np.ndindex(X.shape):
-        up, down = X.copy(), X.copy()
-        up[place] += h
-        down[place] -= h
-        found[place] = (function(up) - function(down)) / (2 * h)
-    return found
 
 
 @pytest.mark.parametrize(
@@ -127,7 +108,7 @@ def finite_differences(function, X, h):
         ("epsilon_insensitive", "penalized", 1e-5, 1e-3),
     ],
 )
-def test_slopes_are_those_of_real_training(kind, intercept, width, accuracy):
+def test_slopes_are_those_of_real_training(kind, intercept, width, accuracy, finite_differences):
     """Of margins, a guard's and what is left of the fit, all weighted; kinks smoothed over a small width.
 
     With so small a C fewer records are on a kink than there are parameters, and slopes are not 0.
@@ -166,7 +147,7 @@ def _increase(problem, present, moved):
 
 
 @pytest.mark.parametrize("kind", ["l1_svm", "lad"])
-def test_slopes_of_smoothed_lp_learners_are_those_of_their_smoothed_training(kind):
+def test_slopes_of_smoothed_lp_learners_are_those_of_their_smoothed_training(kind, finite_differences):
     problem = problem_of(2, kind, n=25, d=3, members=3)
     margins = margins_of(problem, problem.records, [0, 1, 2])
     margins.narrow(0.05)
@@ -303,7 +284,7 @@ def ridge_margins(problem, x):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_ridge_one_member_reaches_the_optimum_of_the_closed_form(seed):
+def test_ridge_one_member_reaches_the_optimum_of_the_closed_form(seed, proposed):
     problem = problem_of(seed, radius=1.5)
     best = ridge_margins(problem, problem.records.X[0] + disc(1.5)).max()
     outcome = proposed(problem)
@@ -312,7 +293,7 @@ def test_ridge_one_member_reaches_the_optimum_of_the_closed_form(seed):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_smallest_of_several_margins_and_a_guard_against_a_grid(seed):
+def test_the_smallest_of_several_margins_and_a_guard_against_a_grid(seed, proposed):
     """The guard's margin binds: at the best change without it, it would be missed."""
     problem = problem_of(seed, radius=1.0, queries=3)
     margins = ridge_margins(problem, problem.records.X[0] + disc(1.0))
@@ -325,7 +306,7 @@ def test_the_smallest_of_several_margins_and_a_guard_against_a_grid(seed):
 
 
 @pytest.mark.parametrize("cost", [CostKind.L1, CostKind.L2, CostKind.SQL2, CostKind.LINF])
-def test_the_cheapest_change_of_one_member_against_a_grid(cost):
+def test_the_cheapest_change_of_one_member_against_a_grid(cost, proposed):
     for seed in (0, 2):
         problem = problem_of(seed, radius=1.5, cost=cost)
         grid = disc(1.5)
@@ -339,7 +320,7 @@ def test_the_cheapest_change_of_one_member_against_a_grid(cost):
         assert outcome.objective <= best
 
 
-def test_the_most_queries_that_one_change_can_help_against_a_grid():
+def test_the_most_queries_that_one_change_can_help_against_a_grid(proposed):
     equal = 0
     for seed in range(2):
         problem = problem_of(seed, radius=1.5, queries=5, required=0.2, goal="max_helped")
@@ -369,7 +350,7 @@ def on_the_line(seed, **more):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_caps_and_total_budgets_against_all_combinations(seed):
+def test_caps_and_total_budgets_against_all_combinations(seed, proposed):
     """At most two of four members, with at most 1.2 together."""
     problem, deltas, margins = on_the_line(seed, cost=CostKind.L1, budget=Budget(total=1.2, members=2))
     allowed = (np.abs(deltas).sum(axis=1) <= 1.2 + 1e-9) & ((deltas != 0).sum(axis=1) <= 2)
@@ -379,7 +360,7 @@ def test_caps_and_total_budgets_against_all_combinations(seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_fewest_members_and_least_cost_against_all_combinations(seed):
+def test_fewest_members_and_least_cost_against_all_combinations(seed, proposed):
     problem, deltas, margins = on_the_line(seed, cost=CostKind.L1, charge=0.1)
     if margins.max() < 0.05:
         problem = replace(problem, queries=(replace(problem.queries[0], target=-problem.queries[0].target),))
@@ -396,7 +377,7 @@ def test_fewest_members_and_least_cost_against_all_combinations(seed):
 
 
 @pytest.mark.parametrize("norm", list(Norm))
-def test_nearest_centroid_reaches_the_closed_form(norm):
+def test_nearest_centroid_reaches_the_closed_form(norm, proposed):
     closed = formulations()["centroid_closed_form"]
     for seed in range(4):
         problem = problem_of(seed, "nearest_centroid", d=3, members=5, norm=norm, cost=CostKind(norm))
@@ -405,7 +386,7 @@ def test_nearest_centroid_reaches_the_closed_form(norm):
         assert proposed(problem).objective == pytest.approx(claim.objective, abs=1e-5)
 
 
-def test_whole_numbers_are_found_by_steps():
+def test_whole_numbers_are_found_by_steps(proposed):
     """Two whole features within 20: each of the 1681 choices re-trained by the closed form."""
     for seed in range(2):
         problem = problem_of(seed, radius=20.0, norm=Norm.LINF)
@@ -492,7 +473,7 @@ def test_improving_projects_its_start_and_never_ends_below_it():
     assert improve(problem, {}).objective == pytest.approx(evaluate(problem, ()).objective)
 
 
-def test_finite_options_beside_changes_are_tried():
+def test_finite_options_beside_changes_are_tried(proposed):
     """The member may report the label that the query wants, which is worth more than any small change."""
     problem = problem_of(5, radius=0.05)
     wanted = problem.queries[0].target

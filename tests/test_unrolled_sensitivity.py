@@ -27,10 +27,8 @@ from oar_opt.problem import (
     RecourseProblem,
     WithholdAction,
 )
-from oar_opt.rules import budget_violations
 from oar_opt.sensitivity import margins_of, no_sensitivity
 from oar_opt.update_settings import GradientSettings, gradient_update
-from oar_opt.verification import move_violation
 
 HEURISTIC = ProjectedGradient()
 LEARNERS = {
@@ -102,26 +100,7 @@ def disc(radius, circles=40, angles=360):
     return np.column_stack([(r * np.cos(phi)).ravel(), (r * np.sin(phi)).ravel()])[:, None]
 
 
-def proposed(problem, time_limit=20.0):
-    """The outcome of the proposal, every rule obeyed; the search ends long before the limit."""
-    assert HEURISTIC.accepts(problem) is None
-    moves = HEURISTIC.propose(problem, time_limit=time_limit)
-    assert not budget_violations(problem, moves)
-    assert not [text for move in moves if (text := move_violation(problem, move))]
-    return evaluate(problem, moves)
-
-
 # -- slopes ---
-
-
-def finite_differences(function, X, h):
-    found = np.zeros_like(X)
-    for place in np.ndindex(X.shape):
-        up, down = X.copy(), X.copy()
-        up[place] += h
-        down[place] -= h
-        found[place] = (function(up) - function(down)) / (2 * h)
-    return found
 
 
 def actual(problem, margins, weights, X):
@@ -142,7 +121,7 @@ def actual(problem, margins, weights, X):
 @pytest.mark.parametrize("loss", ["squared", "hinge", "logistic"])
 @pytest.mark.parametrize("intercept", ["none", "penalized", "free"])
 @pytest.mark.parametrize("T", [1, 2, 3])
-def test_slopes_are_those_of_real_replays(loss, intercept, T):
+def test_slopes_are_those_of_real_replays(loss, intercept, T, finite_differences):
     """Of two queries, a guard and what is left of the fit, under mean and sum; the hinge over a tiny width."""
     for reduction in ("mean", "sum"):
         problem = problem_of(
@@ -164,7 +143,7 @@ def test_slopes_are_those_of_real_replays(loss, intercept, T):
 
 
 @pytest.mark.parametrize("loss", ["squared", "hinge", "logistic"])
-def test_records_in_several_batches_add_up(loss):
+def test_records_in_several_batches_add_up(loss, finite_differences):
     """Member 0 arrives in steps 0 and 2, member 1 in step 1, member 2 never; others come and go."""
     batches = [[3, 0, 4], [1, 5], [0, 6, 3]]
     problem = problem_of(5, loss, members=3, T=3, batches=batches)
@@ -187,7 +166,7 @@ def test_slopes_of_a_response_are_its_own_whatever_was_asked_since():
     assert np.array_equal(response.slopes(np.ones(1)), slopes)
 
 
-def test_the_hinge_is_smoothed_over_its_width():
+def test_the_hinge_is_smoothed_over_its_width(finite_differences):
     """Slopes are those of the smoothed replay, and some record is on the ramp, where the real one has another."""
     problem = problem_of(3, "hinge", members=8, T=3)
     margins = margins_of(problem, problem.records, range(8))
@@ -217,7 +196,7 @@ def test_withheld_records_are_no_part_of_the_mean():
 
 @pytest.mark.parametrize("loss", ["squared", "hinge", "logistic"])
 @pytest.mark.parametrize("T", [1, 2, 3])
-def test_one_member_reaches_the_best_point_of_a_disc(loss, T):
+def test_one_member_reaches_the_best_point_of_a_disc(loss, T, proposed):
     """A hinge's best points lie in corners between kinks: there all but a few points of the disc are no better."""
     for seed in range(1 if loss == "hinge" else 2):
         problem = problem_of(10 * T + seed, loss, radius=1.2, T=T, reduction=("mean", "sum")[seed % 2])
@@ -232,7 +211,7 @@ def test_one_member_reaches_the_best_point_of_a_disc(loss, T):
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_one_hinge_step_on_one_side_of_the_kink_is_linear(reduction):
+def test_one_hinge_step_on_one_side_of_the_kink_is_linear(reduction, proposed):
     """From small parameters ``y f < 1`` all over the disc, so the gain is ``rate s / S y t v'delta`` at best."""
     problem = problem_of(4, "hinge", d=3, members=3, radius=0.5, reduction=reduction)
     settings = dict(problem.update.settings)
@@ -260,7 +239,7 @@ def on_the_line(seed, loss, **more):
 
 
 @pytest.mark.parametrize("loss", ["squared", "logistic"])
-def test_total_budgets_against_all_combinations(loss):
+def test_total_budgets_against_all_combinations(loss, proposed):
     for seed in range(2):
         problem, deltas, margins = on_the_line(seed, loss, budget=Budget(total=0.8, each=0.6))
         sizes = np.abs(deltas)
@@ -271,7 +250,7 @@ def test_total_budgets_against_all_combinations(loss):
 
 
 @pytest.mark.parametrize("loss", ["squared", "logistic"])
-def test_least_cost_and_fewest_members_against_all_combinations(loss):
+def test_least_cost_and_fewest_members_against_all_combinations(loss, proposed):
     for seed in range(2):
         problem, deltas, margins = on_the_line(seed, loss, charge=0.1)
         if margins.max() < 0.05:
@@ -288,7 +267,7 @@ def test_least_cost_and_fewest_members_against_all_combinations(loss):
         assert cheapest.is_answer and cheapest.objective <= costs[reached].min() + 0.02
 
 
-def test_a_guard_that_binds_and_the_most_helped_against_all_combinations():
+def test_a_guard_that_binds_and_the_most_helped_against_all_combinations(proposed):
     for seed in range(2):
         problem, _, margins = on_the_line(seed, "logistic", queries=3, intercept="free")
         two, third = margins[:, :2].min(axis=1), margins[:, 2]
@@ -302,7 +281,7 @@ def test_a_guard_that_binds_and_the_most_helped_against_all_combinations():
         assert helped.objective >= (margins >= level).sum(axis=1).max()
 
 
-def test_members_may_withhold_or_move_and_the_mean_follows():
+def test_members_may_withhold_or_move_and_the_mean_follows(proposed):
     """Both members may also withhold, and a third record may join: each of the eight cases on its own grid."""
     for seed in range(2):
         problem, deltas, _ = on_the_line(seed, "logistic")
@@ -334,7 +313,7 @@ def test_improving_a_start_and_the_time_limit():
     assert time.process_time() - begin < 0.6
 
 
-def test_a_limited_loss_needs_a_risk():
+def test_a_limited_loss_needs_a_risk(proposed):
     """Without a limit the learner's own loss plays no part in the slopes."""
     problem = problem_of(0)
     assert HEURISTIC.accepts(problem) is None
