@@ -440,6 +440,20 @@ def test_needs_out_of_reach_are_infeasible(goal, moving):
     assert result.status is Status.INFEASIBLE and result.objective is None
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("seed", [2, 4, 6])
+def test_a_need_that_is_just_within_reach_is_not_infeasible(loss, seed):
+    """The largest margin itself is needed: the dual's bound on the excess is 0 but for rounding."""
+    problem = steps(seed, loss, "mean", goal=GoalKind.MAX_MARGIN, queries=1)
+    best = enumerate_choices(problem).best
+    (query,) = problem.queries
+    needed = best.margins[0] + problem.tolerances.feasibility
+    problem = replace(problem, goal=GoalKind.MIN_MEMBERS, queries=(replace(query, required=needed),))
+    expected = enumerate_choices(problem).best.objective
+    claim = run(problem)
+    assert not claim.infeasible and claim.objective == claim.bound == expected
+
+
 def test_a_guard_out_of_reach_is_infeasible_for_every_goal():
     guard = Query("g", (1.0, 0.0), 1.0, required=50.0)
     for goal in GOALS:

@@ -24,11 +24,15 @@ from oar_opt.pool import Search, best_neighbour, bound_outside, cheapest_twin, r
 from oar_opt.problem import (
     Budget,
     Collective,
+    Feature,
+    FeatureAction,
+    FeatureType,
     GoalKind,
     Intercept,
     LearnerSpec,
     Member,
     Move,
+    Norm,
     Option,
     OptionKind,
     Position,
@@ -154,6 +158,16 @@ def test_what_moves_leave_behind():
     results = [resulting_records(problem, [Move(2, o.x, o.y, o.s, o.cost)]) for o in problem.collective.members[0].menu]
     assert results[0] == results[1] and results[3] == results[4] and results[2] == frozenset()
     assert len(set(results)) == 3
+
+
+def test_the_same_change_by_a_cheaper_action_is_a_twin():
+    """Two actions that allow the same step, one without a charge."""
+    steps = (FeatureAction(Norm.L2, 1.0, charge=0.5), FeatureAction(Norm.L2, 1.0))
+    problem = replace(
+        twins(), collective=Collective((Member(2, steps),)), features=(Feature("x", FeatureType.INTEGER),)
+    )
+    dear = evaluate(replace(problem, goal=GoalKind.MAX_MARGIN), [Move(2, (2.0,), -1.0, 1.0, 1.5)])
+    assert [move.cost for move in cheapest_twin(problem, dear).moves] == [1.0]
 
 
 def test_the_cheapest_twin_of_an_answer():

@@ -570,3 +570,38 @@ def test_another_reader_of_the_exported_program_finds_the_same_optimum(tmp_path,
     solver.run()
     value = abs(solver.getInfo().objective_function_value)
     assert value == pytest.approx(abs(enumerate_choices(problem).best.objective), abs=1e-6)
+
+
+def test_a_kink_met_to_the_last_digit_is_no_answer_and_no_error():
+    """The first step leads w from 0 to 1 but for rounding, where y f = 1 at the second step's records."""
+    problem = RecourseProblem(
+        "kink",
+        Records(np.array([[10.0], [1.0], [1.0]]), np.array([1.0, 1.0, -1.0]), np.ones(3)),
+        LearnerSpec("svm", Intercept.NONE, C=1.0),
+        Collective((Member(2, (LabelAction((1.0,)),)),)),
+        (Query("q", (1.0,), 1.0),),
+        GoalKind.MAX_MARGIN,
+        classes=("-", "+"),
+        update=gradient_update([0.0], rate=0.1, T=2, reduction="sum", batches=[[0], [1, 2]]),
+    )
+    for name in ("enumeration", "unrolled"):
+        result = solve(problem, formulation=name)
+        assert result.status is Status.UNKNOWN and result.objective is None
+        assert result.bound is None or result.bound >= 1.1 - 1e-6
+
+
+def test_a_crowd_is_refused_before_its_intervals_are_proved():
+    n = 1500
+    members = tuple(Member(i, (LabelAction((-1.0, 1.0)),)) for i in range(n))
+    problem = RecourseProblem(
+        "crowd",
+        Records(np.ones((n, 1)), np.where(np.arange(n) % 2, 1.0, -1.0), np.ones(n)),
+        LearnerSpec("ridge", Intercept.NONE, alpha=1.0),
+        Collective(members),
+        (Query("q", (1.0,), 1.0),),
+        GoalKind.MAX_MARGIN,
+        classes=("-", "+"),
+        update=gradient_update([0.0], rate=0.1, T=2),
+    )
+    for name in ("unrolled", "unrolled_nonlinear"):
+        assert "alternatives" in formulations()[name].accepts(problem)
