@@ -18,7 +18,7 @@ import numpy as np
 from oar_opt.active_bounds import Quantity
 from oar_opt.bounds import ProvedBound
 from oar_opt.optima import Optima
-from oar_opt.parameters import Parameters
+from oar_opt.parameters import CentroidParameters, Parameters
 from oar_opt.problem import (
     Collective,
     FeatureAction,
@@ -75,7 +75,9 @@ class Fit:
     accuracy: Accuracy | None = None
 
     def decision_error(self, x: Sequence[float]) -> float:
-        """A bound on how far the decision value at ``x (d,)`` can be off."""
+        """A bound on how far the decision value at ``x (d,)`` (for centroids: a margin there) can be off."""
+        if isinstance(self.parameters, CentroidParameters):
+            return self.parameters.margin_error(x, self.error)
         if self.accuracy is None:
             return self.error * float(np.linalg.norm([*x, 1.0]))
         distance = float(np.linalg.norm(np.array(x) - self.accuracy.centre))

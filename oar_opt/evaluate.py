@@ -253,16 +253,31 @@ def choices(problem: RecourseProblem) -> Iterator[tuple[Option, ...]]:
     total = inf if budget.total is None else budget.total * (1 + 1e-12) + 1e-12
     cap = len(menus) if budget.members is None else budget.members
 
-    def extend(chosen: tuple[Option, ...], cost: float, acting: int) -> Iterator[tuple[Option, ...]]:
-        if len(chosen) == len(menus):
-            yield chosen
-            return
-        for option in menus[len(chosen)]:
-            acts = option.kind is not OptionKind.STAY
-            if cost + option.cost <= total and acting + acts <= cap:
-                yield from extend((*chosen, option), cost + option.cost, acting + acts)
-
-    return extend((), 0.0, 0)
+    chosen: list[Option] = []
+    spent, acting = [0.0], [0]
+    ahead = [iter(menus[0])] if menus else []
+    if not menus:
+        yield ()
+    # By hand rather than by recursion: members may be many though their choices are few.
+    while ahead:
+        option = next(ahead[-1], None)
+        if option is None:
+            ahead.pop()
+            spent.pop()
+            acting.pop()
+            if chosen:
+                chosen.pop()
+            continue
+        cost, acts = spent[-1] + option.cost, acting[-1] + (option.kind is not OptionKind.STAY)
+        if cost > total or acts > cap:
+            continue
+        if len(chosen) == len(menus) - 1:
+            yield (*chosen, option)
+            continue
+        chosen.append(option)
+        spent.append(cost)
+        acting.append(acts)
+        ahead.append(iter(menus[len(chosen)]))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Linear learners: ``f(x) = w'x + b`` and ``m_q = t_q (f(x_q) - threshold)``. Near
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +59,18 @@ class CentroidParameters:
     def squared_distances(self, x: Point) -> Vector:
         """To every centroid, ``(classes,)``."""
         return np.array([float(np.sum((np.array(x) - np.array(mu)) ** 2)) for mu in self.mu])
+
+    def margin_error(self, x: Sequence[float], error: float) -> float:
+        """How far a margin at ``x (d,)`` can be off where the centroids are off by ``error`` together.
+
+        A squared distance ``r^2`` is off by ``2 r e + e^2``, with the rounding of differences in ``e``, and by its own
+        rounding.
+        """
+        point, mu = np.array(x), np.array(self.mu)
+        unit = float(np.finfo(np.float64).eps)
+        e = error + unit * np.linalg.norm(np.abs(point) + np.abs(mu), axis=1)
+        r = np.linalg.norm(point - mu, axis=1)
+        return 2 * float((2 * r * e + e**2 + unit * (len(point) + 2) * r**2).max())
 
     def margin(self, query: Query) -> float:
         distances = self.squared_distances(query.x)

@@ -218,10 +218,9 @@ def best_neighbour(
 
 def cheapest_twin(problem: RecourseProblem, answer: Evaluation) -> Evaluation:
     """The same result by each member's cheapest option; it obeys every rule and budget that the answer obeys."""
-    members = {member.record: member for member in problem.collective.members}
     moves = []
     for move in answer.moves:
-        member = members[move.record]
+        member = problem.member_at[move.record]
         if not member.menu and len(member.actions) == len(member.feature_actions) == 1:
             # Of one action alone every change has its one cost.
             moves.append(move)

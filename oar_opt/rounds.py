@@ -46,7 +46,7 @@ from oar_opt.pipeline import Result, solve
 from oar_opt.problem import Budget, GoalKind, Indices, Move, Query, RecourseProblem
 from oar_opt.result import Status, StoppedBy
 from oar_opt.rules import ROUNDING, budget_violations
-from oar_opt.verification import move_violation
+from oar_opt.verification import move_violations
 from oar_opt.world import check_world
 
 LEFT_OVER = 1e-12
@@ -441,7 +441,7 @@ def _progress(plan: Plan) -> str:
 def _checked_outcome(table: _Table, hand: _Hand) -> Evaluation:
     """All moves evaluated on the world at once, after they passed every rule; it must agree with the rounds."""
     world = table.world
-    broken = [text for move in hand.moves if (text := move_violation(world, move))]
+    broken = move_violations(world, hand.moves)
     broken += budget_violations(world, hand.moves, world.tolerances.feasibility)
     if broken:
         raise VerificationError(f"the moves of all rounds together break a rule: {'; '.join(broken)}")

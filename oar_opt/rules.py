@@ -87,13 +87,16 @@ def option_violation(problem: RecourseProblem, record: int, option: Option) -> s
 
 
 def matches_option(option: Option, move: Move, tolerance: float) -> bool:
-    """Whether a move is this option, number by number."""
+    """Whether a move is this option: its label and weight as they stand, its features within the tolerance.
+
+    A weight that is nearly 0 still is one, and costs add up: those within rounding.
+    """
     x_moved, x_option = np.array(move.x), np.array(option.x)
     return bool(
-        (np.abs(x_moved - x_option) <= tolerance * np.maximum(1.0, np.abs(x_option))).all()
-        and abs(move.y - option.y) <= tolerance * max(1.0, abs(option.y))
-        and abs(move.s - option.s) <= tolerance * max(1.0, option.s)
-        and abs(move.cost - option.cost) <= tolerance * max(1.0, option.cost)
+        move.y == option.y
+        and move.s == option.s
+        and (np.abs(x_moved - x_option) <= tolerance * np.maximum(1.0, np.abs(x_option))).all()
+        and abs(move.cost - option.cost) <= ROUNDING * max(1.0, option.cost)
     )
 
 

@@ -52,7 +52,7 @@ from oar_opt.problem import (
     Vector,
 )
 from oar_opt.result import Claim, Request
-from oar_opt.update_settings import RunningSettings
+from oar_opt.update_settings import RunningSettings, share_of_arrival
 
 NEGLIGIBLE = 1e-16
 """Of the largest number among the records, how far the members left out can move a centroid in all."""
@@ -83,9 +83,9 @@ def mean_weights(problem: RecourseProblem, y: Vector, s: Vector) -> MeanWeights:
     for i in running.order[::-1]:
         c = int(y[i])
         if s[i] > 0:
-            kept = (1.0 - running.rate) ** float(s[i])
-            own[i] = left[c] * (1.0 - kept)
-            left[c] *= kept
+            share = share_of_arrival(running.rate, float(s[i]))
+            own[i] = left[c] * share
+            left[c] *= 1.0 - share
             first[c] = int(i)
     for c, i in first.items():
         if not has_start[c]:

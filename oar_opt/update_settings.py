@@ -5,6 +5,7 @@ Read by the rules' replay and by the programs over them alike; here are data and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -156,6 +157,13 @@ class RunningSettings:
         if self.counts is None:
             return np.zeros(0, dtype=np.int64)
         return np.flatnonzero((self.counts > 0) & ~np.isfinite(self.centroids).all(axis=1))
+
+
+def share_of_arrival(rate: float, s: float) -> float:
+    """``1 - (1 - rate)^s``, the fraction of the way to a record of weight ``s``, to all digits."""
+    if rate == 1.0:
+        return 1.0 if s > 0 else 0.0
+    return -math.expm1(s * math.log1p(-rate))
 
 
 def history(problem: RecourseProblem, order: Indices) -> tuple[Matrix, Vector]:

@@ -32,6 +32,7 @@ from oar_opt.problem import FeatureAction, Flags, Move, Norm, RecourseProblem, V
 from oar_opt.requirements import Requirement, keeping, requirements_of
 from oar_opt.result import Status, StoppedBy, relative_gap
 from oar_opt.rules import (
+    ROUNDING,
     budget_violations,
     change_violation,
     domain_violation,
@@ -222,7 +223,7 @@ def _surely_within(
     same = (y == problem.records.y[rows]) & (s == problem.records.s[rows])
     near = norm.of_rows(scaled) <= radii + tolerance * np.maximum(1.0, radii)
     due = charges + problem.collective.cost.of_rows(scaled)
-    paid = np.abs(due - costs) <= tolerance * np.maximum(1.0, due)
+    paid = np.abs(due - costs) <= ROUNDING * np.maximum(1.0, due)
     allowed: Flags = same & near & paid & surely_within(problem, before, after, tolerance)
     return allowed
 
@@ -246,14 +247,14 @@ def _change_beyond(problem: RecourseProblem, move: Move, action: FeatureAction) 
         return "a feature change leaves label and weight as they are"
     scaled = scaled_change(problem, i, move.x)
     length = action.norm.of(scaled)
-    if length > action.radius + tolerance * max(1.0, action.radius):
+    if not length <= action.radius + tolerance * max(1.0, action.radius):
         return f"moves by {length:.6g} in {action.norm}, more than its radius {action.radius:g}"
     before, after = problem.records.X[i], np.array(move.x)
     broken = change_violation(problem, before, after, tolerance) or domain_violation(problem, after, tolerance)
     if broken:
         return broken
     cost = action.charge + problem.collective.cost.of(scaled)
-    if abs(cost - move.cost) > tolerance * max(1.0, cost):
+    if not abs(cost - move.cost) <= ROUNDING * max(1.0, cost):
         return f"states the cost {move.cost:.6g}, and it is {cost:.6g}"
     return None
 
@@ -438,6 +439,8 @@ def _against_enumeration(problem: RecourseProblem, solution: Solution, found: En
         return [f"a choice with the objective {best:.8g} exists"]
     better: Callable[[float], float] = (lambda v: best - v) if problem.goal.maximises else (lambda v: v - best)
     broken = []
+    if solution.objective is not None and better(solution.objective) < -tolerance.feasibility * max(1.0, abs(best)):
+        broken.append(f"{solution.objective:.8g} is stated, and the best choice reaches only {best:.8g}")
     if solution.bound is not None and better(solution.bound) > tolerance.feasibility * max(1.0, abs(best)):
         broken.append(f"a choice reaches {best:.8g}, beyond the bound {solution.bound:.8g}")
     if solution.status is Status.OPTIMAL and solution.objective is not None:

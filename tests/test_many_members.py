@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from oar_opt.answer_document import answer_document
 from oar_opt.changes import change_sets
 from oar_opt.errors import InputError
-from oar_opt.evaluate import evaluate
+from oar_opt.evaluate import choices, count_choices, evaluate
 from oar_opt.feature_search import leading_members
 from oar_opt.heuristics.local_search import LocalSearch
 from oar_opt.heuristics.projected_gradient import ProjectedGradient, improve
@@ -197,3 +198,40 @@ def test_searches_among_ten_thousand_members_end_in_time(budget):
         assert time.process_time() - begin < 1.0
         assert not budget_violations(problem, moves) and not move_violations(problem, moves)
         assert evaluate(problem, moves).objective >= evaluate(problem, ()).objective
+
+
+@pytest.mark.parametrize("weight", [1e-7, 1.0 - 1e-7])
+def test_a_weight_close_to_an_options_is_another(weight):
+    """A record of weight 1e-7 is not withheld: of a class that is all withheld it would still make a learner."""
+    problem = crowd(5, actions=(WithholdAction(),))
+    x, y = tuple(problem.records.X[2].tolist()), float(problem.records.y[2])
+    assert move_violation(problem, Move(2, x, y, 0.0, 1.0)) is None
+    assert "no such option" in move_violation(problem, Move(2, x, y, weight, 1.0))
+
+
+def test_what_is_short_of_every_cost_does_not_add_up():
+    """A thousand changes that each state nothing, within the tolerance of one cost, are not free together."""
+    problem = crowd(1000, actions=(FeatureAction(Norm.L2, 0.5),))
+    X = problem.records.X.copy()
+    X[:, 0] += 0.9e-6
+    rows = zip(X.tolist(), problem.records.y.tolist(), strict=True)
+    stated = [Move(i, tuple(x), y, 1.0, 0.0) for i, (x, y) in enumerate(rows)]
+    assert len(move_violations(problem, stated)) == 1000
+    assert "states the cost" in move_violation(problem, stated[0])
+
+
+@pytest.mark.parametrize("place", ["x", "cost"])
+def test_a_number_that_is_none_breaks_every_rule(place):
+    problem, nan = crowd(3), float("nan")
+    x = problem.records.X[1] + 0.01
+    x[0] = nan if place == "x" else x[0]
+    cost = nan if place == "cost" else 0.01 * np.sqrt(5)
+    assert move_violation(problem, Move(1, tuple(x.tolist()), float(problem.records.y[1]), 1.0, cost))
+
+
+def test_few_choices_of_many_members_are_enumerated():
+    problem = crowd(2000, actions=(WithholdAction(),))
+    nobody = replace(problem, collective=replace(problem.collective, budget=Budget(members=0)))
+    assert len(list(choices(nobody))) == 1
+    one = replace(problem, collective=replace(problem.collective, budget=Budget(members=1)))
+    assert sum(1 for _ in islice(choices(one), 2500)) == 2001 == count_choices(one)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from itertools import product
 
 import numpy as np
@@ -105,6 +106,56 @@ def test_counts_are_the_weights_behind_the_start():
     update = running_centroid_update(counts={"a": 3, "b": 1}, centroids=STARTS)
     found = centroids(problem_of([[4.0, 4.0], [0.0, 2.0]], [0, 1], update, s=[1.0, 3.0]))
     assert found == pytest.approx(np.array([[1.0, 1.0], [1.0, 1.5]]))
+
+
+def test_a_record_beside_a_far_start_keeps_its_digits():
+    """At rate 1 the start is left behind altogether; weights and rates of any size leave all digits of the share."""
+    problem = two_classes([[0.3], [0.1]], running_centroid_update(rate=1.0, centroids=FAR, order=[0]))
+    assert evaluate(problem, ()).parameters.mu[1] == (0.3,)
+    slow = running_centroid_update(rate=1e-12, centroids={"a": [0.0], "b": [0.0]}, order=[0])
+    problem = two_classes([[1.0], [0.0]], slow, s=(1e12, 1.0))
+    assert evaluate(problem, ()).parameters.mu[1][0] == pytest.approx(-np.expm1(1e12 * np.log1p(-1e-12)), rel=1e-14)
+
+
+@pytest.mark.parametrize("rule", [{"rate": 0.3}, {"counts": {"a": 2.0, "b": 1e-3}}])
+def test_the_stated_error_holds_in_exact_arithmetic(rule):
+    draw = np.random.default_rng(0)
+    for scale in (1.0, 1e9):
+        X = draw.normal(size=(40, 2)) + scale
+        start = {"a": [scale, 0.0], "b": [0.0, -3 * scale]}
+        problem = two_classes(X, running_centroid_update(**rule, centroids=start), y=draw.integers(0, 2, 40).tolist())
+        fit = evaluate(problem, ()).fit
+        exact = exact_replay(problem, rule, start)
+        off = [float(abs(Fraction(a) - b)) for a, b in zip(fit.parameters.vector().tolist(), exact, strict=True)]
+        assert np.linalg.norm(off) <= fit.error <= 1e-12 * scale * len(X)
+
+
+def two_classes(X, update, y=(1, 0), s=None):
+    X = np.array(X)
+    return RecourseProblem(
+        "two",
+        Records(X, np.array(y), np.ones(len(X)) if s is None else np.array(s)),
+        LearnerSpec("nearest_centroid"),
+        Collective(()),
+        (Query("q", tuple([0.2] * X.shape[1]), 1.0),),
+        GoalKind.MAX_MARGIN,
+        classes=("a", "b"),
+        update=update,
+    )
+
+
+FAR = {"a": [0.1], "b": [1e16]}
+
+
+def exact_replay(problem, rule, start):
+    """The rule in rational arithmetic, all records in order; centroids in one."""
+    mu = {0.0: [Fraction(v) for v in start["a"]], 1.0: [Fraction(v) for v in start["b"]]}
+    counts = {0.0: Fraction(rule.get("counts", {}).get("a", 0)), 1.0: Fraction(rule.get("counts", {}).get("b", 0))}
+    for x, c in zip(problem.records.X.tolist(), problem.records.y.tolist(), strict=True):
+        counts[c] += 1
+        share = Fraction(rule["rate"]) if "rate" in rule else 1 / counts[c]
+        mu[c] = [m + share * (Fraction(v) - m) for m, v in zip(mu[c], x, strict=True)]
+    return [*mu[0.0], *mu[1.0]]
 
 
 @pytest.mark.parametrize("traits", [{"rate": 0.5}, {"counts": {"a": 0, "b": 0}}])

@@ -91,7 +91,7 @@ from oar_opt.problem import (
     WithholdAction,
 )
 from oar_opt.result import Request
-from oar_opt.update_settings import RunningSettings, running_centroid_update
+from oar_opt.update_settings import RunningSettings, running_centroid_update, share_of_arrival
 
 
 class RunningRate(Formulation):
@@ -202,7 +202,7 @@ class _Walk:
         only = ((records.X[i], float(records.y[i]), float(records.s[i])),)
         options = [(np.array(o.x), o.y, o.s) for o in self.menus[i]] if i in self.menus else only
         rate = self.running.rate or 0.0
-        shares = [1.0 - (1.0 - rate) ** s if y == self.c else 0.0 for _, y, s in options]
+        shares = [share_of_arrival(rate, s) if y == self.c else 0.0 for _, y, s in options]
         return np.array(shares), np.array([x for x, _, _ in options])
 
     def _fixed(self, share: float, x: Vector) -> None:

@@ -142,4 +142,5 @@ def _kept(settings: GradientSettings, X: Matrix, s: Vector, total: float) -> flo
     largest = SMOOTHNESS[settings.loss] * float(np.linalg.norm((X.T * s) @ X, 2)) / total if len(s) else 0.0
     steepest = settings.l2 + largest * (1 + len(s) * EPSILON)
     least = settings.l2 * float(settings.decays.min())
-    return max(abs(1 - settings.rate * least), abs(1 - settings.rate * steepest), abs(1 - settings.rate * settings.l2))
+    ends = [abs(1 - settings.rate * slope) for slope in (least, steepest, settings.l2)]
+    return max(ends) + 4 * EPSILON * (1 + settings.rate * steepest)

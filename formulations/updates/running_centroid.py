@@ -10,6 +10,9 @@ of weight 1, and a record of weight 0 does nothing. With counts the result is th
 the order does not matter; with a rate late arrivals count for more. A class that had no centroid takes the first
 record that arrives for its own.
 
+Accuracy. What a centroid was off is kept by the factor ``1 - share``; a step adds some roundings of the largest number,
+and under counts what the count was off, at most one rounding for each arrival so far.
+
 Where labels and weights are fixed, the result is a weighted mean of the start and the arrivals whose weights do not
 depend on the features; see :mod:`oar_opt.running_mean`.
 
@@ -18,6 +21,8 @@ Reference: D. E. Knuth, "The Art of Computer Programming", volume 2, 1997, secti
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -34,10 +39,11 @@ from oar_opt.problem import (
     Records,
     RecourseProblem,
 )
-from oar_opt.update_settings import RunningSettings, running_centroid_update
+from oar_opt.update_settings import RunningSettings, running_centroid_update, share_of_arrival
 
-ROUNDING = 1e-15
-"""Relative error of one step, generously: three operations on doubles."""
+EPSILON = float(np.finfo(np.float64).eps)
+ROUNDINGS = 8
+"""Of one step, in units of the largest number: of the share, what it leaves, two products and their sum."""
 
 
 class RunningCentroid(UpdateRule):
@@ -66,7 +72,9 @@ class RunningCentroid(UpdateRule):
         mu = running.centroids.copy()
         counts = np.zeros(len(mu)) if running.counts is None else running.counts.copy()
         started = np.isfinite(mu).all(axis=1) & ((counts > 0) | (running.counts is None))
-        for i in running.order:
+        off, largest = np.zeros(len(mu)), float(np.abs(records.X).max())
+        largest = max(largest, float(np.abs(mu[started]).max(initial=0.0)))
+        for k, i in enumerate(running.order):
             c, s = int(records.y[i]), float(records.s[i])
             if s == 0:
                 continue
@@ -74,12 +82,13 @@ class RunningCentroid(UpdateRule):
             if not started[c]:
                 mu[c], started[c] = records.X[i], True
                 continue
-            share = s / counts[c] if running.rate is None else 1.0 - (1.0 - running.rate) ** s
-            mu[c] += share * (records.X[i] - mu[c])
-        largest = max(float(np.abs(records.X).max()), float(np.abs(mu).max()))
-        # A step halves or keeps what was off before, so errors add up over the arrivals at most.
-        error = ROUNDING * largest * np.sqrt(mu.size) * (len(running.order) + 1)
-        return Fit(CentroidParameters.of(mu), float(error), "running centroids (numpy)")
+            # A difference of the two would lose what is small beside a large one.
+            share = s / counts[c] if running.rate is None else share_of_arrival(running.rate, s)
+            mu[c] = (1.0 - share) * mu[c] + share * records.X[i]
+            of_count = 0.0 if running.rate is not None else share * (k + 2)
+            off[c] = (1.0 - share) * off[c] + EPSILON * (ROUNDINGS + 2 * of_count) * largest
+        error = math.sqrt(problem.d) * float(np.linalg.norm(off))
+        return Fit(CentroidParameters.of(mu), error, "running centroids (numpy)")
 
     def examples(self) -> tuple[WorkedExample, ...]:
         """Centroids at 0 and 4; a record at 2 arrives in the far class with rate 1/2 and may move by 2."""
