@@ -63,7 +63,8 @@ class ChangeProgram(PyomoProgram):
     """A program that SCIP solves with :data:`SCIP_SETTINGS`, or those of a subclass.
 
     It asks for a little more margin than an answer needs (:meth:`ChangeModel.needed`). Where a verified answer has just
-    what it needs, "infeasible" says nothing about others like it: then nothing is claimed.
+    what it needs, "infeasible" says nothing about others like it: then nothing is claimed; and no bound is better than
+    such an answer.
     """
 
     scip_settings: ClassVar[Mapping[str, str | int | float | bool]] = SCIP_SETTINGS
@@ -72,7 +73,11 @@ class ChangeProgram(PyomoProgram):
         from oar_opt.solvers import run_pyomo
 
         claim = run_pyomo(self, request, self.scip_settings)
-        return replace(claim, infeasible=False) if claim.infeasible and request.start is not None else claim
+        if request.start is not None and claim.infeasible:
+            return replace(claim, infeasible=False)
+        if request.cutoff is None or claim.bound is None:
+            return claim
+        return replace(claim, bound=(max if self.maximises else min)(claim.bound, request.cutoff))
 
 
 def without_room(problem: RecourseProblem) -> str | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import inf
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from oar_opt.contracts import Fit
 from oar_opt.discovery import learner_of, not_replayed, update_rule
 from oar_opt.optima import Optima
 from oar_opt.parameters import Parameters
-from oar_opt.position import is_short, take_position
+from oar_opt.position import take_position
 from oar_opt.problem import (
     GoalKind,
     Move,
@@ -31,6 +30,7 @@ from oar_opt.problem import (
     moves_from_choice,
     resulting_records,
 )
+from oar_opt.rules import with_rounding
 
 FEW_CHOICES = 1000
 """Up to this many admissible choices the verification re-trains for all of them in any case."""
@@ -110,7 +110,7 @@ class Evaluation:
 def helped(problem: RecourseProblem, margins: Sequence[float]) -> tuple[bool, ...]:
     """Whether each query reaches its required margin (without one: is decided as wanted)."""
     return tuple(
-        bool(margin > 0) if query.required is None else not is_short(margin, problem.needed_margin(query))
+        bool(margin > 0) if query.required is None else bool(margin >= problem.needed_margin(query))
         for query, margin in zip(problem.queries, margins, strict=True)
     )
 
@@ -184,10 +184,10 @@ def _unmet(problem: RecourseProblem, margins: Sequence[float], guards: Sequence[
     unmet = []
     if problem.goal in (GoalKind.MIN_COST, GoalKind.MIN_MEMBERS):
         for query, margin in zip(problem.queries, margins, strict=True):
-            if is_short(margin, problem.needed_margin(query)):
+            if margin < problem.needed_margin(query):
                 unmet.append(f"query '{query.name}' has the margin {margin:.6g}, less than {query.required:.6g}")
     for guard, margin in zip(problem.guards, guards, strict=True):
-        if is_short(margin, problem.needed_margin(guard)):
+        if margin < problem.needed_margin(guard):
             unmet.append(f"guard '{guard.name}' has the margin {margin:.6g}, less than {guard.required or 0.0:.6g}")
     return unmet
 
@@ -250,7 +250,7 @@ def choices(problem: RecourseProblem) -> Iterator[tuple[Option, ...]]:
     """Every choice of one option per member that obeys the budgets, in a fixed order, all staying first."""
     menus = [problem.admissible_options(member) for member in problem.collective.members]
     budget = problem.collective.budget
-    total = inf if budget.total is None else budget.total * (1 + 1e-12) + 1e-12
+    total = with_rounding(budget.total)
     cap = len(menus) if budget.members is None else budget.members
 
     chosen: list[Option] = []

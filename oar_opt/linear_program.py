@@ -95,7 +95,7 @@ class Triplets:
 @dataclass(frozen=True)
 class Limits:
     """Of one branch and bound: seconds (None: no limit), the gap to stop at, threads, whether to stop now; whether to
-    presolve; and nodes (None: no limit)."""
+    presolve; nodes (None: no limit); and by how much rows and choices may be missed."""
 
     seconds: float | None
     gap: float
@@ -103,6 +103,7 @@ class Limits:
     interrupted: Callable[[], bool]
     presolve: bool = True
     nodes: int | None = None
+    tolerance: float = INTEGRALITY
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,8 @@ class LinearProgram:
             "threads": limits.threads,
             "mip_rel_gap": limits.gap,
             "mip_abs_gap": limits.gap,
-            "mip_feasibility_tolerance": INTEGRALITY,
+            "mip_feasibility_tolerance": limits.tolerance,
+            "primal_feasibility_tolerance": min(TOLERANCE, limits.tolerance),
             "simplex_iteration_limit": ANY_NUMBER,
             "mip_max_nodes": ANY_NUMBER if limits.nodes is None else limits.nodes,
         }
@@ -261,6 +263,7 @@ class LinearProgram:
         )
         self.solver.setOptionValue("presolve", "off")
         self.solver.setOptionValue("simplex_iteration_limit", ITERATIONS)
+        self.solver.setOptionValue("primal_feasibility_tolerance", TOLERANCE)
         return found
 
     def _found(self, sense: int) -> Found:

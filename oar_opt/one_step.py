@@ -46,7 +46,8 @@ from oar_opt.problem import (
     WithholdAction,
 )
 from oar_opt.rules import ROUNDING
-from oar_opt.step_response import StepSide, push
+from oar_opt.step_loss import slopes_at_start
+from oar_opt.step_response import StepSide
 from oar_opt.update_settings import GradientSettings
 
 
@@ -241,7 +242,7 @@ class _Scorer:
     def scores(self, X: Matrix, y: Vector, s: Vector) -> Matrix:
         """``score_iq``, ``(m, S)``."""
         X = self.settings.extend(X)
-        pushes = push(self.settings.loss, y, self.settings.rate * s, X @ self.settings.theta0)
+        pushes = -self.settings.rate * s * slopes_at_start(self.settings.loss, X, y, self.settings.theta0)
         return np.asarray(pushes[:, None] * (X @ self.V.T))
 
     def side(self, sets: ChangeArrays) -> StepSide:

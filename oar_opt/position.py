@@ -44,11 +44,6 @@ def take_position(problem: RecourseProblem, optima: Optima) -> LinearParameters:
     return LinearParameters.of(parameters[:-1], float(parameters[-1]))
 
 
-def is_short(margin: float, needed: float) -> bool:
-    """Whether a margin misses what is needed by more than its own rounding."""
-    return bool(margin < needed - 1e-12 * max(1.0, abs(needed)))
-
-
 @dataclass(frozen=True)
 class _Choice:
     """Subjects are numbered: first the queries, then the guards."""
@@ -113,7 +108,7 @@ class _Choice:
 
     def worst(self) -> Vector:
         lowest = self.ranges[:, 0]
-        missed = [i for i in self.demands if is_short(float(lowest[i]), float(self.needed[i]))]
+        missed = [i for i in self.demands if lowest[i] < self.needed[i]]
         if missed:
             worst = min(missed, key=lambda i: lowest[i] - self.needed[i])
         elif self.problem.goal is GoalKind.MAX_HELPED:
@@ -136,7 +131,7 @@ class _Choice:
             if self.slopes[i].any():
                 limit = side * (self.base[i] - self.needed[i]) - STRICT * max(1.0, abs(self.needed[i]))
                 rows.append((-side * self.slopes[i], float(limit)))
-            elif is_short(float(self.base[i]), float(self.needed[i])) == (side == 1):
+            elif bool(self.base[i] < self.needed[i]) == (side == 1):
                 return None
         return rows
 

@@ -471,11 +471,13 @@ class RecourseProblem:
         return self.classes[int(y)] if self.task is Task.MULTICLASS else self.classes[int(y > 0)]
 
     def needed_margin(self, subject: Query) -> float:
-        """The margin from which a query or guard counts as served: its required one (0 if none) less the tolerance.
+        """The margin from which a query or guard counts as served: its required one (0 if none) less the tolerance,
+        and what rounding may hide.
 
         Programs and re-training use this one number, so that neither admits a move that the other refuses.
         """
-        return (subject.required or 0.0) - self.tolerances.feasibility
+        needed = (subject.required or 0.0) - self.tolerances.feasibility
+        return needed - 1e-12 * max(1.0, abs(needed))
 
     # -- moves ---
 

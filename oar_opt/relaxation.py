@@ -47,6 +47,7 @@ from oar_opt.bounds import Interval, ParameterBounds
 from oar_opt.linear_program import LinearProgram, Terms, Triplets, along
 from oar_opt.problem import Flags, GoalKind, Indices, Matrix, Query, RecourseProblem, Vector
 from oar_opt.risk import Line, PenaltyNorm, line_over
+from oar_opt.rules import with_rounding
 
 WIDENING = 1e-6
 VIOLATED = 1e-6
@@ -493,8 +494,7 @@ class Relaxation:
         self._spent_acts = float(self.acts[self.certain].sum())
         k = self.undecided
         if budget.total is not None:
-            slack = 1e-9 * (1 + budget.total)
-            row = rows.add(-math.inf, budget.total - self._spent_cost + slack, 1)
+            row = rows.add(-math.inf, with_rounding(budget.total) - self._spent_cost, 1)
             rows.put(row, self.z, self.costs[k])
         if budget.members is not None:
             row = rows.add(-math.inf, budget.members - self._spent_acts, 1)

@@ -142,14 +142,19 @@ def _constraint_violation(problem: RecourseProblem, x: Vector, tolerance: float)
     return None
 
 
+def with_rounding(limit: float | None, tolerance: float = ROUNDING) -> float:
+    """What costs may reach under a budget that a sum may overdraw by its rounding; infinite without a budget."""
+    return np.inf if limit is None else limit + tolerance * max(1.0, limit)
+
+
 def budget_violations(problem: RecourseProblem, moves: Iterable[Move], tolerance: float = ROUNDING) -> list[str]:
     """The budgets that moves overdraw, in words."""
     moves, budget, found = list(moves), problem.collective.budget, []
     total = sum(move.cost for move in moves)
     for move in moves:
-        if budget.each is not None and move.cost > budget.each + tolerance * max(1.0, budget.each):
+        if move.cost > with_rounding(budget.each, tolerance):
             found.append(f"member {move.record} spends {move.cost:.6g}, more than {budget.each:g} for one member")
-    if budget.total is not None and total > budget.total + tolerance * max(1.0, budget.total):
+    if total > with_rounding(budget.total, tolerance):
         found.append(f"the members spend {total:.6g} together, more than {budget.total:g}")
     if budget.members is not None and len(moves) > budget.members:
         found.append(f"{len(moves)} members act, more than {budget.members}")

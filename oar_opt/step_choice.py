@@ -12,13 +12,20 @@ HiGHS solves it; over all options that can still be part of an optimum its bound
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 import numpy as np
 
 from oar_opt.linear_program import Limits, LinearProgram, Terms, Triplets
 from oar_opt.problem import GoalKind, Indices, Vector
 from oar_opt.step_dual import DualGoal, Parts
+
+TIGHT = 1e-10
+"""HiGHS's own limit. Where two choices differ by less than its tolerance, it has been seen to drop the better one."""
+MOST_CUT_OFF = 20
+"""Choices that may turn out to be no answers before a program is given up."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,39 +36,67 @@ class Columns:
     parts: Parts
 
 
+class Verdict(StrEnum):
+    """What a choice turns out to be when it is replayed."""
+
+    ANSWER = "answer"
+    NO_ANSWER = "no answer"
+    UNKNOWN = "not replayed accurately enough to tell"
+
+
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """The columns taken, by place (None: nothing was found), the goal's value, its bound, and whether it ended."""
+    """The columns taken, by place (None: no answer was found), a bound on the goal, and whether the search ended."""
 
     columns: Indices | None
-    value: float
     bound: float
     ended: bool
     nodes: int
 
 
 def choose(
-    kind: GoalKind, goal: DualGoal, base: Vector, spent: float, acting: float, columns: Columns, limits: Limits
+    kind: GoalKind,
+    goal: DualGoal,
+    base: Vector,
+    spent: float,
+    acting: float,
+    columns: Columns,
+    limits: Limits,
+    verdict: Callable[[Indices], Verdict],
 ) -> Chosen:
-    """The best choice of one column for every owner.
+    """The best choice of one column for every owner that is an answer.
+
+    A choice that HiGHS's tolerances let pass and that is no answer is cut off, and the program solved again.
 
     Parameters
     ----------
     base : the excesses that everybody else leaves, ``(S,)``. spent, acting : what they cost, and how many act.
+    verdict : on columns taken, by place.
 
     Values are in the dual's sense, larger is better: minus the cost or the number of members for goals that are
     minimised.
     """
+    limits = replace(limits, tolerance=TIGHT)
     model = _Model(kind, goal, base, spent, acting, columns)
-    found = model.program.best_choice(model.objective, 1, limits)
-    if found.bound is None:
-        # That there is no choice is believed only after a second run, without presolve.
-        found = model.program.best_choice(model.objective, 1, replace(limits, presolve=False))
-    bound = model.constant + (-np.inf if found.bound is None else found.bound)
-    if found.point is None:
-        return Chosen(None, -np.inf, bound, found.ended, found.nodes)
-    taken = np.flatnonzero(found.point[: len(columns.owner)] > 0.5)
-    return Chosen(taken, model.value(taken), bound, found.ended, found.nodes)
+    nodes = 0
+    for _ in range(MOST_CUT_OFF):
+        found = model.program.best_choice(model.objective, 1, limits)
+        nodes += found.nodes
+        if found.bound is None:
+            # That there is no choice is believed only after a second run, without presolve.
+            found = model.program.best_choice(model.objective, 1, replace(limits, presolve=False))
+            nodes += found.nodes
+        bound = model.constant + (-np.inf if found.bound is None else found.bound)
+        if found.point is None:
+            return Chosen(None, bound, found.ended, nodes)
+        taken = np.flatnonzero(found.point[: len(columns.owner)] > 0.5)
+        said = verdict(taken)
+        if said is Verdict.ANSWER:
+            return Chosen(taken, bound, found.ended, nodes)
+        if said is Verdict.UNKNOWN:
+            break
+        model.program.cut([(int(k), -1.0) for k in taken], 1.0 - len(taken))
+    return Chosen(None, bound, False, nodes)
 
 
 class _Model:
@@ -121,17 +156,3 @@ class _Model:
                 return [(k, -float(a)) for k, a in enumerate(parts.acts) if a], -self.acting
             case _:
                 return [(m + j, 1.0) for j in range(extra)], 0.0
-
-    def value(self, taken: Indices) -> float:
-        """The goal's value of columns taken, from the numbers themselves."""
-        parts = self.columns.parts
-        excess = self.base + parts.rows[taken].sum(axis=0)
-        match self.kind:
-            case GoalKind.MAX_MARGIN:
-                return float(excess[self.goal.simplex].min())
-            case GoalKind.MIN_COST:
-                return -self.spent - float(parts.cost[taken].sum())
-            case GoalKind.MIN_MEMBERS:
-                return -self.acting - float(parts.acts[taken].sum())
-            case GoalKind.MAX_HELPED:
-                return float((excess[np.isfinite(self.goal.waived)] >= 0).sum())

@@ -94,10 +94,17 @@ class StepDual:
     ----------
     step : the scores. levels : ``tau``, ``(S,)``.
     members : which of those who arrive take part, ``(A,)``; None: all. The others' share is in nobody's sum.
+    stop : asked within an answer to prices; true ends it, with wider bounds.
     """
 
-    def __init__(self, step: OneStep, levels: Vector, members: Indices | None = None) -> None:
-        self.step, self.levels = step, levels
+    def __init__(
+        self,
+        step: OneStep,
+        levels: Vector,
+        members: Indices | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.step, self.levels, self.stop = step, levels, stop
         self.shift = step.start - levels
         self.base = (step.fixed + self.shift * step.fixed_weight) / step.divisor
         chosen = np.arange(step.count) if members is None else members
@@ -161,7 +168,7 @@ class StepDual:
         if self.sets.cost is CostKind.COUNT:
             toll = toll + prices.cost
         floor = np.full(self.sets.m, -1e300) if every_set else best[self.set_member]
-        found = search.best(floor, toll, tolerance)
+        found = search.best(floor, toll, tolerance, self.stop)
         bounds = best.copy()
         np.maximum.at(bounds, self.set_member, found.bound)
         top = np.full(self.count, NEVER)

@@ -26,7 +26,7 @@ class Offers:
 
     def __init__(self, step: OneStep, dual: StepDual, levels: Vector, who: Indices) -> None:
         self.step, self.who = step, who
-        self.part = StepDual(step, levels, dual.members[who])
+        self.part = StepDual(step, levels, dual.members[who], dual.stop)
         items = np.arange(len(self.part.item_places))
         self.owners: list[Indices] = [self.part.item_member]
         self.parts: list[Parts] = [self.part.of_items(items)]
@@ -46,7 +46,7 @@ class Offers:
             free = replace(prices, cost=0.0)
             dearest = max(float(cost) for parts in self.parts[1:] for cost in parts.cost)
             for share in CAPS:
-                capped = StepDual(self.step, self.part.levels, self.part.members)
+                capped = StepDual(self.step, self.part.levels, self.part.members, self.part.stop)
                 capped.sets = capped.sets.capped(share * dearest)
                 self._offer(capped, free, tolerance)
 

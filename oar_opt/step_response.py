@@ -39,6 +39,7 @@ search).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -46,6 +47,8 @@ import numpy as np
 
 from oar_opt.change_arrays import ChangeArrays, ball_gain
 from oar_opt.problem import CostKind, Flags, Indices, Matrix, Vector
+from oar_opt.rules import ROUNDING
+from oar_opt.step_loss import slopes
 from oar_opt.update_settings import StepLoss
 
 ASIDE = 1e-6
@@ -69,22 +72,11 @@ class StepSide:
     theta: Vector
 
     def push(self, rows: Indices, u: Vector) -> Vector:
-        """``a(u)`` of the members ``rows`` by the loss's own formula."""
-        return push(self.loss, self.y[rows], self.weight[rows], u)
+        """``a(u) = -weight l'(y, u)`` of the members ``rows``."""
+        return -self.weight[rows] * slopes(self.loss, self.y[rows], u)
 
     def subset(self, rows: Indices) -> StepSide:
         return StepSide(self.loss, self.y[rows], self.weight[rows], self.u0[rows], self.theta)
-
-
-def push(loss: StepLoss, y: Vector, weight: Vector, u: Vector) -> Vector:
-    """``-weight l'(y, u)``, elementwise."""
-    match loss:
-        case StepLoss.SQUARED:
-            return 2.0 * weight * (y - u)
-        case StepLoss.LOGISTIC:
-            return weight * y * np.exp(-np.logaddexp(0.0, y * u))
-        case StepLoss.HINGE:
-            return np.where(y * u < 1.0, weight * y, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,11 +126,13 @@ class StepSearch:
 
     # -- the search ---
 
-    def best(self, floor: Vector, toll: Vector, tolerance: float) -> Responses:
+    def best(
+        self, floor: Vector, toll: Vector, tolerance: float, stop: Callable[[], bool] = lambda: False
+    ) -> Responses:
         """The best change of every set that is worth more than ``floor (m,)`` after its ``toll (m,)``.
 
         Gains that exceed neither the floor nor the best found by more than ``tolerance`` are not looked into further;
-        the bound says by how much they might.
+        the bound says by how much they might. Where ``stop`` says so it ends, with wider bounds.
         """
         m = self.sets.m
         worth, aim = np.full(m, NEVER), floor + toll
@@ -149,7 +143,7 @@ class StepSearch:
             keep = cells.bound > np.maximum(worth, aim)[cells.rows] + tolerance
             np.maximum.at(bound, cells.rows[~keep], cells.bound[~keep])
             cells = cells.take(keep)
-            if not len(cells.rows) or len(cells.rows) > MOST_CELLS:
+            if not len(cells.rows) or 2 * len(cells.rows) > MOST_CELLS or stop():
                 break
             pushes = self.side.push(cells.rows, cells.middle) if cells.constant is None else cells.constant
             T, nu, gains = self._node(cells.rows, cells.middle, pushes)
@@ -167,9 +161,9 @@ class StepSearch:
             who, u1, u2 = _halves(rows, self.low, u0, self.high)
             return self._cells(who, u1, u2, None)
         kink = self.side.y
-        # The kink itself belongs to the side without a push.
-        left = (self.low < kink) | ((self.low == kink) & (kink < 0))
-        right = (self.high > kink) | ((self.high == kink) & (kink > 0))
+        # A kink at the very end of what is reached counts as reached: the rules have room for rounding as well.
+        near = ROUNDING * (1.0 + np.abs(self.side.u0) + self.high - self.low)
+        left, right = self.low <= kink + near, self.high >= kink - near
         at = np.clip(kink, self.low, self.high)
         parts = [
             _halves(rows[there], low[there], u0[there], high[there])

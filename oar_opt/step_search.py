@@ -24,7 +24,8 @@ from oar_opt.linear_program import Limits
 from oar_opt.one_step import OneStep
 from oar_opt.problem import GoalKind, Indices, Move, RecourseProblem, Vector
 from oar_opt.result import Claim, Progress, Request, StoppedBy, relative_gap
-from oar_opt.step_choice import Columns, choose
+from oar_opt.rules import budget_violations, with_rounding
+from oar_opt.step_choice import Columns, Verdict, choose
 from oar_opt.step_dual import Choice, DualGoal, DualSearch, Prices, StepDual
 from oar_opt.step_offers import Offers, change_moves, held, item_moves, within_budgets
 
@@ -108,10 +109,9 @@ class _StepSolver:
         needed[: len(problem.queries)] = problem.goal in (GoalKind.MIN_COST, GoalKind.MIN_MEMBERS)
         if self.best is not None or not needed.any():
             return True
-        budget = problem.collective.budget
-        none = np.zeros(len(needed), dtype=bool)
-        goal = DualGoal(needed, none, 0.0, 0.0, np.full(len(needed), np.nan), budget.total, budget.members)
-        dual = StepDual(step, step.needs)
+        none, nan = np.zeros(len(needed), dtype=bool), np.full(len(needed), np.nan)
+        goal = DualGoal(needed, none, 0.0, 0.0, nan, *self._budgets())
+        dual = StepDual(step, step.needs, stop=self._is_over)
         search = DualSearch(dual, goal, self.problem.tolerances.feasibility / 100)
         search.run(self._first(goal), CUTS, lambda s: s.is_below_zero or s.model > 0 or self._is_over())
         self.evaluations += len(search.cuts)
@@ -122,7 +122,7 @@ class _StepSolver:
 
     def _solve_at(self, levels: Vector) -> None:
         """Bound and choice at these levels."""
-        dual = StepDual(self.step, levels)
+        dual = StepDual(self.step, levels, stop=self._is_over)
         goal = self._goal(dual)
         search = self._least(dual, goal)
         self._prove(search.bound)
@@ -142,7 +142,7 @@ class _StepSolver:
         self._report()
 
     def _goal(self, dual: StepDual) -> DualGoal:
-        problem, budget = self.problem, self.problem.collective.budget
+        problem = self.problem
         S, queries = len(self.step.needs), len(problem.queries)
         kind = problem.goal
         simplex = np.zeros(S, dtype=bool)
@@ -151,7 +151,12 @@ class _StepSolver:
         if kind is GoalKind.MAX_HELPED:
             waived[:queries] = self._waived(dual)
         cost, acting = float(kind is GoalKind.MIN_COST), float(kind is GoalKind.MIN_MEMBERS)
-        return DualGoal(simplex, ~simplex, cost, acting, waived, budget.total, budget.members)
+        return DualGoal(simplex, ~simplex, cost, acting, waived, *self._budgets())
+
+    def _budgets(self) -> tuple[float | None, int | None]:
+        """The total, as far as the rules let sums of costs go, and the number of members."""
+        budget = self.problem.collective.budget
+        return None if budget.total is None else with_rounding(budget.total), budget.members
 
     def _waived(self, dual: StepDual) -> Vector:
         """How far below 0 each query's excess can fall, by the members' worst choices."""
@@ -176,7 +181,7 @@ class _StepSolver:
         """Prices by a sample, whose slope is set right by the whole each time that these are not good enough."""
         dual = search.dual
         some = np.sort(np.random.default_rng(0).choice(dual.count, SAMPLE, replace=False))
-        part = StepDual(self.step, dual.levels, some)
+        part = StepDual(self.step, dual.levels, some, self._is_over)
         # The bound is flat where it is least, what budgets leave unspent is not.
         sample = DualSearch(part, search.goal, FINER * search.tolerance, scale=dual.count / SAMPLE)
         sample.run(self._first(search.goal), CUTS, lambda _: self._is_over())
@@ -239,12 +244,19 @@ class _StepSolver:
         rows, spent, acting = dual.sums(rest)
         limits = self._limits()
         limits = replace(limits, seconds=min(CHOICE_SECONDS, np.inf if limits.seconds is None else limits.seconds))
-        chosen = choose(self.problem.goal, search.goal, dual.base + rows, spent, acting, offers.columns(), limits)
+        others_moves = self._moves(dual, rest)
+        chosen = choose(
+            self.problem.goal,
+            search.goal,
+            dual.base + rows,
+            spent,
+            acting,
+            offers.columns(),
+            limits,
+            lambda taken: self._verdict([*others_moves, *offers.moves(taken)]),
+        )
         self.nodes += chosen.nodes
-        if chosen.columns is None:
-            return False
-        self._take([*self._moves(dual, rest), *offers.moves(chosen.columns)])
-        return True
+        return chosen.columns is not None
 
     def _moves(self, dual: StepDual, choice: Choice) -> list[Move]:
         moves = item_moves(self.step, dual, choice.item[choice.set < 0])
@@ -275,11 +287,17 @@ class _StepSolver:
         base = dual.base + fixed.rows.sum(axis=0)
         columns = Columns(dual.item_member[several], dual.of_items(several))
         spent, acting = float(fixed.cost.sum()), float(fixed.acts.sum())
-        chosen = choose(self.problem.goal, search.goal, base, spent, acting, columns, self._limits())
+        chosen = choose(
+            self.problem.goal,
+            search.goal,
+            base,
+            spent,
+            acting,
+            columns,
+            self._limits(),
+            lambda taken: self._verdict(item_moves(self.step, dual, np.concatenate([single, several[taken]]))),
+        )
         self.nodes += chosen.nodes
-        if chosen.columns is not None:
-            places = dual.item_places[np.concatenate([single, several[chosen.columns]])]
-            self._take([move for k in places if (move := self.step.move(int(k))) is not None])
         if chosen.ended and chosen.columns is None and np.isneginf(known):
             self.infeasible = self.problem.goal is not GoalKind.MAX_MARGIN or bool(self.problem.guards)
         return min(search.bound, max(chosen.bound, known))
@@ -287,7 +305,9 @@ class _StepSolver:
     # -- answers ---
 
     def _take(self, moves: Sequence[Move]) -> Evaluation | None:
-        """Their outcome (None: undefined), which is kept where it is the best answer so far."""
+        """Their outcome (None: they overdraw a budget, or are undefined), kept where it is the best answer so far."""
+        if budget_violations(self.problem, moves):
+            return None
         try:
             outcome = evaluate(self.problem, moves)
         except UndefinedLearner:
@@ -295,6 +315,14 @@ class _StepSolver:
         if outcome.improves_on(self.best):
             self.best = outcome
         return outcome
+
+    def _verdict(self, moves: Sequence[Move]) -> Verdict:
+        """What these moves are; an answer is kept where it is the best so far."""
+        outcome = self._take(moves)
+        if outcome is None or outcome.at_best is None:
+            return Verdict.NO_ANSWER
+        exact = outcome.is_answer and outcome.inaccuracy <= self.problem.tolerances.feasibility
+        return Verdict.ANSWER if exact else Verdict.UNKNOWN
 
     def _polish(self) -> None:
         """Local improvement of the features' changes, where a search for slopes is cheap."""

@@ -36,9 +36,10 @@ from oar_opt.problem import Move, Query, RecourseProblem, Vector
 from oar_opt.result import Request
 from oar_opt.rules import ROUNDING, budget_violations
 from oar_opt.solver_features import SolverFeature
+from oar_opt.step_loss import slopes
 from oar_opt.unrolled_program import Trace, UnrolledModel
 from oar_opt.unrolled_pulls import Arrival, add_pull
-from oar_opt.unrolled_ranges import reach_of, slopes, unroll
+from oar_opt.unrolled_ranges import reach_of, unroll
 from oar_opt.update_settings import StepLoss
 
 STEEPEST = 16.0

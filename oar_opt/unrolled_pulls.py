@@ -67,7 +67,7 @@ class Arrival:
 
 def unsteady(loss: StepLoss, y: Vector, f: Interval) -> Flags:
     """The records whose pull changes over their interval."""
-    from oar_opt.unrolled_ranges import slopes_over
+    from oar_opt.step_loss import slopes_over
 
     low, high = slopes_over(loss, y, f.lower, f.upper)
     changes: Flags = low < high

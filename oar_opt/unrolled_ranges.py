@@ -44,56 +44,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from oar_opt.bounds import WIDENING, Interval, Reason
 from oar_opt.change_reach import Reach
 from oar_opt.changes import ChangeSet
 from oar_opt.problem import Flags, Indices, Matrix, Option, OptionKind, Records, RecourseProblem, Vector
+from oar_opt.step_loss import slopes, slopes_at_start, slopes_over
 from oar_opt.update_settings import GradientSettings, StepLoss
 
 ROUNDING = 1e-13
 """Relative to the sizes of all terms of a sum, what floating point may hide."""
-NEAR = 1e-9
-"""Of the sizes in ``y f``, how near to the kink exact arithmetic decides at the given start."""
 MOST_STEPS, MOST_TERMS = 4, 10**8
 """Steps, and numbers, up to which contributions are followed back a second time: the work is cubic in the steps."""
-
-
-# -- pulls ---
-
-
-def slopes(loss: StepLoss, y: Vector, f: Vector) -> Vector:
-    """``l'(y, f)``."""
-    match loss:
-        case StepLoss.SQUARED:
-            return 2.0 * (f - y)
-        case StepLoss.HINGE:
-            return np.where(y * f < 1.0, -y, 0.0)
-        case StepLoss.LOGISTIC:
-            found: Vector = -y * expit(-y * f)
-            return found
-
-
-def slopes_over(loss: StepLoss, y: Vector, low: Vector, high: Vector) -> tuple[Vector, Vector]:
-    """The least and the largest ``l'(y, f)`` for ``low <= f <= high``; all three losses are convex in ``f``."""
-    return slopes(loss, y, low), slopes(loss, y, high)
-
-
-def slopes_at_start(loss: StepLoss, X: Matrix, y: Vector, theta: Vector) -> Vector:
-    """``l'(y, f)`` at parameters that are given exactly: the hinge's kink is decided in rational arithmetic."""
-    f = X @ theta
-    found = slopes(loss, y, f)
-    if loss is StepLoss.HINGE:
-        sizes = 1.0 + np.abs(X) @ np.abs(theta)
-        for i in np.flatnonzero(np.abs(1.0 - y * f) <= NEAR * sizes):
-            terms = (Fraction(float(a)) * Fraction(float(b)) for a, b in zip(X[i], theta, strict=True))
-            found[i] = -y[i] if Fraction(float(y[i])) * sum(terms, Fraction(0)) < 1 else 0.0
-    return found
 
 
 def unroll(settings: GradientSettings, records: Records) -> Matrix | None:

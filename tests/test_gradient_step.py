@@ -27,6 +27,7 @@ from oar_opt.problem import (
     LabelAction,
     LearnerSpec,
     Member,
+    Move,
     Norm,
     Option,
     OptionKind,
@@ -38,7 +39,7 @@ from oar_opt.problem import (
 )
 from oar_opt.result import Request, Status, StoppedBy
 from oar_opt.rules import budget_violations
-from oar_opt.step_dual import Choice, DualGoal, StepDual
+from oar_opt.step_dual import Choice, DualGoal, Prices, StepDual
 from oar_opt.update_settings import gradient_update
 from oar_opt.verification import move_violation
 
@@ -427,6 +428,69 @@ def test_members_with_radii_of_different_kinds():
     result = solve(problem, formulation="gradient_step")
     assert result.status in (Status.OPTIMAL, Status.FEASIBLE) and result.bound - result.objective < 0.01
     assert len(result.moves) >= 2
+
+
+# -- where rounding decides ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("goal", [GoalKind.MAX_MARGIN, GoalKind.MIN_COST, GoalKind.MAX_HELPED])
+def test_options_at_the_kink_push_as_in_the_replay(goal):
+    """3 times 0.1 plus 0.7: 1 in floating point, a little less in exact arithmetic, so the hinge still pushes."""
+    k, option = 6, Option(OptionKind.MENU, (0.1, 0.7), 1.0, 1.0, 1.0)
+    problem = RecourseProblem(
+        "kink",
+        Records(
+            np.array([[-2.0, 0.0]] * k + [[0.5, 0.0], [-3.0, 0.0]]), np.array([1.0] * k + [-1.0, 1.0]), np.ones(k + 2)
+        ),
+        LearnerSpec("ridge", alpha=1.0),
+        Collective(tuple(Member(i, (), (option,)) for i in range(k))),
+        (Query("q", (1.0, 1.0), 1.0),),
+        GoalKind.MAX_MARGIN,
+        classes=("a", "b"),
+        update=gradient_update([3.0, 1.0], rate=1.0, reduction="sum", loss="hinge"),
+    )
+    assert evaluate(problem, [Move(0, option.x, 1.0, 1.0, 1.0)]).margins[0] > evaluate(problem, ()).margins[0]
+    best = enumerate_choices(problem).best.objective
+    if goal is not GoalKind.MAX_MARGIN:
+        problem = replace(problem, goal=goal, queries=(replace(problem.queries[0], required=best - 0.05),))
+    assert_enumerated(problem)
+
+
+def test_a_reach_that_ends_at_the_kink_counts_the_push():
+    """From u = 0 with a radius that ends at u = 1 but for rounding: the answer may stop just short of the kink."""
+    for radius in (1.0, 1.0 - 1e-10, 1.0 + 1e-10):
+        problem = RecourseProblem(
+            "end",
+            Records(np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([-1.0, 1.0]), np.ones(2)),
+            LearnerSpec("ridge", alpha=1.0),
+            Collective((Member(0, (FeatureAction(Norm.LINF, radius),)),)),
+            (Query("q", (1.0, 0.0), -1.0, required=-9.0),),
+            GoalKind.MAX_MARGIN,
+            classes=("a", "b"),
+            update=gradient_update([-1.0, 0.0], rate=1.0, reduction="sum", loss="hinge"),
+        )
+        claim = run(problem)
+        for x in (radius, radius * (1 - 1e-12), 0.5 * radius, -radius):
+            assert evaluate(problem, [Move(0, (x, 0.0), -1.0, 1.0, 0.0)]).objective <= claim.bound + 1e-9
+
+
+@pytest.mark.parametrize("over", [1e-6, 1e-8, 3e-9])
+def test_a_choice_that_overspends_by_a_hair_is_cut_off(over):
+    """The solver's tolerance lets two options through that together cost just more than the total."""
+    problem = menu_team([2.0, 3.0, 0.5, 0.1], [0.5, 0.5 * (1 + over), 0.3, 0.2], total=1.0)
+    claim, best = run(problem), enumerate_choices(problem).best
+    assert not budget_violations(problem, claim.moves)
+    assert claim.objective == pytest.approx(best.objective, abs=1e-9) and claim.bound >= best.objective - 1e-9
+    assert solve(problem, formulation="gradient_step").objective == pytest.approx(best.objective)
+
+
+def test_an_answer_to_prices_ends_when_told_with_a_valid_bound():
+    problem = movers(3, "logistic", k=3)
+    step = OneStep.of(problem)
+    prices = Prices(np.ones(1), 0.0, 0.0)
+    whole = StepDual(step, step.needs).answer(prices, 1e-9).bounds
+    ended = StepDual(step, step.needs, stop=lambda: True).answer(prices, 1e-9).bounds
+    assert (ended >= whole - 1e-9).all() and ended.sum() > whole.sum()
 
 
 # -- ends ----------------------------------------------------------------------------------------------------------

@@ -481,3 +481,10 @@ def test_infeasible_says_nothing_where_a_verified_answer_has_just_its_margin(mon
     known, unknown = program.run(Request(start=())), program.run(Request())
     assert not known.infeasible and known.bound is None
     assert unknown.infeasible
+
+
+@pytest.mark.parametrize(("maximises", "cutoff", "bound"), [(True, 2.0, 2.0), (True, 1.0, 1.5), (False, 1.0, 1.0)])
+def test_no_bound_is_better_than_a_verified_answer(monkeypatch, maximises, cutoff, bound):
+    monkeypatch.setattr("oar_opt.solvers.run_pyomo", lambda *_: Claim(StoppedBy.GAP, bound=1.5))
+    monkeypatch.setattr(ChangeProgram, "maximises", maximises)
+    assert object.__new__(ChangeProgram).run(Request(start=(), cutoff=cutoff)).bound == bound

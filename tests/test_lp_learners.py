@@ -17,7 +17,7 @@ from oar_opt.evaluate import enumerate_choices, evaluate, goal_value
 from oar_opt.exact_simplex import exact, nearest, solve_exactly
 from oar_opt.optima import Optima, closest_point
 from oar_opt.pipeline import solve
-from oar_opt.position import is_short, take_position
+from oar_opt.position import take_position
 from oar_opt.problem import (
     Collective,
     GoalKind,
@@ -483,7 +483,7 @@ def worth(problem, parameters):
     own = margins(subjects, [parameters])[0]
     needed = np.array([problem.needed_margin(s) for s in subjects])
     first = 0 if problem.goal in COST_GOALS else len(problem.queries)
-    if any(is_short(m, n) for m, n in zip(own[first:], needed[first:], strict=True)):
+    if any(m < n for m, n in zip(own[first:], needed[first:], strict=True)):
         return False, float((own - needed)[first:].min())
     sign = 1 if problem.goal.maximises else -1
     return True, sign * goal_value(problem, (), own[: len(problem.queries)].tolist())

@@ -45,9 +45,10 @@ from oar_opt.problem import (
 )
 from oar_opt.result import Request, Status, StoppedBy
 from oar_opt.rules import budget_violations
+from oar_opt.step_loss import slopes_at_start
 from oar_opt.unrolled_changes import UnrolledChangeModel
 from oar_opt.unrolled_program import UnrolledModel
-from oar_opt.unrolled_ranges import slopes_at_start, unroll
+from oar_opt.unrolled_ranges import unroll
 from oar_opt.update_settings import GradientSettings, StepLoss, gradient_update
 from oar_opt.verification import move_violation
 
