@@ -168,7 +168,7 @@ class StepDual:
         if self.sets.cost is CostKind.COUNT:
             toll = toll + prices.cost
         floor = np.full(self.sets.m, -1e300) if every_set else best[self.set_member]
-        found = search.best(floor, toll, tolerance, self.stop)
+        found = search.best(floor, toll, tolerance)
         bounds = best.copy()
         np.maximum.at(bounds, self.set_member, found.bound)
         top = np.full(self.count, NEVER)
@@ -187,7 +187,7 @@ class StepDual:
     def _search(self, prices: Prices) -> StepSearch:
         direction = prices.excess @ self.step.V / self.step.divisor
         w, _ = self.step.settings.split(direction)
-        return StepSearch(self.sets, self.side, self.X @ direction, w * self.sets.scales, prices.cost)
+        return StepSearch(self.sets, self.side, self.X @ direction, w * self.sets.scales, prices.cost, self.stop)
 
     # -- what choices add up to ---
 

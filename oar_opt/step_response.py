@@ -100,10 +100,19 @@ class StepSearch:
     ----------
     sets : ``m`` sets of changes. side : see there.
     r0 : ``p'xhat``, ``(m,)``. p : the direction over scaled features, ``(d,)``. kappa : the price of cost.
+    stop : asked again and again; true ends the search, with wider bounds.
     """
 
-    def __init__(self, sets: ChangeArrays, side: StepSide, r0: Vector, p: Vector, kappa: float) -> None:
-        self.sets, self.side, self.r0, self.kappa = sets, side, r0, kappa
+    def __init__(
+        self,
+        sets: ChangeArrays,
+        side: StepSide,
+        r0: Vector,
+        p: Vector,
+        kappa: float,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.sets, self.side, self.r0, self.kappa, self.stop = sets, side, r0, kappa, stop
         self.theta, self.p = np.where(sets.free, side.theta, 0.0), np.where(sets.free, p, 0.0)
         self.length = float(np.linalg.norm(self.theta))
         unit = self.theta / self.length if self.length > 0 else self.theta
@@ -126,13 +135,11 @@ class StepSearch:
 
     # -- the search ---
 
-    def best(
-        self, floor: Vector, toll: Vector, tolerance: float, stop: Callable[[], bool] = lambda: False
-    ) -> Responses:
+    def best(self, floor: Vector, toll: Vector, tolerance: float) -> Responses:
         """The best change of every set that is worth more than ``floor (m,)`` after its ``toll (m,)``.
 
         Gains that exceed neither the floor nor the best found by more than ``tolerance`` are not looked into further;
-        the bound says by how much they might. Where ``stop`` says so it ends, with wider bounds.
+        the bound says by how much they might.
         """
         m = self.sets.m
         worth, aim = np.full(m, NEVER), floor + toll
@@ -143,7 +150,7 @@ class StepSearch:
             keep = cells.bound > np.maximum(worth, aim)[cells.rows] + tolerance
             np.maximum.at(bound, cells.rows[~keep], cells.bound[~keep])
             cells = cells.take(keep)
-            if not len(cells.rows) or 2 * len(cells.rows) > MOST_CELLS or stop():
+            if not len(cells.rows) or 2 * len(cells.rows) > MOST_CELLS or self.stop():
                 break
             pushes = self.side.push(cells.rows, cells.middle) if cells.constant is None else cells.constant
             T, nu, gains = self._node(cells.rows, cells.middle, pushes)
@@ -382,7 +389,7 @@ class StepSearch:
             fall = f_low - f_high
             meet = np.clip((phi_low - phi_high + f_low * low - f_high * high) / np.maximum(fall, 1e-300), low, high)
             left = np.minimum(phi_low, phi_high) - (phi_low - f_low * (meet - low))
-            if (left <= CLOSE * (np.abs(phi_low) + np.abs(phi_high) + 1e-3)).all():
+            if (left <= CLOSE * (np.abs(phi_low) + np.abs(phi_high) + 1e-3)).all() or self.stop():
                 break
             share = np.clip(w_low / np.maximum(w_low - w_high, 1e-300), 1e-3, 1 - 1e-3)
             nu = (meet, low + share * (high - low), (low + high) / 2)[k % 3]

@@ -40,7 +40,7 @@ LEVELS = 8
 """How often the level of a largest margin is raised at most."""
 EXACT_ITEMS = 400_000
 FEW_RECORDS = 2000
-POLISH_SECONDS = 1.0
+ASCENT_SECONDS = 1.0
 WHOLE = 1e-6
 """A count is whole but for that."""
 
@@ -67,7 +67,12 @@ class _StepSolver:
         staying = self._take(())
         if self.step.count == 0:
             self._settle_without_members(staying)
-        elif self._is_within_reach():
+            return self._claim()
+        if self.problem.goal is GoalKind.MIN_MEMBERS and (staying is None or staying.at_best is None):
+            self._prove(-1.0)
+        if self.best is None:
+            self._ascend()
+        if not self._gap_is_closed() and self._is_within_reach():
             if self.problem.goal is GoalKind.MAX_MARGIN:
                 self._raise_levels()
             else:
@@ -128,8 +133,11 @@ class _StepSolver:
         self._prove(search.bound)
         if self._gap_is_closed() or self._is_over() or search.answered is None:
             return
-        self._choose(search, levels)
-        self._polish()
+        near = within_budgets(dual, goal, search.answered)
+        self._take(self._moves(dual, near))
+        if not self._gap_is_closed():
+            self._choose(search, near, levels)
+            self._ascend()
         if not dual.has_sets and not self._gap_is_closed() and not self._is_over():
             self._prove(self._exactly(search))
 
@@ -217,14 +225,10 @@ class _StepSolver:
 
     # -- choices ---
 
-    def _choose(self, search: DualSearch, levels: Vector) -> None:
-        """The answer to the best prices, made to obey the budgets; then the best choice with some members free."""
+    def _choose(self, search: DualSearch, near: Choice, levels: Vector) -> None:
+        """The best choice with some members free, and the others as in the one near the answer to the best prices."""
         dual, answered = search.dual, search.answered
         assert answered is not None
-        near = within_budgets(dual, search.goal, answered)
-        self._take(self._moves(dual, near))
-        if self._gap_is_closed():
-            return
         free = FREE if dual.has_sets else FREE_ITEMS
         while not self._is_over():
             who = np.sort(np.argsort(answered.margins, kind="stable")[:free])
@@ -324,27 +328,37 @@ class _StepSolver:
         exact = outcome.is_answer and outcome.inaccuracy <= self.problem.tolerances.feasibility
         return Verdict.ANSWER if exact else Verdict.UNKNOWN
 
-    def _polish(self) -> None:
-        """Local improvement of the features' changes, where a search for slopes is cheap."""
+    def _ascend(self) -> None:
+        """Local improvement of the features' changes, or a first answer, where a search for slopes is cheap."""
         if self.step.sets is None or self.problem.n > FEW_RECORDS or self._gap_is_closed() or self._is_over():
             return
-        from oar_opt.heuristics.projected_gradient import ProjectedGradient, improve
+        from oar_opt.heuristics.projected_gradient import ProjectedGradient
 
-        if self.best is None or ProjectedGradient().accepts(self.problem) is not None:
+        if ProjectedGradient().accepts(self.problem) is not None:
             return
+        if self.best is not None and self._climb_from(self.best):
+            return
+        self._take(ProjectedGradient().propose(self.problem, time_limit=min(ASCENT_SECONDS, self._left())))
+
+    def _climb_from(self, best: Evaluation) -> bool:
+        """Whether the moves of an answer lead up to a better one."""
+        from oar_opt.heuristics.projected_gradient import improve
+
         records = self.problem.records
-        changed = {m.record: np.array(m.x) - records.X[m.record] for m in self.best.moves}
+        changed = {m.record: np.array(m.x) - records.X[m.record] for m in best.moves}
         options = {member.record: self.problem.options(member) for member in self.problem.collective.members}
         finite = {
             move.record: option
-            for move in self.best.moves
+            for move in best.moves
             for option in options[move.record][1:]
             if (option.x, option.y, option.s) == (move.x, move.y, move.s)
         }
         deltas = {record: delta for record, delta in changed.items() if record not in finite}
-        found = improve(self.problem, deltas, finite, time_limit=min(POLISH_SECONDS, self._left()))
-        if found is not None and found.improves_on(self.best):
-            self.best = found
+        found = improve(self.problem, deltas, finite, time_limit=min(ASCENT_SECONDS, self._left()))
+        if found is None or not found.improves_on(best):
+            return False
+        self.best = found
+        return True
 
     def _known(self) -> float:
         """The best value known, in the dual's sense."""

@@ -493,6 +493,29 @@ def test_an_answer_to_prices_ends_when_told_with_a_valid_bound():
     assert (ended >= whole - 1e-9).all() and ended.sum() > whole.sum()
 
 
+def several_needs(seed, goal):
+    """Two queries and a guard that all need some move; slow sets (an l2 radius, an l1 cost), few members."""
+    draw = np.random.default_rng([seed, 3])
+    problem = movers(seed, "logistic", k=4, d=3, cost=CostKind.L1, radius=1.0, goal=GoalKind.MAX_MARGIN)
+    queries = tuple(Query(f"q{j}", tuple(draw.normal(size=3).tolist()), 1.0) for j in range(3))
+    asked = replace(problem, queries=queries, goal=GoalKind.MAX_MARGIN)
+    far = evaluate(asked, run(asked, Request(relative_gap=0.1)).moves).margins
+    still = evaluate(asked, ()).margins
+    needs = [min(0.5 * (a + b), b) for a, b in zip(still, far, strict=True)]
+    shifted = [replace(q, threshold=m - 1.0, required=1.0) for q, m in zip(queries, needs, strict=True)]
+    return replace(problem, queries=tuple(shifted[:2]), guards=(shifted[2],), goal=goal)
+
+
+@pytest.mark.parametrize("goal", [GoalKind.MIN_COST, GoalKind.MIN_MEMBERS])
+def test_several_needs_that_can_be_met_are_met_before_the_time_is_over(goal):
+    problem = several_needs(1, goal)
+    assert not evaluate(problem, ()).is_answer
+    result = solve(problem, formulation="gradient_step", time_limit=4)
+    assert result.moves and result.bound <= result.objective + 1e-7
+    if goal is GoalKind.MIN_MEMBERS:
+        assert result.bound >= 1
+
+
 # -- ends ----------------------------------------------------------------------------------------------------------
 
 
