@@ -302,15 +302,27 @@ class Formulation(ABC):
         return ()
 
 
+@dataclass(frozen=True)
+class Proposal:
+    """Moves that a heuristic proposes, and what a reader of its result should know ("" for nothing)."""
+
+    moves: tuple[Move, ...] = ()
+    remark: str = ""
+
+
 class Heuristic(ABC):
-    """A fixed rule that proposes moves; they are evaluated with the real learner."""
+    """A fixed rule that proposes moves; they are evaluated with the real learner.
+
+    ``starts`` tells whether every solve tries it for a first answer; the others are asked by comparisons only.
+    """
 
     name: ClassVar[str]
+    starts: ClassVar[bool] = False
 
     @abstractmethod
     def accepts(self, problem: RecourseProblem) -> str | None:
         """None where the rule applies, else the reason why it does not."""
 
     @abstractmethod
-    def propose(self, problem: RecourseProblem, *, seed: int = 0, time_limit: float = 1.0) -> tuple[Move, ...]:
-        """Moves that obey every rule of the instance; seconds for ``time_limit``."""
+    def propose(self, problem: RecourseProblem, *, seed: int = 0, time_limit: float = 1.0) -> Proposal:
+        """Moves that obey every rule of the instance; seconds for ``time_limit``, which is kept but for one step."""

@@ -65,9 +65,9 @@ def first_answer(problem: RecourseProblem, clock: Clock) -> Evaluation | None:
     best: Evaluation | None = None
     left = clock.left()
     for heuristic in heuristics().values():
-        if heuristic.accepts(problem) is None:
+        if heuristic.starts and heuristic.accepts(problem) is None:
             limit = HEURISTIC_SECONDS if left is None else min(HEURISTIC_SECONDS, left / 10)
-            best = _better(problem, heuristic.propose(problem, time_limit=limit), best)
+            best = _better(problem, heuristic.propose(problem, time_limit=limit).moves, best)
     return best
 
 

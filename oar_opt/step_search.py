@@ -338,7 +338,8 @@ class _StepSolver:
             return
         if self.best is not None and self._climb_from(self.best):
             return
-        self._take(ProjectedGradient().propose(self.problem, time_limit=min(ASCENT_SECONDS, self._left())))
+        proposal = ProjectedGradient().propose(self.problem, time_limit=min(ASCENT_SECONDS, self._left()))
+        self._take(proposal.moves)
 
     def _climb_from(self, best: Evaluation) -> bool:
         """Whether the moves of an answer lead up to a better one."""

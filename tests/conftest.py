@@ -470,7 +470,7 @@ def proposed() -> Callable[..., Evaluation]:
     def outcome(problem: RecourseProblem, time_limit: float = 20.0) -> Evaluation:
         heuristic = heuristics()["projected_gradient"]
         assert heuristic.accepts(problem) is None
-        moves = heuristic.propose(problem, time_limit=time_limit)
+        moves = heuristic.propose(problem, time_limit=time_limit).moves
         assert not budget_violations(problem, moves)
         assert not move_violations(problem, moves)
         return evaluate(problem, moves)

@@ -46,7 +46,7 @@ def test_every_heuristic_obeys_budgets_and_options(name):
     for instance in ("tenant-immutable", "loan-data-strike", "gig-two-colleagues", "iris-centroid-linf-rules"):
         problem = load(instance)
         if heuristic.accepts(problem) is None:
-            moves = heuristic.propose(problem, time_limit=0.3)
+            moves = heuristic.propose(problem, time_limit=0.3).moves
             assert not budget_violations(problem, moves)
             assert not [text for move in moves if (text := move_violation(problem, move))]
             applied += 1

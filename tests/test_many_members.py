@@ -194,7 +194,7 @@ def test_searches_among_ten_thousand_members_end_in_time(budget):
         problem = replace(problem, collective=replace(problem.collective, budget=budget))
         begin = time.process_time()
         assert heuristic.accepts(problem) is None
-        moves = heuristic.propose(problem, time_limit=0.1)
+        moves = heuristic.propose(problem, time_limit=0.1).moves
         assert time.process_time() - begin < 1.0
         assert not budget_violations(problem, moves) and not move_violations(problem, moves)
         assert evaluate(problem, moves).objective >= evaluate(problem, ()).objective

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from oar_opt.certificate import Grade
-from oar_opt.contracts import DirectProgram
+from oar_opt.contracts import DirectProgram, Proposal
 from oar_opt.discovery import formulations, heuristics
 from oar_opt.errors import InputError, OarError, UnsupportedError, VerificationError
 from oar_opt.evaluate import enumerate_choices, evaluate, evaluate_present
@@ -406,7 +406,7 @@ def test_a_formulation_that_claims_too_much_is_caught(make, monkeypatch):
     assert best > stay + 0.01
     lie = Claim(StoppedBy.GAP, moves=(), objective=stay, bound=stay, solver="liar")
     monkeypatch.setattr(type(formulations()["kkt_big_m"]), "build", lambda *_, **__: DirectProgram(lambda request: lie))
-    monkeypatch.setattr(type(heuristics()["local_search"]), "propose", lambda *_, **__: ())
+    monkeypatch.setattr(type(heuristics()["local_search"]), "propose", lambda *_, **__: Proposal())
     with pytest.raises(VerificationError, match="all choices re-trained"):
         solve(problem, formulation="kkt_big_m")
 

@@ -415,7 +415,7 @@ def test_no_answer_breaks_a_rule(random_rules, kind):
         problem = random_rules(seed, kind, goal, **options)
         if HEURISTIC.accepts(problem) is not None:
             continue
-        moves = HEURISTIC.propose(problem, seed=seed, time_limit=0.02)
+        moves = HEURISTIC.propose(problem, seed=seed, time_limit=0.02).moves
         assert not budget_violations(problem, moves), seed
         assert not [text for move in moves if (text := move_violation(problem, move))], seed
         tried, moved = tried + 1, moved + bool(moves)
@@ -427,7 +427,7 @@ def test_no_answer_breaks_a_rule(random_rules, kind):
 
 def test_the_same_seed_gives_the_same_moves():
     problem = problem_of(1, "logistic", d=3, members=3)
-    first, second, other = (HEURISTIC.propose(problem, seed=seed, time_limit=20.0) for seed in (7, 7, 8))
+    first, second, other = (HEURISTIC.propose(problem, seed=seed, time_limit=20.0).moves for seed in (7, 7, 8))
     assert first == second
     assert evaluate(problem, other).objective == pytest.approx(evaluate(problem, first).objective, abs=1e-4)
 

@@ -545,5 +545,5 @@ def test_the_projected_gradient_finds_the_closed_form():
     problem = replace(problem, collective=replace(problem.collective, members=members))
     heuristic = heuristics()["projected_gradient"]
     assert heuristic.accepts(problem) is None
-    found = evaluate(problem, heuristic.propose(problem, time_limit=0.3)).objective
+    found = evaluate(problem, heuristic.propose(problem, time_limit=0.3).moves).objective
     assert found == pytest.approx(solve(problem, formulation="centroid_closed_form").objective, rel=1e-4)

@@ -122,7 +122,7 @@ def gap_of_search(problem: RecourseProblem, kind: str, seconds: float, bound: fl
     ------
     VerificationError : its moves break a rule, or beat the bound.
     """
-    moves = heuristics()[KINDS[kind]].propose(problem, time_limit=seconds)
+    moves = heuristics()[KINDS[kind]].propose(problem, time_limit=seconds).moves
     broken = move_violations(problem, moves) + budget_violations(problem, moves)
     if broken:
         raise VerificationError(f"the search breaks a rule: {broken[0]}")

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from oar_opt.contracts import Heuristic
+from oar_opt.contracts import Heuristic, Proposal
 from oar_opt.discovery import not_replayed
 from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate
 from oar_opt.problem import Move, Option, RecourseProblem
-from oar_opt.rules import ROUNDING
+from oar_opt.rules import with_rounding
 
 Acting = Mapping[int, Option]
 """What the members that act do, by their number; all others stay."""
@@ -28,6 +28,7 @@ class LocalSearch(Heuristic):
     """See the module's docstring."""
 
     name = "local_search"
+    starts = True
 
     def accepts(self, problem: RecourseProblem) -> str | None:
         reason = not_replayed(problem)
@@ -35,7 +36,7 @@ class LocalSearch(Heuristic):
             return reason
         return None if problem.is_menu_problem else "members may move features, and this rule knows finite options only"
 
-    def propose(self, problem: RecourseProblem, *, seed: int = 0, time_limit: float = 1.0) -> tuple[Move, ...]:
+    def propose(self, problem: RecourseProblem, *, seed: int = 0, time_limit: float = 1.0) -> Proposal:
         deadline = time.monotonic() + time_limit
         menus = _Menus(problem)
         best: Acting = {}
@@ -52,8 +53,8 @@ class LocalSearch(Heuristic):
                     if worth > value:
                         best, value, improved = trial, worth, True
                 if time.monotonic() > deadline:
-                    return _moves(problem, best)
-        return _moves(problem, best)
+                    return Proposal(_moves(problem, best))
+        return Proposal(_moves(problem, best))
 
 
 class _Menus(dict[int, tuple[Option, ...]]):
@@ -91,9 +92,7 @@ def _steps(menus: _Menus, acting: Acting, i: int) -> Iterator[Acting]:
 def _fits(problem: RecourseProblem, cost: float, count: int) -> bool:
     """Whether the total budget and the cap on members leave so much; options within the budget of one are menus'."""
     budget = problem.collective.budget
-    return (budget.total is None or cost <= budget.total + ROUNDING * max(1.0, budget.total)) and (
-        budget.members is None or count <= budget.members
-    )
+    return cost <= with_rounding(budget.total) and (budget.members is None or count <= budget.members)
 
 
 def _moves(problem: RecourseProblem, acting: Acting) -> tuple[Move, ...]:

@@ -18,11 +18,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from oar_opt.changes import change_sets
-from oar_opt.contracts import Heuristic
+from oar_opt.contracts import Heuristic, Proposal
 from oar_opt.discovery import not_replayed
 from oar_opt.evaluate import Evaluation
 from oar_opt.feature_search import CROWD, FeatureSearch
-from oar_opt.problem import Member, Move, Option, RecourseProblem, Vector
+from oar_opt.problem import Member, Option, RecourseProblem, Vector
 from oar_opt.sensitivity import no_sensitivity
 
 
@@ -30,6 +30,7 @@ class ProjectedGradient(Heuristic):
     """See the module's docstring."""
 
     name = "projected_gradient"
+    starts = True
 
     def accepts(self, problem: RecourseProblem) -> str | None:
         reason = not_replayed(problem) or no_sensitivity(problem)
@@ -38,10 +39,10 @@ class ProjectedGradient(Heuristic):
         has_room = any(change_sets(problem, member) for member in problem.collective.members)
         return None if has_room else "no member has room to move features, but for finite options"
 
-    def propose(self, problem: RecourseProblem, *, seed: int = 0, time_limit: float = 1.0) -> tuple[Move, ...]:
+    def propose(self, problem: RecourseProblem, *, seed: int = 0, time_limit: float = 1.0) -> Proposal:
         search = FeatureSearch(problem, seed, time_limit)
         search.run()
-        return search.best.moves if search.best is not None else ()
+        return Proposal(search.best.moves if search.best is not None else ())
 
 
 def improve(
