@@ -10,6 +10,8 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -244,6 +246,125 @@ def rounds(
         _print(rounds_words(found))
     if found.found_nothing:
         raise typer.Exit(EXIT_NO_MOVE)
+
+
+@app.command()
+def compare(
+    instances: Annotated[list[str], typer.Argument(help="Shipped instances' names or paths of files.")],
+    methods: Annotated[str | None, typer.Option(help="Names with commas between (default: all that apply).")] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds for the joint optimum (default: none).")] = None,
+    heuristic_seconds: Annotated[float, typer.Option(min=0.01, help="Seconds for each heuristic.")] = 5.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the heuristics.")] = 0,
+    formulation: Annotated[str, typer.Option(help="For the joint optimum: from 'oar formulations', or auto.")] = "auto",
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    as_latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX tables.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+) -> None:
+    """Exact against heuristic, joint against isolated: every method on every instance, side by side."""
+    from oar_opt import compare_words
+    from oar_opt.compare import compare as run
+    from oar_opt.library import load
+
+    if as_json + as_csv + as_latex > 1:
+        raise InputError("--json, --csv, --latex", "are given together", "give one of them")
+    names = None if methods is None else _names(methods)
+    found = []
+    for problem in [load(name) for name in instances]:
+        comparison = run(
+            problem,
+            names,
+            seed=seed,
+            heuristic_seconds=heuristic_seconds,
+            time_limit=time_limit,
+            formulation=formulation,
+            progress=None if quiet else lambda method, name=problem.name: _note(f"{name}: {method}"),
+        )
+        found.append(comparison)
+        if as_latex:
+            print(compare_words.comparison_latex(comparison))
+        elif not (as_json or as_csv):
+            _print(compare_words.comparison_words(comparison))
+    if as_json:
+        _print_json([compare_words.comparison_document(comparison) for comparison in found])
+    if as_csv:
+        print(compare_words.comparisons_csv(found), end="")
+
+
+@app.command()
+def sweep(
+    instance: Instance,
+    over: Annotated[
+        str,
+        typer.Option(
+            help="What varies: radius=0.1:1:10, members=1:20, acting=1,2,4, total=..., each=..., required=... "
+            "(first:last:count, first:last in whole numbers, or a list)."
+        ),
+    ],
+    methods: Annotated[str | None, typer.Option(help="Names with commas between (default: all that apply).")] = None,
+    goal: Annotated[
+        str | None, typer.Option(help="Another goal than the file's; min_cost over required=... is the Pareto front.")
+    ] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds for each joint optimum (default: none).")] = None,
+    heuristic_seconds: Annotated[float, typer.Option(min=0.01, help="Seconds for each heuristic.")] = 5.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the heuristics.")] = 0,
+    formulation: Annotated[str, typer.Option(help="For the joint optimum: from 'oar formulations', or auto.")] = "auto",
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Keep points in this file; run again, and it does what is left."),
+    ] = None,
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+) -> None:
+    """Compare methods at many values of a radius, the collective's size, a budget or the required margin."""
+    from dataclasses import replace
+
+    from oar_opt import sweep_words
+    from oar_opt.compare import wanted
+    from oar_opt.library import load
+    from oar_opt.problem import GoalKind
+    from oar_opt.sweep import Over, Settings
+    from oar_opt.sweep import sweep as run
+
+    if as_json and as_csv:
+        raise InputError("--json, --csv", "are given together", "give one of them")
+    problem = load(instance)
+    if goal is not None:
+        if goal not in list(GoalKind):
+            raise InputError("--goal", f"'{goal}' is unknown", f"there are: {', '.join(GoalKind)}")
+        problem = replace(problem, goal=GoalKind(goal))
+    varied = Over.parse(over)
+    names = None if methods is None else wanted(_names(methods))
+    settings = Settings(names, seed, heuristic_seconds, time_limit, formulation)
+    with _bar(f"{problem.name} over {varied.axis}", quiet) as advance:
+        points = run(problem, varied, settings, path=output, jobs=jobs, progress=advance)
+    if as_json:
+        _print_json(sweep_words.sweep_document(problem, varied.axis, points))
+    elif as_csv:
+        print(sweep_words.sweep_csv(varied.axis, points), end="")
+    else:
+        _print(sweep_words.sweep_words(problem, varied.axis, points))
+
+
+def _names(methods: str) -> list[str]:
+    return [name.strip() for name in methods.split(",") if name.strip()]
+
+
+@contextmanager
+def _bar(words: str, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar on standard error: to be told how many of how many are done."""
+    if quiet:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn(words), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(words)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @app.command()

@@ -221,11 +221,11 @@ def headline(problem: RecourseProblem, solution: Solution) -> str:
     value, bound = number(solution.objective), number(solution.bound)
     match solution.status:
         case Status.OPTIMAL:
-            return f"{problem.name}: optimal {goal} {value} (bound {bound}, gap {_percent(solution.relative_gap)})"
+            return f"{problem.name}: optimal {goal} {value} (bound {bound}, gap {percent(solution.relative_gap)})"
         case Status.FEASIBLE:
             reason = solution.stopped_by.words
             return (
-                f"{problem.name}: best {goal} found {value}, bound {bound}, gap {_percent(solution.relative_gap)}; "
+                f"{problem.name}: best {goal} found {value}, bound {bound}, gap {percent(solution.relative_gap)}; "
                 f"stopped because {reason}"
             )
         case Status.INFEASIBLE:
@@ -234,7 +234,8 @@ def headline(problem: RecourseProblem, solution: Solution) -> str:
             return f"{problem.name}: no answer found (bound {bound}); stopped because {solution.stopped_by.words}"
 
 
-def _percent(gap: float | None) -> str:
+def percent(gap: float | None) -> str:
+    """A relative gap with two digits."""
     return "unknown" if gap is None else f"{100 * gap:.2g} %"
 
 

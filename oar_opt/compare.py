@@ -1,0 +1,249 @@
+"""Exact against heuristic, joint against isolated: every method on one instance, each re-trained and re-checked.
+
+Reference points come first: nobody acts, and *individual recourse* (the query subject changes its own features under
+the model as it is, :mod:`oar_opt.individual`). Then every heuristic that applies (:mod:`oar_opt.heuristics`), then the
+joint optimum by :func:`oar_opt.pipeline.solve` with its proved bound. A method's *gap* is how far its goal falls short
+of that bound, so it is at least its distance from the optimum.
+
+The *coordination gain* is what acting together adds to every member acting as if alone: for ``max_margin`` and
+``max_helped`` joint minus independent, for costs and members independent minus joint. With ``z`` the joint answer, ``b``
+its proved bound and ``v`` the independent value, it lies between ``z - v`` and ``b - v`` (signs as said): both ends are
+given, with the grade of the joint certificate.
+
+A method that breaks a rule, or whose answer beats the proved bound, is an error, not a row.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from oar_opt.certificate import Grade
+from oar_opt.discovery import heuristics, not_replayed
+from oar_opt.errors import InputError, UnsupportedError, VerificationError
+from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate, evaluate_present
+from oar_opt.problem import GoalKind, RecourseProblem
+from oar_opt.result import Status
+from oar_opt.rules import budget_violations
+from oar_opt.verification import move_violations
+
+if TYPE_CHECKING:
+    from oar_opt.contracts import Heuristic
+    from oar_opt.individual import IndividualRecourse
+    from oar_opt.pipeline import Result
+
+EXACT = "exact"
+"""The name of the joint optimum among the methods."""
+INDEPENDENT = "independent"
+HEURISTIC_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one method reaches.
+
+    ``reason`` says why there is nothing to tell (the method does not apply, or found no answer); ``remark`` what a
+    reader should know. ``objective`` is the goal's value of an answer, ``margin`` the smallest margin of the queries,
+    also where the moves are no answer. ``gap`` is relative to the proved bound; None where either is missing.
+    """
+
+    method: str
+    succeeds: bool = False
+    objective: float | None = None
+    margin: float | None = None
+    helped: int | None = None
+    members: int | None = None
+    cost: float | None = None
+    gap: float | None = None
+    seconds: float | None = None
+    status: Status | None = None
+    reason: str | None = None
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class CoordinationGain:
+    """What acting together adds: at least and at most, and how strong the evidence for the latter is."""
+
+    least: float
+    most: float | None
+    grade: Grade
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All methods on one instance; ``present`` is the outcome before anyone acts, ``exact`` the joint search's result
+    (each None where there is none)."""
+
+    problem: RecourseProblem
+    rows: tuple[Row, ...]
+    individual: tuple[IndividualRecourse, ...]
+    present: Evaluation | None
+    exact: Result | None
+    gain: CoordinationGain | None = None
+
+    def row(self, method: str) -> Row | None:
+        """The row of a method, or None."""
+        return next((row for row in self.rows if row.method == method), None)
+
+
+def methods() -> tuple[str, ...]:
+    """Every method's name, in the order of a comparison: nobody acts, heuristics, the joint optimum."""
+    names = sorted(heuristics())
+    return ("stay", *(name for name in names if name != "stay"), EXACT)
+
+
+def compare(
+    problem: RecourseProblem,
+    names: Sequence[str] | None = None,
+    *,
+    seed: int = 0,
+    heuristic_seconds: float = HEURISTIC_SECONDS,
+    time_limit: float | None = None,
+    formulation: str = "auto",
+    progress: Callable[[str], None] | None = None,
+) -> Comparison:
+    """Run methods on an instance, side by side.
+
+    Parameters
+    ----------
+    names : some of :func:`methods`; None is all.
+    seed : for every heuristic.
+    heuristic_seconds : seconds for each heuristic.
+    time_limit : seconds for the joint optimum; None is no limit.
+    formulation : for the joint optimum.
+    progress : called with the name of each method when it begins.
+
+    Raises
+    ------
+    InputError : an unknown method.
+    VerificationError : a method's moves break a rule, or beat the proved bound.
+    """
+    chosen = wanted(names)
+    begin = progress or (lambda _: None)
+    rows: list[Row] = []
+    for name in chosen:
+        if name != EXACT:
+            begin(name)
+            rows.append(_by_heuristic(problem, name, heuristics()[name], seed, heuristic_seconds))
+    result: Result | None = None
+    if EXACT in chosen:
+        begin(EXACT)
+        row, result = _exactly(problem, formulation, time_limit)
+        rows.append(row)
+    rows = [_with_gap(problem, row, result) for row in rows]
+    found = Comparison(problem, tuple(rows), individual_recourse(problem), evaluate_present(problem), result)
+    return replace(found, gain=_gain(found))
+
+
+def wanted(names: Sequence[str] | None = None) -> tuple[str, ...]:
+    """The methods of these names (None: all), in the order of a comparison.
+
+    Raises
+    ------
+    InputError : one is unknown, or there is none.
+    """
+    known = methods()
+    if names is not None and not names:
+        raise InputError("--methods", "names none", f"there are: {', '.join(known)}")
+    for name in names or ():
+        if name not in known:
+            raise InputError("--methods", f"'{name}' is unknown", f"there are: {', '.join(known)}")
+    return known if names is None else tuple(name for name in known if name in names)
+
+
+# -- heuristics ---
+
+
+def _by_heuristic(problem: RecourseProblem, name: str, heuristic: Heuristic, seed: int, seconds: float) -> Row:
+    reason = not_replayed(problem) or heuristic.accepts(problem)
+    if reason:
+        return Row(name, reason=reason)
+    started = time.monotonic()
+    proposal = heuristic.propose(problem, seed=seed, time_limit=seconds)
+    took = time.monotonic() - started
+    broken = [*budget_violations(problem, proposal.moves), *move_violations(problem, proposal.moves)]
+    if broken:
+        raise VerificationError(f"method '{name}' breaks a rule: {broken[0]}")
+    try:
+        outcome = evaluate(problem, proposal.moves)
+    except UndefinedLearner as undefined:
+        return Row(name, seconds=took, reason=str(undefined), remark=proposal.remark)
+    return _row(name, outcome, took, proposal.remark)
+
+
+def _row(name: str, outcome: Evaluation, seconds: float, remark: str) -> Row:
+    return Row(
+        name,
+        succeeds=outcome.is_answer and (outcome.problem.goal is not GoalKind.MAX_MARGIN or all(outcome.helped)),
+        objective=outcome.objective if outcome.is_answer else None,
+        margin=min(outcome.margins),
+        helped=sum(outcome.helped),
+        members=len(outcome.moves),
+        cost=float(sum(move.cost for move in outcome.moves)),
+        seconds=seconds,
+        reason=outcome.tie or "; ".join(outcome.broken) or None,
+        remark=remark,
+    )
+
+
+# -- the joint optimum ---
+
+
+def _exactly(problem: RecourseProblem, formulation: str, time_limit: float | None) -> tuple[Row, Result | None]:
+    from oar_opt.pipeline import solve
+
+    started = time.monotonic()
+    try:
+        result = solve(problem, formulation=formulation, time_limit=time_limit)
+    except UnsupportedError as unsupported:
+        return Row(EXACT, reason=str(unsupported)), None
+    took, by = time.monotonic() - started, f"{result.solution.method.formulation} by {result.solution.method.solver}"
+    if result.objective is None:
+        return Row(EXACT, seconds=took, status=result.status, reason=str(result.status), remark=by), result
+    margins = [outcome.margin for outcome in result.solution.queries]
+    helped = sum(outcome.helped for outcome in result.solution.queries)
+    row = Row(
+        EXACT,
+        succeeds=problem.goal is not GoalKind.MAX_MARGIN or helped == len(problem.queries),
+        objective=result.objective,
+        margin=min(margins),
+        helped=helped,
+        members=len(result.moves),
+        cost=float(sum(move.cost for move in result.moves)),
+        seconds=took,
+        status=result.status,
+        remark=by,
+    )
+    return row, result
+
+
+def _with_gap(problem: RecourseProblem, row: Row, result: Result | None) -> Row:
+    """The row with its distance from the proved bound, which it must not beat."""
+    if row.objective is None or result is None:
+        return row
+    if result.status is Status.INFEASIBLE:
+        raise VerificationError(
+            f"method '{row.method}' found an answer where the exact search proves that there is none"
+        )
+    if result.bound is None:
+        return row
+    short = result.bound - row.objective if problem.goal.maximises else row.objective - result.bound
+    size = max(1.0, abs(row.objective))
+    if short < -problem.tolerances.feasibility * size:
+        raise VerificationError(
+            f"method '{row.method}' reaches {row.objective:.8g}, beyond the bound {result.bound:.8g}"
+        )
+    return replace(row, gap=max(0.0, short) / size)
+
+
+def _gain(found: Comparison) -> CoordinationGain | None:
+    """What acting together adds; None where the joint or the independent answer has no value."""
+    alone, joint = found.row(INDEPENDENT), found.exact
+    if alone is None or alone.objective is None or joint is None or joint.objective is None:
+        return None
+    sign = 1 if found.problem.goal.maximises else -1
+    most = None if joint.bound is None else sign * (joint.bound - alone.objective)
+    return CoordinationGain(sign * (joint.objective - alone.objective), most, joint.grade)

@@ -1,0 +1,215 @@
+"""Comparisons in words and tables, as CSV, LaTeX and one JSON document."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from oar_opt.compare import EXACT, Comparison, CoordinationGain, Row
+from oar_opt.individual import IndividualRecourse
+from oar_opt.problem import GoalKind, RecourseProblem
+from oar_opt.report import GOAL_WORDS, number, percent
+from oar_opt.result import Status
+
+JOINT = {
+    Status.OPTIMAL: "joint optimum",
+    Status.FEASIBLE: "joint, best found",
+    Status.INFEASIBLE: "joint: proved impossible",
+    Status.UNKNOWN: "joint: nothing found",
+}
+
+
+# -- one table for all formats ---
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table: its heading, and whether it holds numbers."""
+
+    heading: str
+    numeric: bool = True
+
+
+def columns_of(problem: RecourseProblem) -> tuple[Column, ...]:
+    """The columns that say something about an instance of this kind."""
+    goal = GOAL_WORDS[problem.goal]
+    found = [Column("method", False), Column(goal)]
+    if problem.goal is not GoalKind.MAX_MARGIN:
+        found.append(Column("least margin" if len(problem.queries) > 1 else "margin"))
+    if len(problem.queries) > 1 and problem.goal is not GoalKind.MAX_HELPED:
+        found.append(Column("helped"))
+    found.append(Column("gap"))
+    found += [Column(name) for name in ("members", "cost") if name != goal]
+    return (*found, Column("seconds"), Column("succeeds", False), Column("remark", False))
+
+
+def cells_of(problem: RecourseProblem, row: Row) -> tuple[str, ...]:
+    """A row's cells, for :func:`columns_of`."""
+    known: dict[str, str] = {
+        "method": JOINT[row.status] if row.status else row.method.replace("_", " "),
+        "margin": number(row.margin),
+        "least margin": number(row.margin),
+        "helped": number(row.helped),
+        "gap": "" if row.gap is None else percent(row.gap),
+        "members": number(row.members),
+        "cost": number(row.cost),
+        "seconds": "" if row.seconds is None else f"{row.seconds:.2f}",
+        "succeeds": "yes" if row.succeeds else "no",
+        "remark": "; ".join(text for text in (row.reason, row.remark) if text),
+    }
+    known[GOAL_WORDS[problem.goal]] = number(row.objective)
+    return tuple(known[column.heading] for column in columns_of(problem))
+
+
+def applied(comparison: Comparison) -> list[Row]:
+    """The rows of the methods that ran."""
+    return [row for row in comparison.rows if row.seconds is not None]
+
+
+def left_out(comparison: Comparison) -> list[str]:
+    """Methods that do not apply, each with its reason."""
+    return [f"{row.method}: {row.reason}" for row in comparison.rows if row.seconds is None]
+
+
+# -- sentences ---
+
+
+def individual_sentences(comparison: Comparison) -> list[str]:
+    """What each query subject could do by itself, under the model as it is."""
+    return [sentence for one in comparison.individual for sentence in _individual(comparison.problem, one)]
+
+
+def gain_sentence(comparison: Comparison) -> str | None:
+    """The coordination gain, with the grade of its evidence; None where it is not known."""
+    gain = comparison.gain
+    if gain is None:
+        return None
+    what = GOAL_WORDS[comparison.problem.goal]
+    return f"Coordination gain ({what}, joint against independent): {_range(gain)}; grade {gain.grade}."
+
+
+def _range(gain: CoordinationGain) -> str:
+    if gain.most is None:
+        return f"at least {number(gain.least)}"
+    if number(gain.least) == number(gain.most):
+        return number(gain.least)
+    return f"between {number(gain.least)} and {number(gain.most)}"
+
+
+def bound_sentence(comparison: Comparison) -> str | None:
+    """What is proved about every admissible move; None where the joint search was not asked for."""
+    result = comparison.exact
+    if result is None:
+        return None
+    goal = GOAL_WORDS[comparison.problem.goal]
+    if result.status is Status.INFEASIBLE:
+        return f"No admissible move of this collective gives what the instance requires (grade {result.grade})."
+    if result.bound is None:
+        return f"No bound on the {goal} is proved."
+    word = "at most" if comparison.problem.goal.maximises else "at least"
+    return f"Proved: {goal} {word} {number(result.bound)} for every admissible move (grade {result.grade})."
+
+
+# -- formats ---
+
+
+def comparison_words(comparison: Comparison) -> RenderableType:
+    """The table, what the query could do alone, the gain, the bound, and what was left out."""
+    problem = comparison.problem
+    table = Table(title=f"{problem.name}: {GOAL_WORDS[problem.goal]}", title_justify="left")
+    for column in columns_of(problem):
+        table.add_column(column.heading, justify="right" if column.numeric else "left")
+    for row in applied(comparison):
+        table.add_row(*cells_of(problem, row), style="bold" if row.method == EXACT else "")
+    sentences = [*individual_sentences(comparison), gain_sentence(comparison), bound_sentence(comparison)]
+    lines = [text for text in sentences if text]
+    if left_out(comparison):
+        lines.append("Does not apply: " + "; ".join(left_out(comparison)) + ".")
+    return Group(table, Text("\n".join(lines)))
+
+
+FIELDS = (
+    "instance", "goal", "method", "status", "objective", "bound", "gap", "margin", "helped", "members", "cost",
+    "seconds", "succeeds", "reason", "remark",
+)  # fmt: skip
+
+
+def comparison_records(comparison: Comparison) -> list[dict[str, Any]]:
+    """One record per method, with the keys of :data:`FIELDS`; None where a method has no such number."""
+    problem, bound = comparison.problem, comparison.exact.bound if comparison.exact else None
+    shared = {"instance": problem.name, "goal": str(problem.goal), "bound": bound}
+    own = (
+        "method",
+        "objective",
+        "gap",
+        "margin",
+        "helped",
+        "members",
+        "cost",
+        "seconds",
+        "succeeds",
+        "reason",
+        "remark",
+    )
+    found = []
+    for row in comparison.rows:
+        values = {**shared, **{name: getattr(row, name) for name in own}}
+        values["status"] = None if row.status is None else str(row.status)
+        found.append({name: values[name] for name in FIELDS})
+    return found
+
+
+def comparison_document(comparison: Comparison) -> dict[str, Any]:
+    """One JSON document: the records, the reference points, the gain."""
+    gain, result = comparison.gain, comparison.exact
+    return {
+        "instance": comparison.problem.name,
+        "goal": str(comparison.problem.goal),
+        "margins_before": None if comparison.present is None else list(comparison.present.margins),
+        "methods": comparison_records(comparison),
+        "individual": [one.document() for one in comparison.individual],
+        "bound": None if result is None else result.bound,
+        "grade": None if result is None else str(result.grade),
+        "coordination_gain": None
+        if gain is None
+        else {"least": gain.least, "most": gain.most, "grade": str(gain.grade)},
+    }
+
+
+def comparisons_csv(comparisons: Sequence[Comparison]) -> str:
+    """All records below one header."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
+    writer.writeheader()
+    for comparison in comparisons:
+        writer.writerows(comparison_records(comparison))
+    return text.getvalue()
+
+
+def comparison_latex(comparison: Comparison) -> str:
+    """A ``tabular`` with rules of the package booktabs."""
+    problem, columns = comparison.problem, columns_of(comparison.problem)
+    shown = [k for k, column in enumerate(columns) if column.heading != "remark"]
+    lines = [
+        f"% {problem.name}: needs \\usepackage{{booktabs}}",
+        "\\begin{tabular}{" + "".join("r" if columns[k].numeric else "l" for k in shown) + "}",
+        "\\toprule",
+        " & ".join(_escaped(columns[k].heading) for k in shown) + " \\\\",
+        "\\midrule",
+    ]
+    for row in applied(comparison):
+        cells = cells_of(problem, row)
+        lines.append(" & ".join(_escaped(cells[k]) for k in shown) + " \\\\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
+
+
+def _escaped(text: str) -> str:
+    special = {c: "\\" + c for c in "&%$#_{}"} | {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\^{}"}
+    return "".join(special.get(c, c) for c in text)
