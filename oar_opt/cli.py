@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -278,7 +279,7 @@ def compare(
             heuristic_seconds=heuristic_seconds,
             time_limit=time_limit,
             formulation=formulation,
-            progress=None if quiet else lambda method, name=problem.name: _note(f"{name}: {method}"),
+            progress=None if quiet else _Named(problem.name),
         )
         found.append(comparison)
         if as_latex:
@@ -348,6 +349,16 @@ def sweep(
         _print(sweep_words.sweep_words(problem, varied.axis, points))
 
 
+@dataclass(frozen=True)
+class _Named:
+    """Progress by method, of one of several instances."""
+
+    instance: str
+
+    def __call__(self, method: str) -> None:
+        _note(f"{self.instance}: {method.replace('_', ' ')}")
+
+
 def _names(methods: str) -> list[str]:
     return [name.strip() for name in methods.split(",") if name.strip()]
 
@@ -362,7 +373,7 @@ def _bar(words: str, quiet: bool) -> Iterator[Callable[[int, int], None] | None]
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn(words), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(words)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

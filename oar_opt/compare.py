@@ -6,9 +6,9 @@ joint optimum by :func:`oar_opt.pipeline.solve` with its proved bound. A method'
 of that bound, so it is at least its distance from the optimum.
 
 The *coordination gain* is what acting together adds to every member acting as if alone: for ``max_margin`` and
-``max_helped`` joint minus independent, for costs and members independent minus joint. With ``z`` the joint answer, ``b``
-its proved bound and ``v`` the independent value, it lies between ``z - v`` and ``b - v`` (signs as said): both ends are
-given, with the grade of the joint certificate.
+``max_helped`` joint minus independent, for costs and members independent minus joint. With ``z`` the joint answer,
+``b`` its proved bound and ``v`` the independent value, it lies between ``z - v`` and ``b - v`` (signs as said): both
+ends are given, with the grade of the joint certificate.
 
 A method that breaks a rule, or whose answer beats the proved bound, is an error, not a row.
 """
@@ -24,6 +24,7 @@ from oar_opt.certificate import Grade
 from oar_opt.discovery import heuristics, not_replayed
 from oar_opt.errors import InputError, UnsupportedError, VerificationError
 from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate, evaluate_present
+from oar_opt.individual import IndividualRecourse, individual_recourse
 from oar_opt.problem import GoalKind, RecourseProblem
 from oar_opt.result import Status
 from oar_opt.rules import budget_violations
@@ -31,7 +32,6 @@ from oar_opt.verification import move_violations
 
 if TYPE_CHECKING:
     from oar_opt.contracts import Heuristic
-    from oar_opt.individual import IndividualRecourse
     from oar_opt.pipeline import Result
 
 EXACT = "exact"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from oar_opt.compare import EXACT, Comparison, CoordinationGain, Row
-from oar_opt.individual import IndividualRecourse
+from oar_opt.individual import Certified, IndividualRecourse
 from oar_opt.problem import GoalKind, RecourseProblem
 from oar_opt.report import GOAL_WORDS, number, percent
 from oar_opt.result import Status
@@ -83,7 +84,36 @@ def left_out(comparison: Comparison) -> list[str]:
 
 def individual_sentences(comparison: Comparison) -> list[str]:
     """What each query subject could do by itself, under the model as it is."""
-    return [sentence for one in comparison.individual for sentence in _individual(comparison.problem, one)]
+    return [sentence for one in comparison.individual for sentence in (_alone_at_least_cost(one), _alone_at_best(one))]
+
+
+def _alone_at_least_cost(one: IndividualRecourse) -> str:
+    found, needed = one.cost, f"the margin {number(one.needed)}"
+    who = f"Individual recourse of {one.query}, whose margin is {number(one.margin_before)}:"
+    if found.status is Status.INFEASIBLE:
+        text = f"no change of its own gives it {needed}"
+    elif found.value is None:
+        text = f"no change of its own that gives it {needed} was found, and none costs less than {number(found.bound)}"
+    else:
+        least = "" if found.status is Status.OPTIMAL else f", and none costs less than {number(found.bound)}"
+        text = f"{needed} costs it {number(found.value)}{least}"
+    return f"{who} {text} (grade {found.grade}){_because(found)}."
+
+
+def _alone_at_best(one: IndividualRecourse) -> str:
+    found = one.best_margin
+    if found is None:
+        return "No member moves features, so no radius says how far one member's own effort goes."
+    within = " or ".join(f"{number(radius)} in {norm}" for norm, radius in one.radii)
+    if found.value is None:
+        return f"Within one member's radius ({within}) nothing was found{_because(found)}."
+    most = "" if found.status is Status.OPTIMAL else f", and at most {number(found.bound)}"
+    words = f"its best margin is {number(found.value)}{most}"
+    return f"Within one member's radius ({within}) {words} (grade {found.grade}){_because(found)}."
+
+
+def _because(found: Certified) -> str:
+    return f": {found.reason}" if found.reason else ""
 
 
 def gain_sentence(comparison: Comparison) -> str | None:
@@ -145,23 +175,9 @@ def comparison_records(comparison: Comparison) -> list[dict[str, Any]]:
     """One record per method, with the keys of :data:`FIELDS`; None where a method has no such number."""
     problem, bound = comparison.problem, comparison.exact.bound if comparison.exact else None
     shared = {"instance": problem.name, "goal": str(problem.goal), "bound": bound}
-    own = (
-        "method",
-        "objective",
-        "gap",
-        "margin",
-        "helped",
-        "members",
-        "cost",
-        "seconds",
-        "succeeds",
-        "reason",
-        "remark",
-    )
     found = []
     for row in comparison.rows:
-        values = {**shared, **{name: getattr(row, name) for name in own}}
-        values["status"] = None if row.status is None else str(row.status)
+        values = {**vars(row), **shared, "status": None if row.status is None else str(row.status)}
         found.append({name: values[name] for name in FIELDS})
     return found
 
@@ -174,13 +190,28 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
         "goal": str(comparison.problem.goal),
         "margins_before": None if comparison.present is None else list(comparison.present.margins),
         "methods": comparison_records(comparison),
-        "individual": [one.document() for one in comparison.individual],
+        "individual": [_individual_document(one) for one in comparison.individual],
         "bound": None if result is None else result.bound,
         "grade": None if result is None else str(result.grade),
-        "coordination_gain": None
-        if gain is None
-        else {"least": gain.least, "most": gain.most, "grade": str(gain.grade)},
+        "coordination_gain": None if gain is None else {**vars(gain), "grade": str(gain.grade)},
     }
+
+
+def _individual_document(one: IndividualRecourse) -> dict[str, Any]:
+    return {
+        "query": one.query,
+        "needed": one.needed,
+        "margin_before": one.margin_before,
+        "least_cost": _certified_document(one.cost),
+        "best_margin": None if one.best_margin is None else _certified_document(one.best_margin),
+        "radii": {str(norm): radius for norm, radius in one.radii},
+        "notes": list(one.notes),
+    }
+
+
+def _certified_document(found: Certified) -> dict[str, Any]:
+    bound = found.bound if found.bound is not None and math.isfinite(found.bound) else None
+    return {**vars(found), "status": str(found.status), "grade": str(found.grade), "bound": bound}
 
 
 def comparisons_csv(comparisons: Sequence[Comparison]) -> str:

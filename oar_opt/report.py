@@ -55,25 +55,32 @@ def number(value: float | None) -> str:
 
 def instance_words(problem: RecourseProblem) -> RenderableType:
     """The instance in words: learner, members, actions, queries with their margins before anyone acts."""
-    lines = [
-        f"{problem.name}: {problem.title}" if problem.title else problem.name,
-        f"Records   {problem.n} with {problem.d} features" + _classes(problem),
-        f"Learner   {_learner(problem)}",
-        f"Update    {_update(problem)}, position {problem.position}",
-        f"Goal      {problem.goal}: {problem.goal.words}",
-        f"Members   {len(problem.collective.members)}{_budget(problem)}",
-        *_members(problem),
-        f"Choices   {_choices(problem)}",
-        *_individual(problem),
+    title = f"{problem.name}: {problem.title}" if problem.title else problem.name
+    lines = [f"{term:<10}{text}" for term, text in instance_facts(problem)]
+    return Group(Text("\n".join([title, *lines])), _queries_before(problem))
+
+
+def instance_facts(problem: RecourseProblem) -> list[tuple[str, str]]:
+    """The instance in words, each fact after its term; a fact without one goes on with the last."""
+    facts = [
+        ("Records", f"{problem.n} with {problem.d} features" + _classes(problem)),
+        ("Learner", _learner(problem)),
+        ("Update", f"{_update(problem)}, position {problem.position}"),
+        ("Goal", f"{problem.goal}: {problem.goal.words}"),
+        ("Members", f"{len(problem.collective.members)}{_budget(problem)}"),
+        *(("", text) for text in _members(problem)),
+        ("Choices", _choices(problem)),
     ]
+    if all(feature.is_fixed for feature in problem.features):
+        facts.append(("Alone", "every feature is fixed: a query subject has no recourse of its own"))
     if problem.guards:
-        lines.append(f"Guards    {len(problem.guards)} bystanders keep their decision")
+        facts.append(("Guards", f"{len(problem.guards)} bystanders keep their decision"))
     if problem.max_loss_increase is not None:
-        lines.append(f"Loss      may rise by at most {number(problem.max_loss_increase)}")
+        facts.append(("Loss", f"may rise by at most {number(problem.max_loss_increase)}"))
     reason = not_replayed(problem)
     if reason:
-        lines.append(f"Margins   unknown: {reason}")
-    return Group(Text("\n".join(lines)), _queries_before(problem))
+        facts.append(("Margins", f"unknown: {reason}"))
+    return facts
 
 
 def _update(problem: RecourseProblem) -> str:
@@ -143,7 +150,7 @@ def _members(problem: RecourseProblem) -> list[str]:
     lines = []
     for words, records in groups.items():
         shown = ", ".join(map(str, records[:SHOWN_MEMBERS])) + (", ..." if len(records) > SHOWN_MEMBERS else "")
-        lines.append(f"          {len(records)} can {words}: records {shown}")
+        lines.append(f"{len(records)} can {words}: records {shown}")
     return lines
 
 
@@ -168,12 +175,6 @@ def _choices(problem: RecourseProblem) -> str:
     return f"{count_choices(problem):,}" if problem.is_menu_problem else "a continuum"
 
 
-def _individual(problem: RecourseProblem) -> list[str]:
-    if all(feature.is_fixed for feature in problem.features):
-        return ["Alone     every feature is fixed: a query subject has no recourse of its own"]
-    return []
-
-
 def _queries_before(problem: RecourseProblem) -> Table:
     present = evaluate_present(problem)
     table = Table(title="Queries before anyone acts", title_justify="left")
@@ -181,11 +182,12 @@ def _queries_before(problem: RecourseProblem) -> Table:
         table.add_column(column, justify="right" if column in ("margin", "required") else "left")
     for q, query in enumerate(problem.queries):
         margin = present.margins[q] if present else None
-        table.add_row(query.name, _wants(problem, query), number(margin), number(query.required))
+        table.add_row(query.name, wants(problem, query), number(margin), number(query.required))
     return table
 
 
-def _wants(problem: RecourseProblem, query: Query) -> str:
+def wants(problem: RecourseProblem, query: Query) -> str:
+    """The decision that a query subject wants."""
     if problem.task is Task.REGRESSION:
         return f"{'at least' if query.target > 0 else 'at most'} {number(query.threshold)}"
     return str(problem.label_of(query.target))
@@ -236,7 +238,9 @@ def headline(problem: RecourseProblem, solution: Solution) -> str:
 
 def percent(gap: float | None) -> str:
     """A relative gap with two digits."""
-    return "unknown" if gap is None else f"{100 * gap:.2g} %"
+    if gap is None:
+        return "unknown"
+    return f"{100 * gap:.0f} %" if gap >= 1 else f"{100 * gap:.2g} %"
 
 
 def _moves_table(problem: RecourseProblem, moves: Iterable[MoveRecord]) -> RenderableType:
@@ -277,7 +281,7 @@ def _queries_table(problem: RecourseProblem, solution: Solution) -> Table:
     for query, outcome in zip(problem.queries, solution.queries, strict=True):
         table.add_row(
             query.name,
-            _wants(problem, query),
+            wants(problem, query),
             number(outcome.margin_before),
             number(outcome.margin),
             number(query.required),

@@ -193,7 +193,7 @@ def point(problem: RecourseProblem, axis: Axis, value: float, settings: Settings
 def sweep(
     problem: RecourseProblem,
     over: Over,
-    settings: Settings = Settings(),  # noqa: B008
+    settings: Settings | None = None,
     *,
     path: Path | None = None,
     jobs: int = 1,
@@ -211,6 +211,7 @@ def sweep(
     ------
     InputError : see :func:`at_value`; or the file is of another sweep.
     """
+    settings = settings or Settings()
     for value in over.values:
         at_value(problem, over.axis, value)
     book = _Book(path, _identity(problem, over.axis, settings))

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
-from oar_opt.compare import EXACT
+from oar_opt.compare import EXACT, wanted
 from oar_opt.problem import RecourseProblem
 from oar_opt.report import GOAL_WORDS, number
 from oar_opt.sweep import Axis, Point, bound_curve, curve
@@ -17,8 +17,8 @@ from oar_opt.sweep import Axis, Point, bound_curve, curve
 
 def methods_of(points: Sequence[Point]) -> list[str]:
     """The methods that ran at some point, in the order of a comparison."""
-    ran = {r["method"]: None for one in points for r in one.document["methods"] if r["seconds"] is not None}
-    return list(ran)
+    ran = {r["method"] for one in points for r in one.document["methods"] if r["seconds"] is not None}
+    return [name for name in wanted() if name in ran]
 
 
 def sweep_words(problem: RecourseProblem, axis: Axis, points: Sequence[Point]) -> Table:
