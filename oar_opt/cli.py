@@ -379,6 +379,52 @@ def _bar(words: str, quiet: bool) -> Iterator[Callable[[int, int], None] | None]
 
 
 @app.command()
+def report(
+    instance: Instance,
+    solution: Annotated[
+        Path | None, typer.Argument(help="A solution file, which is verified first (default: the instance is solved).")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Default: INSTANCE.report.html.")] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="To compare with: names with commas between, or none (default: all that apply).")
+    ] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds for the joint optimum (default: none).")] = None,
+    heuristic_seconds: Annotated[float, typer.Option(min=0.01, help="Seconds for each heuristic.")] = 5.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the heuristics.")] = 0,
+    formulation: Annotated[str, typer.Option(help="For the joint optimum: from 'oar formulations', or auto.")] = "auto",
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+) -> None:
+    """Write one self-contained HTML page: the problem, the answer, pictures, other methods, what was checked."""
+    from oar_opt.compare import compare as run
+    from oar_opt.library import load
+    from oar_opt.page import page
+    from oar_opt.pipeline import solve
+    from oar_opt.report import headline, verification_words
+    from oar_opt.solution_file import load_solution
+    from oar_opt.verification import verify as check
+
+    problem = load(instance)
+    target = output or Path(f"{problem.name}.report.html")
+    _check_writable(target)
+    if solution is None:
+        progress = None if quiet else _Progress()
+        answer = solve(problem, formulation=formulation, time_limit=time_limit, progress=progress).solution
+    else:
+        answer = load_solution(solution)
+        found = check(problem, answer)
+        if not found.passed:
+            _print(verification_words(str(solution), found))
+            raise typer.Exit(EXIT_NOT_VERIFIED)
+    comparison = None
+    if methods != "none":
+        named = None if quiet else _Named(problem.name)
+        names = None if methods is None else _names(methods)
+        comparison = run(problem, names, seed=seed, heuristic_seconds=heuristic_seconds, exact=answer, progress=named)
+    target.write_text(page(problem, answer, comparison), encoding="utf-8")
+    _note(f"{headline(problem, answer)}\nreport written to {target}")
+
+
+@app.command()
 def verify(
     instance: Instance,
     solution: Annotated[Path, typer.Argument(help="The solution file.")],

@@ -32,7 +32,7 @@ from oar_opt.verification import move_violations
 
 if TYPE_CHECKING:
     from oar_opt.contracts import Heuristic
-    from oar_opt.pipeline import Result
+    from oar_opt.solution_file import Solution
 
 EXACT = "exact"
 """The name of the joint optimum among the methods."""
@@ -74,14 +74,14 @@ class CoordinationGain:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All methods on one instance; ``present`` is the outcome before anyone acts, ``exact`` the joint search's result
+    """All methods on one instance; ``present`` is the outcome before anyone acts, ``exact`` the joint search's answer
     (each None where there is none)."""
 
     problem: RecourseProblem
     rows: tuple[Row, ...]
     individual: tuple[IndividualRecourse, ...]
     present: Evaluation | None
-    exact: Result | None
+    exact: Solution | None
     gain: CoordinationGain | None = None
 
     def row(self, method: str) -> Row | None:
@@ -103,6 +103,7 @@ def compare(
     heuristic_seconds: float = HEURISTIC_SECONDS,
     time_limit: float | None = None,
     formulation: str = "auto",
+    exact: Solution | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Run methods on an instance, side by side.
@@ -114,6 +115,7 @@ def compare(
     heuristic_seconds : seconds for each heuristic.
     time_limit : seconds for the joint optimum; None is no limit.
     formulation : for the joint optimum.
+    exact : a verified answer of the joint search, which is then not solved for again.
     progress : called with the name of each method when it begins.
 
     Raises
@@ -128,13 +130,13 @@ def compare(
         if name != EXACT:
             begin(name)
             rows.append(_by_heuristic(problem, name, heuristics()[name], seed, heuristic_seconds))
-    result: Result | None = None
-    if EXACT in chosen:
+    if EXACT in chosen and exact is None:
         begin(EXACT)
-        row, result = _exactly(problem, formulation, time_limit)
-        rows.append(row)
-    rows = [_with_gap(problem, row, result) for row in rows]
-    found = Comparison(problem, tuple(rows), individual_recourse(problem), evaluate_present(problem), result)
+        row, exact = _exactly(problem, formulation, time_limit)
+        rows += [row] if row else []
+    rows += [_row_of(problem, exact)] if exact else []
+    rows = [_with_gap(problem, row, exact) for row in rows]
+    found = Comparison(problem, tuple(rows), individual_recourse(problem), evaluate_present(problem), exact)
     return replace(found, gain=_gain(found))
 
 
@@ -192,49 +194,54 @@ def _row(name: str, outcome: Evaluation, seconds: float, remark: str) -> Row:
 # -- the joint optimum ---
 
 
-def _exactly(problem: RecourseProblem, formulation: str, time_limit: float | None) -> tuple[Row, Result | None]:
+def _exactly(
+    problem: RecourseProblem, formulation: str, time_limit: float | None
+) -> tuple[Row | None, Solution | None]:
+    """The joint search's answer, or the row that says why there is none."""
     from oar_opt.pipeline import solve
 
-    started = time.monotonic()
     try:
-        result = solve(problem, formulation=formulation, time_limit=time_limit)
+        return None, solve(problem, formulation=formulation, time_limit=time_limit).solution
     except UnsupportedError as unsupported:
         return Row(EXACT, reason=str(unsupported)), None
-    took, by = time.monotonic() - started, f"{result.solution.method.formulation} by {result.solution.method.solver}"
-    if result.objective is None:
-        return Row(EXACT, seconds=took, status=result.status, reason=str(result.status), remark=by), result
-    margins = [outcome.margin for outcome in result.solution.queries]
-    helped = sum(outcome.helped for outcome in result.solution.queries)
-    row = Row(
+
+
+def _row_of(problem: RecourseProblem, solution: Solution) -> Row:
+    """The row of the joint search's answer."""
+    seconds = solution.seconds.build + solution.seconds.solve + solution.seconds.verify
+    by = f"{solution.method.formulation} by {solution.method.solver}"
+    if solution.objective is None:
+        return Row(EXACT, seconds=seconds, status=solution.status, reason=str(solution.status), remark=by)
+    helped = sum(outcome.helped for outcome in solution.queries)
+    return Row(
         EXACT,
         succeeds=problem.goal is not GoalKind.MAX_MARGIN or helped == len(problem.queries),
-        objective=result.objective,
-        margin=min(margins),
+        objective=solution.objective,
+        margin=min(outcome.margin for outcome in solution.queries),
         helped=helped,
-        members=len(result.moves),
-        cost=float(sum(move.cost for move in result.moves)),
-        seconds=took,
-        status=result.status,
+        members=len(solution.moves),
+        cost=float(sum(move.cost for move in solution.moves)),
+        seconds=seconds,
+        status=solution.status,
         remark=by,
     )
-    return row, result
 
 
-def _with_gap(problem: RecourseProblem, row: Row, result: Result | None) -> Row:
+def _with_gap(problem: RecourseProblem, row: Row, exact: Solution | None) -> Row:
     """The row with its distance from the proved bound, which it must not beat."""
-    if row.objective is None or result is None:
+    if row.objective is None or exact is None:
         return row
-    if result.status is Status.INFEASIBLE:
+    if exact.status is Status.INFEASIBLE:
         raise VerificationError(
             f"method '{row.method}' found an answer where the exact search proves that there is none"
         )
-    if result.bound is None:
+    if exact.bound is None:
         return row
-    short = result.bound - row.objective if problem.goal.maximises else row.objective - result.bound
+    short = exact.bound - row.objective if problem.goal.maximises else row.objective - exact.bound
     size = max(1.0, abs(row.objective))
     if short < -problem.tolerances.feasibility * size:
         raise VerificationError(
-            f"method '{row.method}' reaches {row.objective:.8g}, beyond the bound {result.bound:.8g}"
+            f"method '{row.method}' reaches {row.objective:.8g}, beyond the bound {exact.bound:.8g}"
         )
     return replace(row, gap=max(0.0, short) / size)
 
@@ -246,4 +253,4 @@ def _gain(found: Comparison) -> CoordinationGain | None:
         return None
     sign = 1 if found.problem.goal.maximises else -1
     most = None if joint.bound is None else sign * (joint.bound - alone.objective)
-    return CoordinationGain(sign * (joint.objective - alone.objective), most, joint.grade)
+    return CoordinationGain(sign * (joint.objective - alone.objective), most, Grade(joint.certificate.grade))

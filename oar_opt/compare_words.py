@@ -135,16 +135,18 @@ def _range(gain: CoordinationGain) -> str:
 
 def bound_sentence(comparison: Comparison) -> str | None:
     """What is proved about every admissible move; None where the joint search was not asked for."""
-    result = comparison.exact
-    if result is None:
+    exact = comparison.exact
+    if exact is None:
         return None
-    goal = GOAL_WORDS[comparison.problem.goal]
-    if result.status is Status.INFEASIBLE:
-        return f"No admissible move of this collective gives what the instance requires (grade {result.grade})."
-    if result.bound is None:
+    goal, grade = GOAL_WORDS[comparison.problem.goal], f"grade {exact.certificate.grade}"
+    if exact.status is Status.INFEASIBLE:
+        return (
+            f"No admissible move of this collective gives what the instance requires (grade {exact.certificate.grade})."
+        )
+    if exact.bound is None:
         return f"No bound on the {goal} is proved."
     word = "at most" if comparison.problem.goal.maximises else "at least"
-    return f"Proved: {goal} {word} {number(result.bound)} for every admissible move (grade {result.grade})."
+    return f"Proved: {goal} {word} {number(exact.bound)} for every admissible move (grade {exact.certificate.grade})."
 
 
 # -- formats ---
@@ -184,15 +186,15 @@ def comparison_records(comparison: Comparison) -> list[dict[str, Any]]:
 
 def comparison_document(comparison: Comparison) -> dict[str, Any]:
     """One JSON document: the records, the reference points, the gain."""
-    gain, result = comparison.gain, comparison.exact
+    gain, exact = comparison.gain, comparison.exact
     return {
         "instance": comparison.problem.name,
         "goal": str(comparison.problem.goal),
         "margins_before": None if comparison.present is None else list(comparison.present.margins),
         "methods": comparison_records(comparison),
         "individual": [_individual_document(one) for one in comparison.individual],
-        "bound": None if result is None else result.bound,
-        "grade": None if result is None else str(result.grade),
+        "bound": None if exact is None else exact.bound,
+        "grade": None if exact is None else str(exact.certificate.grade),
         "coordination_gain": None if gain is None else {**vars(gain), "grade": str(gain.grade)},
     }
 
