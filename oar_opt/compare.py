@@ -233,7 +233,7 @@ def _with_gap(problem: RecourseProblem, row: Row, exact: Solution | None) -> Row
         return row
     if exact.status is Status.INFEASIBLE:
         raise VerificationError(
-            f"method '{row.method}' found an answer where the exact search proves that there is none"
+            f"method '{row.method}' found an answer where the exact search says that there is none"
         )
     if exact.bound is None:
         return row

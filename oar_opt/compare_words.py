@@ -84,11 +84,17 @@ def left_out(comparison: Comparison) -> list[str]:
 
 def individual_sentences(comparison: Comparison) -> list[str]:
     """What each query subject could do by itself, under the model as it is."""
-    return [sentence for one in comparison.individual for sentence in (_alone_at_least_cost(one), _alone_at_best(one))]
+    return [sentence for one in comparison.individual for sentence in _individual(comparison.problem, one)]
 
 
-def _alone_at_least_cost(one: IndividualRecourse) -> str:
-    found, needed = one.cost, f"the margin {number(one.needed)}"
+def _individual(problem: RecourseProblem, one: IndividualRecourse) -> tuple[str, str]:
+    (query,) = (query for query in problem.queries if query.name == one.query)
+    needed = "a margin above 0" if query.required is None else f"the required margin {number(query.required)}"
+    return _alone_at_least_cost(one, needed), _alone_at_best(one)
+
+
+def _alone_at_least_cost(one: IndividualRecourse, needed: str) -> str:
+    found = one.cost
     who = f"Individual recourse of {one.query}, whose margin is {number(one.margin_before)}:"
     if found.status is Status.INFEASIBLE:
         text = f"no change of its own gives it {needed}"
@@ -140,13 +146,11 @@ def bound_sentence(comparison: Comparison) -> str | None:
         return None
     goal, grade = GOAL_WORDS[comparison.problem.goal], f"grade {exact.certificate.grade}"
     if exact.status is Status.INFEASIBLE:
-        return (
-            f"No admissible move of this collective gives what the instance requires (grade {exact.certificate.grade})."
-        )
+        return f"No admissible move of this collective gives what the instance requires ({grade})."
     if exact.bound is None:
-        return f"No bound on the {goal} is proved."
+        return f"No bound on the {goal} is known."
     word = "at most" if comparison.problem.goal.maximises else "at least"
-    return f"Proved: {goal} {word} {number(exact.bound)} for every admissible move (grade {exact.certificate.grade})."
+    return f"Bound: {goal} {word} {number(exact.bound)} for every admissible move ({grade})."
 
 
 # -- formats ---

@@ -161,7 +161,7 @@ def _proved(problem: RecourseProblem, solution: Solution) -> str:
         return "Nothing is proved about other moves."
     word = "more" if problem.goal.maximises else "less"
     gap = "" if solution.relative_gap is None else f" The gap is {percent(solution.relative_gap)}."
-    return f"No admissible move gives {word} than {number(solution.bound)}.{gap}"
+    return f"By the bound, no admissible move gives {word} than {number(solution.bound)}.{gap}"
 
 
 def _changed_columns(problem: RecourseProblem, solution: Solution) -> list[str]:
@@ -181,10 +181,10 @@ def _flipset(problem: RecourseProblem, solution: Solution) -> list[dict[str, Any
 
 
 def _measured(check: Check) -> str:
-    if check.value is None:
+    """The number behind a check; "" for a plain yes or no."""
+    if check.value is None or check.limit is None or check.value == check.limit == 0:
         return ""
-    limit = "" if check.limit is None else f", at most {check.limit:.2g} allowed"
-    return f"measured {check.value:.2g}{limit}"
+    return f"measured {check.value:.2g}, at most {check.limit:.2g} allowed"
 
 
 def _comparison(problem: RecourseProblem, comparison: Comparison) -> dict[str, Any]:
@@ -211,10 +211,9 @@ def _commands(problem: RecourseProblem, solution: Solution | None, comparison: C
     """What gives all of it again."""
     found = [f"oar show {problem.name}"]
     if solution is not None:
-        found.append(
-            f"oar solve {problem.name} --formulation {solution.method.formulation} -o {problem.name}.solution.json"
-        )
-        found.append(f"oar verify {problem.name} {problem.name}.solution.json")
+        file = f"{problem.name}.solution.json"
+        found.append(f"oar solve {problem.name} --formulation {solution.method.formulation} -o {file}")
+        found.append(f"oar verify {problem.name} {file}")
     if comparison is not None:
         found.append(f"oar compare {problem.name}")
     return found

@@ -187,7 +187,8 @@ def point(problem: RecourseProblem, axis: Axis, value: float, settings: Settings
         time_limit=settings.time_limit,
         formulation=settings.formulation,
     )
-    return Point(value, comparison_document(found))
+    # As a file gives it back.
+    return Point(value, json.loads(json.dumps(comparison_document(found))))
 
 
 def sweep(

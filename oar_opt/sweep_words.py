@@ -7,7 +7,9 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from oar_opt.compare import EXACT, wanted
 from oar_opt.problem import RecourseProblem
@@ -21,9 +23,9 @@ def methods_of(points: Sequence[Point]) -> list[str]:
     return [name for name in wanted() if name in ran]
 
 
-def sweep_words(problem: RecourseProblem, axis: Axis, points: Sequence[Point]) -> Table:
+def sweep_words(problem: RecourseProblem, axis: Axis, points: Sequence[Point]) -> RenderableType:
     """The goal's value of every method at every value, and the proved bound."""
-    table = Table(title=f"{problem.name}: {GOAL_WORDS[problem.goal]} over {axis.words}", title_justify="left")
+    table = Table()
     table.add_column(str(axis), justify="right")
     names = methods_of(points)
     curves = {name: curve(points, name, "objective") for name in names}
@@ -33,7 +35,7 @@ def sweep_words(problem: RecourseProblem, axis: Axis, points: Sequence[Point]) -
     for k, (value, bound) in enumerate(bound_curve(points)):
         cells = [number(curves[name][k][1]) for name in names]
         table.add_row(number(value), *cells, number(bound))
-    return table
+    return Group(Text(f"{problem.name}: {GOAL_WORDS[problem.goal]} over {axis.words}"), table)
 
 
 def sweep_csv(axis: Axis, points: Sequence[Point]) -> str:

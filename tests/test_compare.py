@@ -1,0 +1,170 @@
+"""Comparisons: numbers are those of re-training, nothing beats the bound or breaks a rule unnoticed, formats agree."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import pytest
+
+from oar_opt.compare import EXACT, compare, wanted
+from oar_opt.compare_words import (
+    columns_of,
+    comparison_document,
+    comparison_latex,
+    comparison_records,
+    comparisons_csv,
+    gain_sentence,
+    individual_sentences,
+    left_out,
+)
+from oar_opt.contracts import Proposal
+from oar_opt.discovery import heuristics
+from oar_opt.errors import InputError, VerificationError
+from oar_opt.evaluate import enumerate_choices, evaluate
+from oar_opt.library import load
+from oar_opt.problem import Collective, GoalKind, Move
+from oar_opt.result import Status
+
+QUICK = {"heuristic_seconds": 0.3}
+
+
+@pytest.fixture(scope="module")
+def school():
+    return load("school-two-neighbourhoods")
+
+
+@pytest.fixture(scope="module")
+def compared(school):
+    return compare(school, heuristic_seconds=0.5)
+
+
+def test_every_number_is_that_of_re_training(make):
+    problem = make(2, "ridge", "penalized", members=3, options=3)
+    found, best = compare(problem, ["stay", "local_search", EXACT], **QUICK), enumerate_choices(problem).best
+    stay, joint = found.row("stay"), found.row(EXACT)
+    assert stay.objective == stay.margin == evaluate(problem, ()).objective and stay.members == 0 and stay.cost == 0
+    assert joint.objective == pytest.approx(best.objective, abs=1e-6) and joint.status is Status.OPTIMAL
+    assert joint.members == len(best.moves) and joint.cost == pytest.approx(sum(m.cost for m in best.moves))
+    size = max(1.0, abs(stay.objective))
+    assert stay.gap == pytest.approx((found.exact.bound - stay.objective) / size, abs=1e-9)
+    assert 0 <= joint.gap <= problem.tolerances.relative_gap
+    assert found.present.margins == (stay.margin,)
+
+
+@pytest.mark.parametrize("goal", list(GoalKind))
+def test_the_gap_of_costs_is_what_they_exceed_the_bound_by(make, goal):
+    problem = make(5, "ridge", "free", goal=goal, members=3, options=3, required=0.02)
+    found = compare(problem, ["stay", "local_search", EXACT], **QUICK)
+    best = enumerate_choices(problem).best
+    if best is None:
+        assert found.exact.status is Status.INFEASIBLE and all(row.objective is None for row in found.rows)
+        return
+    sign = 1 if goal.maximises else -1
+    for row in found.rows:
+        if row.objective is not None:
+            assert sign * row.objective <= sign * best.objective + 1e-6
+            expected = sign * (found.exact.bound - row.objective) / max(1.0, abs(row.objective))
+            assert row.gap == pytest.approx(max(0.0, expected), abs=1e-9)
+
+
+def test_methods_come_in_one_order_and_unknown_ones_are_told():
+    assert wanted()[0] == "stay" and wanted()[-1] == EXACT and set(heuristics()) < set(wanted())
+    assert wanted([EXACT, "stay"]) == ("stay", EXACT)
+    with pytest.raises(InputError, match=r"'magic' is unknown.*stay"):
+        wanted(["magic"])
+    with pytest.raises(InputError, match="names none"):
+        wanted([])
+
+
+def test_methods_that_do_not_apply_are_told_with_the_reason(compared):
+    assert any("projected_gradient: no member has room" in text for text in left_out(compared))
+
+
+def test_a_method_that_breaks_a_rule_is_an_error(school, monkeypatch):
+    far = Proposal((Move(school.collective.members[0].record, (1e6,) * school.d, 1.0, 1.0, 0.0),))
+    monkeypatch.setattr(type(heuristics()["local_search"]), "propose", lambda *_, **__: far)
+    with pytest.raises(VerificationError, match="'local_search' breaks a rule"):
+        compare(school, ["local_search"])
+
+
+def test_a_method_beyond_the_bound_is_an_error(school, compared):
+    lie = compared.exact.model_copy(update={"bound": -0.5, "objective": -0.5})
+    with pytest.raises(VerificationError, match=r"'stay' reaches .*, beyond the bound -0.5"):
+        compare(school, ["stay"], exact=lie)
+    none = compared.exact.model_copy(update={"status": Status.INFEASIBLE, "objective": None, "bound": None})
+    with pytest.raises(VerificationError, match="says that there is none"):
+        compare(school, ["stay"], exact=none)
+
+
+def test_an_answer_that_is_given_is_not_solved_for_again(school, compared, monkeypatch):
+    monkeypatch.setattr("oar_opt.pipeline.solve", None)
+    again = compare(school, ["stay", EXACT], exact=compared.exact)
+    assert again.row(EXACT).objective == compared.row(EXACT).objective
+
+
+def test_infeasible_instances_and_empty_collectives_have_a_table():
+    found = compare(load("loan-beyond-reach"), ["stay", EXACT])
+    assert found.exact.status is Status.INFEASIBLE and found.row(EXACT).reason == "infeasible" and found.gain is None
+    problem = load("school-two-neighbourhoods")
+    nobody = compare(replace(problem, collective=Collective(())), **QUICK)
+    assert nobody.row(EXACT).objective == nobody.row("stay").objective and nobody.row(EXACT).members == 0
+
+
+# -- formats ---
+
+
+def test_records_csv_and_json_say_the_same(compared):
+    records = comparison_records(compared)
+    lines = list(csv.DictReader(io.StringIO(comparisons_csv([compared, compared]))))
+    assert len(lines) == 2 * len(records)
+    for line, record in zip(lines, records, strict=False):
+        assert line["method"] == record["method"]
+        assert line["objective"] == ("" if record["objective"] is None else repr(record["objective"]))
+    document = json.loads(json.dumps(comparison_document(compared), allow_nan=False))
+    assert document["methods"] == json.loads(json.dumps(records)) and document["bound"] == compared.exact.bound
+
+
+def test_latex_has_a_cell_for_every_column_and_escapes(compared):
+    text = comparison_latex(compared)
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert {line.count(" & ") for line in rows} == {len(columns_of(compared.problem)) - 2}
+    assert r"\%" in text and " % " not in text.replace(r"\%", "").split("\n", 1)[1]
+
+
+def test_what_the_query_could_do_alone_is_told_for_each(compared):
+    first, second = individual_sentences(compared)
+    assert "Individual recourse of neighbour" in first and "grade" in first
+    assert "No member moves features" in second
+
+
+def test_the_gain_is_told_where_it_is_known(compared):
+    assert (gain_sentence(compared) is None) == (compared.gain is None)
+
+
+# -- the command ---
+
+
+def test_the_command_prints_tables_for_several_instances(oar):
+    code, out, err = oar("compare", "gig-two-colleagues", "tenant-immutable", "--methods", "stay,exact")
+    assert code == 0 and "gig-two-colleagues" in out and "tenant-immutable" in out and "joint optimum" in out
+    assert "gig-two-colleagues: exact" in err
+    code, out, _ = oar("compare", "gig-two-colleagues", "--methods", "stay", "--json", "-q")
+    assert code == 0 and json.loads(out)[0]["methods"][0]["method"] == "stay"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--methods", "magic"], "'magic' is unknown"),
+        (["--methods", ","], "names none"),
+        (["--csv", "--json"], "are given together"),
+        (["--formulation", "magic"], "'magic' is unknown"),
+        (["--time-limit", "0"], "above 0"),
+    ],
+)
+def test_mistakes_are_told(oar, arguments, words):
+    code, _, err = oar("compare", "gig-two-colleagues", "-q", "--heuristic-seconds", "0.1", *arguments)
+    assert code == 2 and words in err

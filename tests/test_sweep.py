@@ -1,0 +1,123 @@
+"""Sweeps: each point is the instance with one number replaced; files resume; optima are monotone where they must be."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from oar_opt.compare import EXACT
+from oar_opt.errors import InputError
+from oar_opt.evaluate import enumerate_choices
+from oar_opt.library import load
+from oar_opt.problem import GoalKind
+from oar_opt.sweep import Axis, Over, Settings, at_value, bound_curve, curve, sweep
+
+ONLY = Settings(methods=("stay", EXACT))
+
+
+@pytest.mark.parametrize(
+    ("text", "axis", "values"),
+    [
+        ("radius=0.1:0.5:3", Axis.RADIUS, (0.1, 0.3, 0.5)),
+        ("members=1:4", Axis.MEMBERS, (1.0, 2.0, 3.0, 4.0)),
+        ("acting=5,1,1", Axis.ACTING, (1.0, 5.0)),
+        ("total=0", Axis.TOTAL, (0.0,)),
+        ("required=0.1:0.7:7", Axis.REQUIRED, (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)),
+    ],
+)
+def test_axes_are_read(text, axis, values):
+    assert Over.parse(text) == Over(axis, values)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "radius", "radius=", "size=1:2", "radius=a", "radius=0.1:1", "radius=1:0:3", "members=0.5,1", "radius=-1,2",
+     "radius=nan", "radius=0:1:0", "radius=1:2:3:4", "members=1:1e9", "total=inf"],
+)  # fmt: skip
+def test_what_is_no_axis_is_told(text):
+    with pytest.raises(InputError, match="--over"):
+        Over.parse(text)
+
+
+def test_the_instance_at_a_value():
+    changes, menus = load("iris-centroid-l2-r05-k10"), load("school-two-neighbourhoods")
+    moved = at_value(changes, Axis.RADIUS, 0.25)
+    assert {action.radius for member in moved.collective.members for action in member.actions} == {0.25}
+    assert at_value(changes, Axis.MEMBERS, 3).collective.members == changes.collective.members[:3]
+    assert at_value(menus, Axis.ACTING, 2).collective.budget.members == 2
+    assert at_value(menus, Axis.TOTAL, 2.5).collective.budget.total == 2.5
+    assert at_value(menus, Axis.EACH, 2.5).collective.budget.each == 2.5
+    cheap = replace(menus, goal=GoalKind.MIN_COST)
+    assert {query.required for query in at_value(cheap, Axis.REQUIRED, 0.3).queries} == {0.3}
+    for problem, axis, value, words in [
+        (menus, Axis.RADIUS, 1.0, "no member has one"),
+        (menus, Axis.MEMBERS, 99, "of 6" if len(menus.collective.members) == 6 else "99 of"),
+        (menus, Axis.REQUIRED, 1.0, "max_margin"),
+        (cheap, Axis.REQUIRED, 0.0, "is 0"),
+    ]:
+        with pytest.raises(InputError, match=words):
+            at_value(problem, axis, value)
+
+
+def test_optima_do_not_fall_as_more_is_allowed(make):
+    problem = make(3, "ridge", "penalized", members=4, options=3)
+    points = sweep(problem, Over(Axis.ACTING, (0.0, 1.0, 2.0, 4.0)), ONLY)
+    exact = [value for _, value in curve(points, EXACT, "objective")]
+    assert all(b >= a - 1e-6 for a, b in pairwise(exact))
+    assert exact[0] == pytest.approx(curve(points, "stay", "objective")[0][1])
+    for (value, found), (_, bound) in zip(curve(points, EXACT, "objective"), bound_curve(points), strict=True):
+        best = enumerate_choices(at_value(problem, Axis.ACTING, value)).best.objective
+        assert found == pytest.approx(best, abs=1e-6) and bound >= best - 1e-6
+
+
+def test_the_front_of_cost_against_margin_rises(make):
+    problem = replace(make(4, "ridge", "penalized", members=4, options=3), goal=GoalKind.MIN_COST)
+    query = replace(problem.queries[0], required=0.1)
+    problem = replace(problem, queries=(query,))
+    costs = [value for _, value in curve(sweep(problem, Over.parse("required=0.01:2:3"), ONLY), EXACT, "objective")]
+    known = [cost for cost in costs if cost is not None]
+    assert all(b >= a - 1e-6 for a, b in pairwise(known))
+    # Once it is out of reach it stays so.
+    assert all(later is None for k, cost in enumerate(costs) if cost is None for later in costs[k:])
+
+
+def test_a_file_keeps_points_and_a_second_run_does_what_is_left(make, tmp_path, monkeypatch):
+    problem, path = make(3, "ridge", "penalized", members=3, options=2), tmp_path / "sweep.jsonl"
+    first = sweep(problem, Over.parse("acting=0,1"), ONLY, path=path)
+    with path.open("a", encoding="utf-8") as file:
+        file.write('{"value": 2.0, "compar')  # A run that was killed while it wrote.
+    done = []
+    again = sweep(problem, Over.parse("acting=0,1,2"), ONLY, path=path, progress=lambda *at: done.append(at))
+    assert again[:2] == first and done == [(2, 3), (3, 3)]
+    monkeypatch.setattr("oar_opt.sweep.point", None)
+    assert sweep(problem, Over.parse("acting=2,0"), ONLY, path=path) == (again[0], again[2])
+    with pytest.raises(InputError, match="no file of this sweep"):
+        sweep(problem, Over.parse("total=1"), ONLY, path=path)
+
+
+def test_several_processes_give_the_same_points(make):
+    problem = make(3, "ridge", "penalized", members=3, options=2)
+    over, settings = Over.parse("acting=0,1,2"), Settings(methods=("stay",))
+
+    def told(points):
+        return [(one.value, [r["objective"] for r in one.document["methods"]]) for one in points]
+
+    assert told(sweep(problem, over, settings, jobs=2)) == told(sweep(problem, over, settings))
+
+
+def test_the_command_prints_a_table_csv_and_json(oar, tmp_path):
+    common = ("sweep", "gig-two-colleagues", "--over", "acting=0:1", "--methods", "stay,exact")
+    code, out, err = oar(*common, "-o", tmp_path / "points.jsonl")
+    assert code == 0 and "members who may act" in out and "bound" in out and "Traceback" not in err
+    code, out, _ = oar(*common, "--csv", "-q", "-o", tmp_path / "points.jsonl")
+    assert code == 0 and out.splitlines()[0].startswith("acting,instance,goal,method") and len(out.splitlines()) == 5
+    code, out, _ = oar(*common, "--json", "-q", "-o", tmp_path / "points.jsonl")
+    assert code == 0 and [point["value"] for point in json.loads(out)["points"]] == [0.0, 1.0]
+    assert oar(*common, "--json", "--csv")[0] == 2
+    code, _, err = oar("sweep", "gig-two-colleagues", "--over", "members=0:99")
+    assert code == 2 and "ask for fewer" in err
+    code, _, err = oar("sweep", "gig-two-colleagues", "--over", "acting=1", "--goal", "magic")
+    assert code == 2 and "'magic' is unknown" in err
