@@ -14,10 +14,10 @@ directions, steps, one-hot groups and linear constraints; its own record takes a
 Budgets and charges are the collective's and do not bind the subject. Staying is always possible, and costs nothing.
 
 Margins are minima of linear functions of the change for every learner here (:mod:`oar_opt.individual_duality`), so both
-are linear or second-order cone programs (:mod:`oar_opt.individual_program`), mixed-integer where features move in steps;
-few changes are tried one by one. What solvers propose is set on the rules, and rules, margin and cost are then checked
-without them; where a margin misses by rounding, a little more is asked for. The bound is ``proved`` where weak duality
-in exact arithmetic closes the gap, ``enumerated`` where all changes were tried, and ``claimed`` where it is a
+are linear or second-order cone programs (:mod:`oar_opt.individual_program`), mixed-integer where features move in
+steps; few changes are tried one by one. What solvers propose is set on the rules, and rules, margin and cost are then
+checked without them; where a margin misses by rounding, a little more is asked for. The bound is ``proved`` where weak
+duality in exact arithmetic closes the gap, ``enumerated`` where all changes were tried, and ``claimed`` where it is a
 mixed-integer solver's. All of this is about the parameters as re-trained, whose own accuracy is not part of it.
 
 Reference: B. Ustun, A. Spangher, Y. Liu, "Actionable Recourse in Linear Classification", 2019.
@@ -35,7 +35,7 @@ import numpy as np
 from oar_opt import individual_duality as duality
 from oar_opt import individual_program as programs
 from oar_opt.certificate import Grade
-from oar_opt.changes import ChangeSet, change_sets, listed_options
+from oar_opt.changes import MOST_VALUES, ChangeSet, change_sets, listed_options
 from oar_opt.discovery import not_replayed
 from oar_opt.errors import UnsupportedError
 from oar_opt.evaluate import Evaluation, evaluate_present
@@ -65,7 +65,7 @@ PUSHES = (0.0, 1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-7)
 """Shares of its size by which a needed margin is raised, in turn, where answers miss it by rounding."""
 WIDER = 1 + 1e-6
 GROWTHS, GROWTH = 6, 4.0
-"""How often, and how much, a radius grows in which a change is looked for, where features step without an end."""
+"""How often, and how much, the radius grows where features have too many steps to list."""
 FREE = FeatureAction(Norm.LINF, math.inf)
 """Any change that the rules allow."""
 
@@ -298,7 +298,7 @@ def _least_cost(subject: _Subject) -> Certified:
     if subject.before >= subject.need:
         reason = "the query has the margin already"
         return Certified(Status.OPTIMAL, 0.0, 0.0, Grade.PROVED, subject.query.x, reason)
-    loose = _with_ends(subject.rules)
+    loose = _loosened(subject.rules)
     wide, listed = subject.reach(loose, FREE)
     if listed:
         return _cheapest(subject, listed)
@@ -396,12 +396,15 @@ def _by_steps(subject: _Subject, one: ChangeSet, proved: float) -> Certified:
 
 
 def _in_growing_balls(subject: _Subject, start: float, proved: float) -> Certified:
-    """Where features step without an end: what costs less than the radius looked at lies within it."""
+    """Where features have too many steps to list: what costs less than the radius looked at lies within it."""
     features = subject.problem.features
     steps = np.array([(f.step or 1.0) / f.scale if _moves_in_steps(f) else 0.0 for f in features])
     radius = start + subject.norm.of(steps)
     for _ in range(GROWTHS):
-        one, listed = subject.reach(subject.rules, FeatureAction(subject.norm, radius))
+        try:
+            one, listed = subject.reach(subject.rules, FeatureAction(subject.norm, radius))
+        except UnsupportedError as error:
+            return _least(subject, None, proved, None, str(error))
         found = None
         if listed:
             found = _cheapest(subject, listed)
@@ -462,9 +465,10 @@ def _moves_in_steps(feature: Feature) -> bool:
     return feature.step is not None or feature.type is not FeatureType.CONTINUOUS
 
 
-def _with_ends(rules: RecourseProblem) -> RecourseProblem:
-    """The rules, but features that step without an end move continuously; the same object where there are none."""
-    endless = [_moves_in_steps(feature) and _has_no_end(feature) for feature in rules.features]
+def _loosened(rules: RecourseProblem) -> RecourseProblem:
+    """The rules, but features with too many steps to list move continuously; the same object where there are none."""
+    x = rules.records.X[0]
+    endless = [_moves_in_steps(f) and not _is_listed(f, float(x[j])) for j, f in enumerate(rules.features)]
     if not any(endless):
         return rules
     features = tuple(
@@ -474,11 +478,13 @@ def _with_ends(rules: RecourseProblem) -> RecourseProblem:
     return replace(rules, features=features)
 
 
-def _has_no_end(feature: Feature) -> bool:
+def _is_listed(feature: Feature, x: float) -> bool:
+    """Whether a feature that moves in steps has an end both ways, and not too many values between them."""
     if feature.is_fixed or feature.type in (FeatureType.BINARY, FeatureType.CATEGORICAL):
-        return False
-    falls, rises = feature.direction is not Direction.INCREASE, feature.direction is not Direction.DECREASE
-    return (falls and feature.lower is None) or (rises and feature.upper is None)
+        return True
+    low = x if feature.direction is Direction.INCREASE else feature.lower
+    high = x if feature.direction is Direction.DECREASE else feature.upper
+    return low is not None and high is not None and high - low <= MOST_VALUES * (feature.step or 1.0)
 
 
 # -- best margin ---
