@@ -314,7 +314,7 @@ def _least_cost(subject: _Subject) -> Certified:
     if loose is not subject.rules:
         return _in_growing_balls(subject, within, proved)
     if wide.is_discrete:
-        return _by_steps(subject, wide, proved)
+        return _by_steps(subject, wide, within, proved)
     x = None if relaxed.delta is None else _reaching(subject, _around(wide, relaxed.delta), relaxed.delta)
     if x is None:
         # Its margin may be just out of reach, by less than the solver's tolerance.
@@ -373,13 +373,13 @@ def _out_of_reach(subject: _Subject, wide: ChangeSet, first: Found) -> Certified
     return Certified(Status.UNKNOWN, None, None, Grade.CLAIMED, None, "the solver stopped without an answer")
 
 
-def _by_steps(subject: _Subject, one: ChangeSet, proved: float) -> Certified:
-    """Mixed-integer, asking for a little more where the answer misses the margin by rounding."""
+def _by_steps(subject: _Subject, one: ChangeSet, about: float, proved: float) -> Certified:
+    """Mixed-integer, asking for a little more where the answer misses the margin by rounding; ``about``: its length."""
     claimed: float | None = None
     for push in (PUSHES[0], *PUSHES[3:]):
         need = subject.need + push * _size(subject)
         left = subject.clock.left()
-        found = programs.shortest(one, subject.norm, subject.pieces, need, whole=True, limit=left)
+        found = programs.shortest(one, subject.norm, subject.pieces, need, whole=True, limit=left, unit=about)
         if push == 0 and found.outcome is Outcome.NONE and found.finished:
             reason = "no change in the steps that the rules allow gives it the margin"
             return Certified(Status.INFEASIBLE, None, None, Grade.CLAIMED, None, reason)
@@ -409,7 +409,7 @@ def _in_growing_balls(subject: _Subject, start: float, proved: float) -> Certifi
         if listed:
             found = _cheapest(subject, listed)
         elif one is not None:
-            found = _by_steps(subject, one, proved)
+            found = _by_steps(subject, one, start, proved)
         if found is not None and found.value is not None:
             return found
         if subject.clock.is_over:

@@ -9,9 +9,10 @@ Variables ``e (d,)``, the change over scales in a unit; pieces, box, rows, group
 The norms l1 and linf give linear programs (HiGHS), l2 a second-order cone program (Clarabel). A feature that moves in
 steps takes one of evenly spaced values, ``delta_j = first + pitch z`` with ``z`` whole (the changes that two lattices
 share are evenly spaced again); then it is a mixed-integer linear program (HiGHS). In l2 the squares are approximated
-from below there: ``sigma_j >= 2 a e_j - a^2`` at every ``a`` that an earlier program ended at, feature by feature, with
-``sum_j sigma_j`` in the place of ``||e||^2``, until the two agree. Each of these programs is a relaxation, so the last
-one's value is a bound whenever the rounds end. SCIP would take the cone itself, and has been seen to break down with
+from below there: ``sigma_j >= 2 a e_j - a^2`` at every ``a`` that an earlier program ended at, feature by
+feature, with
+``sum_j sigma_j`` in the place of ``||e||^2``, until that agrees with the best continuous rest for its steps. Each of
+these programs is a relaxation, so the last one's value is a bound whenever the rounds end. SCIP would take the cone itself, and has been seen to break down with
 the whole process on such programs.
 
 Without integrality the multipliers are returned as well, for the exact bound. That nothing is feasible is believed of a
@@ -38,6 +39,7 @@ from oar_opt.errors import SolverError
 from oar_opt.individual_duality import Multipliers, Pieces
 from oar_opt.limits import Clock
 from oar_opt.problem import Flags, Norm, Vector
+from oar_opt.projection import held
 
 GAP = 1e-9
 NEAR = 1e-5
@@ -69,13 +71,21 @@ class Found:
 
 
 def shortest(
-    one: ChangeSet, norm: Norm, pieces: Pieces, need: float, *, whole: bool = False, limit: float | None = None
+    one: ChangeSet,
+    norm: Norm,
+    pieces: Pieces,
+    need: float,
+    *,
+    whole: bool = False,
+    limit: float | None = None,
+    unit: float | None = None,
 ) -> Found:
     """A shortest change (over scaled features) that gives a margin of ``need``; ``value`` is its length.
 
-    ``whole``: features that move in steps do so, else they move within their range. ``limit`` in seconds.
+    ``whole``: features that move in steps do so, else they move within their range. ``limit`` in seconds. ``unit``:
+    about how long the change will be, where that is known.
     """
-    return _Program(one, pieces, whole).shortest(norm, need, limit)
+    return _Program(one, pieces, whole, unit).shortest(norm, need, limit)
 
 
 def best(
@@ -85,11 +95,25 @@ def best(
     return _Program(one, pieces, whole).best(norm, limit)
 
 
+@dataclass(frozen=True, eq=False)
+class _Outer:
+    """A relaxation with ``squares (d,)`` in the place of ``e^2``: ``value`` reads its bound after a run, ``inner`` solves
+    the same for fixed steps, and ``floor`` is how far the two may always differ."""
+
+    objective: Any
+    rows: list[Any]
+    squares: Any
+    value: Callable[[], float]
+    inner: Callable[[_Program], Found]
+    floor: float
+
+
 @dataclass
 class _Program:
     one: ChangeSet
     pieces: Pieces
     whole: bool
+    about: float | None = None
     integer: bool = False
     conic: bool = False
     rows: list[Any] = field(default_factory=list)
@@ -107,7 +131,9 @@ class _Program:
 
     @cached_property
     def size(self) -> float:
-        """The unit of lengths: the smallest radius, or the longest reach of a feature."""
+        """The unit of lengths: what is known of the change's own, the smallest radius, or a feature's longest reach."""
+        if self.about:
+            return self.about
         radii = [ball.radius for ball in self.one.balls if math.isfinite(ball.radius)]
         ends = np.abs([self.one.lower, self.one.upper]) / self.one.scales
         return min([*radii, float(ends[np.isfinite(ends)].max(initial=0.0))]) or 1.0
@@ -177,7 +203,16 @@ class _Program:
 
         demand = self.margins() >= need / self.unit
         if norm is Norm.L2 and self.integer:
-            return self._with_tangents(lambda squares: (cp.sum(squares), [demand]), math.inf, limit)
+            squares = cp.Variable(self.one.d, nonneg=True)
+            outer = _Outer(
+                cp.sum(squares),
+                [demand],
+                squares,
+                value=lambda: self.size * math.sqrt(max(0.0, float(np.sum(squares.value)))),
+                inner=lambda rest: rest.shortest(norm, need, limit),
+                floor=GAP * self.size,
+            )
+            return self._with_tangents(outer, limit)
         length = cp.Variable()
         lengths = self._length_rows(norm, length)
         outcome, finished = self._solve(length, [*self.rows, demand, *lengths], limit)
@@ -198,8 +233,16 @@ class _Program:
         limited = norm is not None and norm is not Norm.LINF and math.isfinite(self.one.ball(norm))
         radius = self.one.ball(norm) / self.size if norm is not None and limited else math.inf
         if norm is Norm.L2 and limited and self.integer:
-            found = self._with_tangents(lambda squares: (-m, [demand, cp.sum(squares) <= radius**2]), radius, limit)
-            return found if found.delta is None else replace(found, value=float(m.value) * self.unit)
+            squares = cp.Variable(self.one.d, nonneg=True)
+            outer = _Outer(
+                -m,
+                [demand, cp.sum(squares) <= radius**2],
+                squares,
+                value=lambda: float(m.value) * self.unit,
+                inner=lambda rest: rest.best(norm, limit),
+                floor=AGREE * self.unit,
+            )
+            return self._with_tangents(outer, limit)
         lengths = self._length_rows(norm, radius) if norm is not None and limited else []
         outcome, finished = self._solve(-m, [*self.rows, demand, *lengths], limit)
         if outcome is not Outcome.FOUND:
@@ -210,28 +253,40 @@ class _Program:
             multipliers = self._multipliers(np.atleast_1d(demand.dual_value), pull * self.unit / self.size, self.unit)
         return Found(outcome, self._delta(), float(m.value) * self.unit, finished, multipliers)
 
-    def _with_tangents(self, goal: Callable[[Any], tuple[Any, list[Any]]], radius: float, limit: float | None) -> Found:
-        """Mixed-integer in l2: ``goal`` makes the objective and rows from the squares; ``value`` is a length.
+    def _with_tangents(self, outer: _Outer, limit: float | None) -> Found:
+        """Mixed-integer in l2: relaxations with tangents, and for the steps of each the best continuous rest.
 
-        It ends where the squares of the point are what they stand for, or its length is within ``radius``.
+        It ends where the two agree, or where the squares of the point are what they stand for.
         """
         import cvxpy as cp
 
-        clock, squares = Clock(limit), cp.Variable(self.one.d, nonneg=True)
-        objective, rows = goal(squares)
+        clock = Clock(limit)
         points = [sign * share * np.ones(self.one.d) for share in STARTS for sign in (1, -1)]
         for _ in range(ROUNDS):
-            tangents = [squares >= 2 * cp.multiply(a, self.e) - a**2 for a in points]
-            outcome, finished = self._solve(objective, [*self.rows, *rows, *tangents], clock.left())
+            tangents = [outer.squares >= 2 * cp.multiply(a, self.e) - a**2 for a in points]
+            outcome, finished = self._solve(outer.objective, [*self.rows, *outer.rows, *tangents], clock.left())
             if outcome is not Outcome.FOUND:
                 return Found(outcome, finished=finished)
-            e = np.asarray(self.e.value, dtype=np.float64)
-            length, least = float(np.linalg.norm(e)), math.sqrt(max(0.0, float(np.sum(squares.value))))
-            agrees = length <= (radius if math.isfinite(radius) else least) * (1 + AGREE) + GAP
-            if agrees or clock.is_over:
-                break
+            e, value = np.asarray(self.e.value, dtype=np.float64), outer.value()
+            found = Found(outcome, self._delta(), value, finished)
+            rest = outer.inner(_Program(held(self.one, self._on_grids()), self.pieces, False, self.size))
             points.append(e)
-        return Found(Outcome.FOUND, self._delta(), least * self.size, finished)
+            if rest.delta is not None:
+                found = replace(found, delta=rest.delta)
+                points.append(rest.delta / self.to_change)
+                if abs(rest.value - value) <= max(outer.floor, AGREE * abs(value)):
+                    break
+            if (outer.squares.value >= e**2 - AGREE * max(GAP, float(e @ e))).all() or clock.is_over:
+                break
+        return found
+
+    def _on_grids(self) -> Vector:
+        """The present change, with what moves in steps set on them."""
+        delta = self._delta()
+        for j, grid in enumerate(self.one.grids):
+            if grid is not None:
+                delta[j] = grid[int(np.abs(grid - delta[j]).argmin())]
+        return delta
 
     def _delta(self) -> Vector:
         return np.asarray(self.e.value, dtype=np.float64) * self.to_change

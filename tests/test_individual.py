@@ -481,7 +481,7 @@ def random_records(draw, problem, x, count=60):
 def test_random_rules_keep_every_promise(random_rules):
     """No random change that the rules allow is better than a bound, or reaches what is said to be out of reach."""
     settled = tried = 0
-    for seed in range(25):
+    for seed in range(12):
         problem = random_rules(seed, kind="nearest_centroid" if seed % 3 == 0 else "ridge", more=3)
         # A record of a member has whole numbers where it must, unlike the random query.
         x = problem.records.X[2]
@@ -501,4 +501,4 @@ def test_random_rules_keep_every_promise(random_rules):
             if any(norm.of(scaled) <= radius for norm, radius in found.radii):
                 assert margin <= found.best_margin.bound + 1e-9, seed
                 tried += 1
-    assert settled == 25 and tried > 100
+    assert settled == 12 and tried > 50
