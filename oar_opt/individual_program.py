@@ -9,11 +9,10 @@ Variables ``e (d,)``, the change over scales in a unit; pieces, box, rows, group
 The norms l1 and linf give linear programs (HiGHS), l2 a second-order cone program (Clarabel). A feature that moves in
 steps takes one of evenly spaced values, ``delta_j = first + pitch z`` with ``z`` whole (the changes that two lattices
 share are evenly spaced again); then it is a mixed-integer linear program (HiGHS). In l2 the squares are approximated
-from below there: ``sigma_j >= 2 a e_j - a^2`` at every ``a`` that an earlier program ended at, feature by
-feature, with
+from below there: ``sigma_j >= 2 a e_j - a^2`` at every ``a`` that an earlier program ended at, feature by feature, with
 ``sum_j sigma_j`` in the place of ``||e||^2``, until that agrees with the best continuous rest for its steps. Each of
-these programs is a relaxation, so the last one's value is a bound whenever the rounds end. SCIP would take the cone itself, and has been seen to break down with
-the whole process on such programs.
+these programs is a relaxation, so the last one's value is a bound whenever the rounds end. SCIP would take the cone
+itself, and has been seen to break down with the whole process on such programs.
 
 Without integrality the multipliers are returned as well, for the exact bound. That nothing is feasible is believed of a
 mixed-integer program only if a second run without presolve says so too. No answer is taken from here unchecked.
@@ -97,8 +96,11 @@ def best(
 
 @dataclass(frozen=True, eq=False)
 class _Outer:
-    """A relaxation with ``squares (d,)`` in the place of ``e^2``: ``value`` reads its bound after a run, ``inner`` solves
-    the same for fixed steps, and ``floor`` is how far the two may always differ."""
+    """A relaxation with ``squares (d,)`` in the place of ``e^2``.
+
+    ``value`` reads its bound after a run, ``inner`` solves the same for fixed steps, and the two may always differ by
+    ``floor``.
+    """
 
     objective: Any
     rows: list[Any]
