@@ -28,6 +28,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
@@ -312,7 +313,7 @@ def _least_cost(subject: _Subject) -> Certified:
     relaxed = programs.shortest(near, subject.norm, subject.pieces, subject.need, limit=subject.clock.left())
     proved = min(within, _proved_length(subject, near, relaxed))
     if loose is not subject.rules:
-        return _in_growing_balls(subject, within, proved)
+        return _with_many_steps(subject, loose, wide, within, proved)
     if wide.is_discrete:
         return _by_steps(subject, wide, within, proved)
     x = None if relaxed.delta is None else _reaching(subject, _around(wide, relaxed.delta), relaxed.delta)
@@ -395,8 +396,52 @@ def _by_steps(subject: _Subject, one: ChangeSet, about: float, proved: float) ->
     return _least(subject, None, proved, None, reason)
 
 
+def _with_many_steps(
+    subject: _Subject, loose: RecourseProblem, wide: ChangeSet, within: float, proved: float
+) -> Certified:
+    """Where features have too many steps to list: by the ends that rows and groups give them, else in balls."""
+    bounded = _bounded_by_rows(subject, loose, wide)
+    if bounded is None:
+        return _in_growing_balls(subject, within, proved)
+    one, listed = subject.reach(bounded, FREE)
+    if one is not None:
+        return _by_steps(subject, one, within, proved)
+    found = _cheapest(subject, listed)
+    # The ends are a solver's word, so that all of these changes need not be all there are.
+    return replace(found, grade=Grade.CLAIMED)
+
+
+def _bounded_by_rows(subject: _Subject, loose: RecourseProblem, wide: ChangeSet) -> RecourseProblem | None:
+    """The rules with the ends that a linear program finds for the features that ``loose`` lets move continuously; None
+    where one of them still has too many steps."""
+    features = list(subject.rules.features)
+    for j, feature in enumerate(features):
+        if loose.features[j] is feature:
+            continue
+        ends = [sign * _farthest(wide, j, sign) for sign in (-1, 1)]
+        slack = ROUNDING * max(1.0, feature.scale, abs(float(subject.x[j])), *map(abs, ends))
+        if not np.isfinite(ends).all():
+            return None
+        low, high = (float(subject.x[j]) + end + sign * slack for end, sign in zip(ends, (-1, 1), strict=True))
+        features[j] = replace(
+            feature,
+            lower=low if feature.lower is None else max(low, feature.lower),
+            upper=high if feature.upper is None else min(high, feature.upper),
+        )
+        if not _is_listed(features[j], float(subject.x[j])):
+            return None
+    return replace(subject.rules, features=tuple(features))
+
+
+def _farthest(one: ChangeSet, j: int, sign: int) -> float:
+    """How far up (down) a feature may move, with all others free to follow; infinite where nothing is known."""
+    slope = tuple(Fraction(sign if i == j else 0) for i in range(one.d))
+    found = programs.best(one, None, duality.Pieces((Fraction(0),), (slope,)))
+    return found.value if found.finished and found.delta is not None else math.inf
+
+
 def _in_growing_balls(subject: _Subject, start: float, proved: float) -> Certified:
-    """Where features have too many steps to list: what costs less than the radius looked at lies within it."""
+    """Without such ends; what costs less than the radius looked at lies within it."""
     features = subject.problem.features
     steps = np.array([(f.step or 1.0) / f.scale if _moves_in_steps(f) else 0.0 for f in features])
     radius = start + subject.norm.of(steps)

@@ -325,6 +325,23 @@ def test_steps_without_an_end(monkeypatch, kind):
     assert found.cost.value == pytest.approx(kind.of_rows(reaching).min()) and found.cost.status is Status.OPTIMAL
 
 
+@pytest.mark.parametrize("required", [2.9, 3.1])
+def test_rows_may_end_what_bounds_do_not(monkeypatch, required):
+    """a whole, b = 2 a and a + b <= 10: f = a reaches 3 at (3, 6) and no more."""
+    with_model(monkeypatch, LinearParameters((1.0, 0.0), 0.0))
+    features = (Feature("a", FeatureType.INTEGER), Feature("b", FeatureType.INTEGER))
+    rows = (
+        FeatureConstraint((("a", 2.0), ("b", -1.0)), Sense.EQ, 0.0),
+        FeatureConstraint((("a", 1.0), ("b", 1.0)), Sense.LE, 10.0),
+        FeatureConstraint((("a", 1.0),), Sense.GE, -2.0),
+    )
+    found = the_one(subject((0.0, 0.0), required=required, features=features, constraints=rows, cost=CostKind.L1))
+    if required < 3:
+        assert found.x == (3.0, 6.0) and found.cost.value == 9.0 and found.cost.status is Status.OPTIMAL
+    else:
+        assert found.cost.status is Status.INFEASIBLE and found.cost.grade is Grade.CLAIMED
+
+
 @pytest.mark.parametrize("upper", [20.0, 2000.0])
 def test_a_need_on_the_grid_is_met_there_and_one_beyond_it_by_the_next_point(monkeypatch, upper):
     """Also where the steps to the far end are too many to list."""
