@@ -36,7 +36,7 @@ import numpy as np
 from oar_opt import individual_duality as duality
 from oar_opt import individual_program as programs
 from oar_opt.certificate import Grade
-from oar_opt.changes import MOST_VALUES, ChangeSet, change_sets, listed_options
+from oar_opt.changes import LOOSE, MOST_VALUES, ChangeSet, change_sets, listed_options
 from oar_opt.discovery import not_replayed
 from oar_opt.errors import UnsupportedError
 from oar_opt.evaluate import Evaluation, evaluate_present
@@ -305,7 +305,8 @@ def _least_cost(subject: _Subject) -> Certified:
         return _cheapest(subject, listed)
     if wide is None:
         return _nothing_allowed(subject)
-    first = programs.shortest(wide, Norm.LINF, subject.pieces, subject.need, limit=subject.clock.left())
+    left, about = subject.clock.left(), _lack(subject)
+    first = programs.shortest(wide, Norm.LINF, subject.pieces, subject.need, limit=left, unit=about)
     if first.delta is None:
         return _out_of_reach(subject, wide, first)
     within = subject.norm.of(first.delta / wide.scales) * WIDER
@@ -316,12 +317,20 @@ def _least_cost(subject: _Subject) -> Certified:
         return _with_many_steps(subject, loose, wide, within, proved)
     if wide.is_discrete:
         return _by_steps(subject, wide, within, proved)
-    x = None if relaxed.delta is None else _reaching(subject, _around(wide, relaxed.delta), relaxed.delta)
+    start = first.delta if relaxed.delta is None else relaxed.delta
+    x = _reaching(subject, _around(wide, start), start)
     if x is None:
         # Its margin may be just out of reach, by less than the solver's tolerance.
         beyond = _out_of_reach(subject, wide, relaxed)
         return beyond if beyond.status is Status.INFEASIBLE else _least(subject, None, proved, None)
     return _least(subject, x, proved, None)
+
+
+def _lack(subject: _Subject) -> float | None:
+    """How long a change must be in linf for its slopes alone, the unit of the first program; None without slopes."""
+    steep = np.abs(subject.pieces.G * subject.problem.scales).sum(axis=1)
+    lacks = subject.need - subject.pieces.base_vector
+    return float(np.max(lacks[steep > 0] / steep[steep > 0], initial=0.0)) or None
 
 
 def _proved_length(subject: _Subject, near: ChangeSet, found: Found) -> float:
@@ -406,7 +415,7 @@ def _with_many_steps(
     one, listed = subject.reach(bounded, FREE)
     if one is not None:
         return _by_steps(subject, one, within, proved)
-    found = _cheapest(subject, listed)
+    found = _cheapest(subject, listed) if listed else _nothing_allowed(subject)
     # The ends are a solver's word, so that all of these changes need not be all there are.
     return replace(found, grade=Grade.CLAIMED)
 
@@ -419,7 +428,7 @@ def _bounded_by_rows(subject: _Subject, loose: RecourseProblem, wide: ChangeSet)
         if loose.features[j] is feature:
             continue
         ends = [sign * _farthest(wide, j, sign) for sign in (-1, 1)]
-        slack = ROUNDING * max(1.0, feature.scale, abs(float(subject.x[j])), *map(abs, ends))
+        slack = LOOSE * max(1.0, feature.scale, abs(float(subject.x[j])), *map(abs, ends))
         if not np.isfinite(ends).all():
             return None
         low, high = (float(subject.x[j]) + end + sign * slack for end, sign in zip(ends, (-1, 1), strict=True))

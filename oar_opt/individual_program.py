@@ -221,7 +221,7 @@ class _Program:
         if outcome is not Outcome.FOUND:
             return Found(outcome, finished=finished)
         multipliers = None
-        if not self.integer:
+        if not self.integer and demand.dual_value is not None:
             weights = np.atleast_1d(demand.dual_value) * self.size / self.unit
             multipliers = self._multipliers(weights, self._pull(norm, lengths), self.size)
         return Found(outcome, self._delta(), float(length.value) * self.size, finished, multipliers)
@@ -250,7 +250,7 @@ class _Program:
         if outcome is not Outcome.FOUND:
             return Found(outcome, finished=finished)
         multipliers = None
-        if not self.integer:
+        if not self.integer and demand.dual_value is not None:
             pull = self._pull(norm, lengths) if norm is not None and limited else np.zeros(self.one.d)
             multipliers = self._multipliers(np.atleast_1d(demand.dual_value), pull * self.unit / self.size, self.unit)
         return Found(outcome, self._delta(), float(m.value) * self.unit, finished, multipliers)

@@ -137,7 +137,7 @@ def test_the_best_margin_within_a_ball_is_the_dual_norm(monkeypatch, norm):
     assert found.grade is Grade.PROVED and found.status is Status.OPTIMAL
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("norm", NORMS)
 def test_distances_in_many_features_with_random_scales(monkeypatch, seed, norm):
     draw = np.random.default_rng(seed)
@@ -342,11 +342,10 @@ def test_rows_may_end_what_bounds_do_not(monkeypatch, required):
         assert found.cost.status is Status.INFEASIBLE and found.cost.grade is Grade.CLAIMED
 
 
-@pytest.mark.parametrize("upper", [20.0, 2000.0])
-def test_a_need_on_the_grid_is_met_there_and_one_beyond_it_by_the_next_point(monkeypatch, upper):
-    """Also where the steps to the far end are too many to list."""
+def test_a_need_on_the_grid_is_met_there_and_one_beyond_it_by_the_next_point(monkeypatch):
+    """The steps to the far end are too many to list."""
     with_model(monkeypatch, LinearParameters((1.0, 0.0), 0.0))
-    features = (Feature("a", step=0.1, lower=0.0, upper=upper), Feature("b"))
+    features = (Feature("a", step=0.1, lower=0.0, upper=2000.0), Feature("b"))
     for required, expected in ((0.3 + 1e-9, 0.3), (0.301, 0.4)):
         found = the_one(subject((0.0, 0.0), required=required, features=features))
         assert found.cost.value == pytest.approx(expected, rel=1e-9)
@@ -469,6 +468,32 @@ def test_an_undefined_model_is_unsupported(monkeypatch):
         individual_recourse(subject((0.0,)))
 
 
+@pytest.mark.parametrize("kind", [CostKind.L1, CostKind.L2, CostKind.LINF])
+def test_a_small_change_within_wide_bounds(monkeypatch, kind):
+    """f = a + 2 b lacks 1e-3: the lengths 1e-3 over 2, the root of 5, and 3, with bounds far away."""
+    with_model(monkeypatch, LinearParameters((1.0, 2.0), 0.0))
+    features = (Feature("a", lower=-1e6, upper=1e6), Feature("b", upper=1e5))
+    found = the_one(subject((0.0, 0.0), required=1e-3, features=features, cost=kind))
+    steep = {"l1": 2.0, "l2": np.sqrt(5), "linf": 3.0}[kind]
+    assert found.cost.value == pytest.approx(found.needed / steep, rel=1e-6)
+    assert found.cost.bound == pytest.approx(found.needed / steep, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", [CostKind.L1, CostKind.L2])
+def test_no_time_leaves_bounds_that_hold(monkeypatch, kind):
+    """What comes back in no time is true, be it little."""
+    problem, parameters = steps_problem(0, Norm(kind.value), many=True)
+    with_model(monkeypatch, parameters)
+    query = replace(problem.queries[0], required=1.0)
+    problem = replace(problem, queries=(query,))
+    hasty, patient = the_one(problem, time_limit=1e-4), the_one(problem)
+    assert patient.cost.status is Status.OPTIMAL
+    assert hasty.cost.status is not Status.INFEASIBLE
+    assert hasty.cost.bound is None or hasty.cost.bound <= patient.cost.value + 1e-9
+    bound = hasty.best_margin.bound
+    assert bound is None or bound >= patient.best_margin.value - 1e-9
+
+
 def test_too_many_steps_leave_one_number_unknown(monkeypatch):
     with_model(monkeypatch, LinearParameters((1.0, 1.0), 0.0))
     features = (Feature("a", step=1e-5, lower=-1.0, upper=1.0), Feature("b"))
@@ -498,7 +523,7 @@ def random_records(draw, problem, x, count=60):
 def test_random_rules_keep_every_promise(random_rules):
     """No random change that the rules allow is better than a bound, or reaches what is said to be out of reach."""
     settled = tried = 0
-    for seed in range(12):
+    for seed in range(6):
         problem = random_rules(seed, kind="nearest_centroid" if seed % 3 == 0 else "ridge", more=3)
         # A record of a member has whole numbers where it must, unlike the random query.
         x = problem.records.X[2]
@@ -518,4 +543,4 @@ def test_random_rules_keep_every_promise(random_rules):
             if any(norm.of(scaled) <= radius for norm, radius in found.radii):
                 assert margin <= found.best_margin.bound + 1e-9, seed
                 tried += 1
-    assert settled == 12 and tried > 50
+    assert settled == 6 and tried > 50
