@@ -14,10 +14,10 @@ directions, steps, one-hot groups and linear constraints; its own record takes a
 Budgets and charges are the collective's and do not bind the subject. Staying is always possible, and costs nothing.
 
 Margins are minima of linear functions of the change for every learner here (:mod:`oar_opt.individual_duality`), so both
-are linear or second-order cone programs (:mod:`oar_opt.individual_program`), mixed-integer where features move in steps;
-few changes are tried one by one. What solvers propose is set on the rules, and rules, margin and cost are then checked
-without them; where a margin misses by rounding, a little more is asked for. The bound is ``proved`` where weak duality
-in exact arithmetic closes the gap, ``enumerated`` where all changes were tried, and ``claimed`` where it is a
+are linear or second-order cone programs (:mod:`oar_opt.individual_program`), mixed-integer where features move in
+steps; few changes are tried one by one. What solvers propose is set on the rules, and rules, margin and cost are then
+checked without them; where a margin misses by rounding, a little more is asked for. The bound is ``proved`` where weak
+duality in exact arithmetic closes the gap, ``enumerated`` where all changes were tried, and ``claimed`` where it is a
 mixed-integer solver's. All of this is about the parameters as re-trained, whose own accuracy is not part of it.
 
 Reference: B. Ustun, A. Spangher, Y. Liu, "Actionable Recourse in Linear Classification", 2019.
@@ -28,6 +28,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
@@ -35,7 +36,7 @@ import numpy as np
 from oar_opt import individual_duality as duality
 from oar_opt import individual_program as programs
 from oar_opt.certificate import Grade
-from oar_opt.changes import ChangeSet, change_sets, listed_options
+from oar_opt.changes import LOOSE, MOST_VALUES, ChangeSet, change_sets, listed_options
 from oar_opt.discovery import not_replayed
 from oar_opt.errors import UnsupportedError
 from oar_opt.evaluate import Evaluation, evaluate_present
@@ -65,7 +66,7 @@ PUSHES = (0.0, 1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-7)
 """Shares of its size by which a needed margin is raised, in turn, where answers miss it by rounding."""
 WIDER = 1 + 1e-6
 GROWTHS, GROWTH = 6, 4.0
-"""How often, and how much, a radius grows in which a change is looked for, where features step without an end."""
+"""How often, and how much, the radius grows where features have too many steps to list."""
 FREE = FeatureAction(Norm.LINF, math.inf)
 """Any change that the rules allow."""
 
@@ -298,13 +299,14 @@ def _least_cost(subject: _Subject) -> Certified:
     if subject.before >= subject.need:
         reason = "the query has the margin already"
         return Certified(Status.OPTIMAL, 0.0, 0.0, Grade.PROVED, subject.query.x, reason)
-    loose = _with_ends(subject.rules)
+    loose = _loosened(subject.rules)
     wide, listed = subject.reach(loose, FREE)
     if listed:
         return _cheapest(subject, listed)
     if wide is None:
         return _nothing_allowed(subject)
-    first = programs.shortest(wide, Norm.LINF, subject.pieces, subject.need, limit=subject.clock.left())
+    left, about = subject.clock.left(), _lack(subject)
+    first = programs.shortest(wide, Norm.LINF, subject.pieces, subject.need, limit=left, unit=about)
     if first.delta is None:
         return _out_of_reach(subject, wide, first)
     within = subject.norm.of(first.delta / wide.scales) * WIDER
@@ -312,15 +314,23 @@ def _least_cost(subject: _Subject) -> Certified:
     relaxed = programs.shortest(near, subject.norm, subject.pieces, subject.need, limit=subject.clock.left())
     proved = min(within, _proved_length(subject, near, relaxed))
     if loose is not subject.rules:
-        return _in_growing_balls(subject, within, proved)
+        return _with_many_steps(subject, loose, wide, within, proved)
     if wide.is_discrete:
-        return _by_steps(subject, wide, proved)
-    x = None if relaxed.delta is None else _reaching(subject, _around(wide, relaxed.delta), relaxed.delta)
+        return _by_steps(subject, wide, within, proved)
+    start = first.delta if relaxed.delta is None else relaxed.delta
+    x = _reaching(subject, _around(wide, start), start)
     if x is None:
         # Its margin may be just out of reach, by less than the solver's tolerance.
         beyond = _out_of_reach(subject, wide, relaxed)
         return beyond if beyond.status is Status.INFEASIBLE else _least(subject, None, proved, None)
     return _least(subject, x, proved, None)
+
+
+def _lack(subject: _Subject) -> float | None:
+    """How long a change must be in linf for its slopes alone, the unit of the first program; None without slopes."""
+    steep = np.abs(subject.pieces.G * subject.problem.scales).sum(axis=1)
+    lacks = subject.need - subject.pieces.base_vector
+    return float(np.max(lacks[steep > 0] / steep[steep > 0], initial=0.0)) or None
 
 
 def _proved_length(subject: _Subject, near: ChangeSet, found: Found) -> float:
@@ -373,13 +383,13 @@ def _out_of_reach(subject: _Subject, wide: ChangeSet, first: Found) -> Certified
     return Certified(Status.UNKNOWN, None, None, Grade.CLAIMED, None, "the solver stopped without an answer")
 
 
-def _by_steps(subject: _Subject, one: ChangeSet, proved: float) -> Certified:
-    """Mixed-integer, asking for a little more where the answer misses the margin by rounding."""
+def _by_steps(subject: _Subject, one: ChangeSet, about: float, proved: float) -> Certified:
+    """Mixed-integer, asking for a little more where the answer misses the margin by rounding; ``about``: its length."""
     claimed: float | None = None
     for push in (PUSHES[0], *PUSHES[3:]):
         need = subject.need + push * _size(subject)
         left = subject.clock.left()
-        found = programs.shortest(one, subject.norm, subject.pieces, need, whole=True, limit=left)
+        found = programs.shortest(one, subject.norm, subject.pieces, need, whole=True, limit=left, unit=about)
         if push == 0 and found.outcome is Outcome.NONE and found.finished:
             reason = "no change in the steps that the rules allow gives it the margin"
             return Certified(Status.INFEASIBLE, None, None, Grade.CLAIMED, None, reason)
@@ -395,18 +405,65 @@ def _by_steps(subject: _Subject, one: ChangeSet, proved: float) -> Certified:
     return _least(subject, None, proved, None, reason)
 
 
+def _with_many_steps(
+    subject: _Subject, loose: RecourseProblem, wide: ChangeSet, within: float, proved: float
+) -> Certified:
+    """Where features have too many steps to list: by the ends that rows and groups give them, else in balls."""
+    bounded = _bounded_by_rows(subject, loose, wide)
+    if bounded is None:
+        return _in_growing_balls(subject, within, proved)
+    one, listed = subject.reach(bounded, FREE)
+    if one is not None:
+        return _by_steps(subject, one, within, proved)
+    found = _cheapest(subject, listed) if listed else _nothing_allowed(subject)
+    # The ends are a solver's word, so that all of these changes need not be all there are.
+    return replace(found, grade=Grade.CLAIMED)
+
+
+def _bounded_by_rows(subject: _Subject, loose: RecourseProblem, wide: ChangeSet) -> RecourseProblem | None:
+    """The rules with the ends that a linear program finds for the features that ``loose`` lets move continuously; None
+    where one of them still has too many steps."""
+    features = list(subject.rules.features)
+    for j, feature in enumerate(features):
+        if loose.features[j] is feature:
+            continue
+        ends = [sign * _farthest(wide, j, sign) for sign in (-1, 1)]
+        slack = LOOSE * max(1.0, feature.scale, abs(float(subject.x[j])), *map(abs, ends))
+        if not np.isfinite(ends).all():
+            return None
+        low, high = (float(subject.x[j]) + end + sign * slack for end, sign in zip(ends, (-1, 1), strict=True))
+        features[j] = replace(
+            feature,
+            lower=low if feature.lower is None else max(low, feature.lower),
+            upper=high if feature.upper is None else min(high, feature.upper),
+        )
+        if not _is_listed(features[j], float(subject.x[j])):
+            return None
+    return replace(subject.rules, features=tuple(features))
+
+
+def _farthest(one: ChangeSet, j: int, sign: int) -> float:
+    """How far up (down) a feature may move, with all others free to follow; infinite where nothing is known."""
+    slope = tuple(Fraction(sign if i == j else 0) for i in range(one.d))
+    found = programs.best(one, None, duality.Pieces((Fraction(0),), (slope,)))
+    return found.value if found.finished and found.delta is not None else math.inf
+
+
 def _in_growing_balls(subject: _Subject, start: float, proved: float) -> Certified:
-    """Where features step without an end: what costs less than the radius looked at lies within it."""
+    """Without such ends; what costs less than the radius looked at lies within it."""
     features = subject.problem.features
     steps = np.array([(f.step or 1.0) / f.scale if _moves_in_steps(f) else 0.0 for f in features])
     radius = start + subject.norm.of(steps)
     for _ in range(GROWTHS):
-        one, listed = subject.reach(subject.rules, FeatureAction(subject.norm, radius))
+        try:
+            one, listed = subject.reach(subject.rules, FeatureAction(subject.norm, radius))
+        except UnsupportedError as error:
+            return _least(subject, None, proved, None, str(error))
         found = None
         if listed:
             found = _cheapest(subject, listed)
         elif one is not None:
-            found = _by_steps(subject, one, proved)
+            found = _by_steps(subject, one, start, proved)
         if found is not None and found.value is not None:
             return found
         if subject.clock.is_over:
@@ -462,9 +519,10 @@ def _moves_in_steps(feature: Feature) -> bool:
     return feature.step is not None or feature.type is not FeatureType.CONTINUOUS
 
 
-def _with_ends(rules: RecourseProblem) -> RecourseProblem:
-    """The rules, but features that step without an end move continuously; the same object where there are none."""
-    endless = [_moves_in_steps(feature) and _has_no_end(feature) for feature in rules.features]
+def _loosened(rules: RecourseProblem) -> RecourseProblem:
+    """The rules, but features with too many steps to list move continuously; the same object where there are none."""
+    x = rules.records.X[0]
+    endless = [_moves_in_steps(f) and not _is_listed(f, float(x[j])) for j, f in enumerate(rules.features)]
     if not any(endless):
         return rules
     features = tuple(
@@ -474,11 +532,13 @@ def _with_ends(rules: RecourseProblem) -> RecourseProblem:
     return replace(rules, features=features)
 
 
-def _has_no_end(feature: Feature) -> bool:
+def _is_listed(feature: Feature, x: float) -> bool:
+    """Whether a feature that moves in steps has an end both ways, and not too many values between them."""
     if feature.is_fixed or feature.type in (FeatureType.BINARY, FeatureType.CATEGORICAL):
-        return False
-    falls, rises = feature.direction is not Direction.INCREASE, feature.direction is not Direction.DECREASE
-    return (falls and feature.lower is None) or (rises and feature.upper is None)
+        return True
+    low = x if feature.direction is Direction.INCREASE else feature.lower
+    high = x if feature.direction is Direction.DECREASE else feature.upper
+    return low is not None and high is not None and high - low <= MOST_VALUES * (feature.step or 1.0)
 
 
 # -- best margin ---
