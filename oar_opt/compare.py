@@ -232,9 +232,7 @@ def _with_gap(problem: RecourseProblem, row: Row, exact: Solution | None) -> Row
     if row.objective is None or exact is None:
         return row
     if exact.status is Status.INFEASIBLE:
-        raise VerificationError(
-            f"method '{row.method}' found an answer where the exact search says that there is none"
-        )
+        raise VerificationError(f"method '{row.method}' found an answer where the exact search says that there is none")
     if exact.bound is None:
         return row
     short = exact.bound - row.objective if problem.goal.maximises else row.objective - exact.bound
