@@ -36,6 +36,7 @@ from oar_opt.problem import (
 from oar_opt.projection import BudgetProjection, Projection, held, nearest, nearest_on_grids
 from oar_opt.rules import budget_violations
 from oar_opt.sensitivity import LOSS, Margins, margins_of
+from oar_opt.standing import standing
 from oar_opt.verification import move_violations
 
 CUSHION = 1e-9
@@ -129,7 +130,7 @@ class FeatureSearch:
         """Whether the best outcome is better than the one before by more than a little."""
         if before is None or self.best is None:
             return self.best is not before
-        (level, value), (old_level, old_value) = _standing(self.best), _standing(before)
+        (level, value), (old_level, old_value) = standing(self.best), standing(before)
         return level > old_level + PROGRESS or value > old_value + PROGRESS * max(1.0, abs(old_value))
 
     def improve(self, plan: Plan) -> None:
@@ -187,7 +188,7 @@ class FeatureSearch:
             outcome = evaluate(self.problem, moves)
         except UndefinedLearner:
             return None
-        if self.best is None or _standing(outcome) > _standing(self.best):
+        if self.best is None or standing(outcome) > standing(self.best):
             self.best, self.best_plan = outcome, plan
         model = self.model(plan)
         if model is not None and not model.is_exact:
@@ -671,18 +672,3 @@ def _steps(one: ChangeSet, delta: Vector) -> list[Vector]:
             if not np.array_equal(other, delta):
                 found.append(other)
     return found
-
-
-def _standing(outcome: Evaluation) -> tuple[float, float]:
-    """Compared lexicographically: an answer at all (else how far from one), then the goal."""
-    sign = 1.0 if outcome.problem.goal.maximises else -1.0
-    if outcome.is_answer:
-        return (0.0, sign * outcome.objective)
-    problem = outcome.problem
-    needed = [*zip(problem.guards, outcome.guard_margins, strict=True)]
-    if problem.goal.needs_required:
-        needed += zip(problem.queries, outcome.margins, strict=True)
-    misses = [problem.needed_margin(subject) - margin for subject, margin in needed]
-    if problem.max_loss_increase is not None and outcome.loss_increase is not None:
-        misses.append(outcome.loss_increase - problem.max_loss_increase)
-    return (-1.0 - max([0.0, *misses]), 0.0)
