@@ -14,7 +14,7 @@ from oar_opt.discovery import heuristics
 from oar_opt.evaluate import UndefinedLearner, evaluate
 from oar_opt.feature_search import CROWD
 from oar_opt.heuristics.nearest_members import _halves_first, worst_off
-from oar_opt.heuristics.random_moves import MOST_DRAWS
+from oar_opt.heuristics.random_moves import MOST_DRAWS, _Draws
 from oar_opt.problem import (
     Budget,
     Collective,
@@ -263,11 +263,11 @@ def test_independent_joins_what_each_would_do_alone(make_varied):
 
 
 def test_members_imitate_the_query_with_the_wanted_label_and_the_nearest_first():
-    """From the query at 1: record 1 at 1.5 has the wanted label and may come as near as 0.9; record 0 at 3 may report
+    """From the query at 1: record 1 at 1.5 has the wanted label and may come as near as 0.75; record 0 at 3 may report
     the label; record 2 cannot have it; record 3 has no weight and may join."""
     members = [
         Member(0, FLIP, (option(1.0, y=-1.0),)),
-        Member(1, (), (option(2.5), option(0.9, cost=3.0), option(1.1, cost=2.0), option(1.0, s=0.0))),
+        Member(1, (), (option(2.5), option(0.75, cost=3.0), option(1.25, cost=2.0), option(1.0, s=0.0))),
         Member(2, (FeatureAction(Norm.L2, 1.0),)),
         Member(3, (), (option(1.0, s=0.5),)),
     ]
@@ -282,8 +282,8 @@ def test_members_imitate_the_query_with_the_wanted_label_and_the_nearest_first()
 
 
 def proposal_of(problem, order):
-    """The imitations of the test above: 1.1 and not 0.9 since it is as near and cheaper."""
-    wanted = {0: (3.0, 1.0), 1: (1.1, 1.0), 3: (1.0, 0.5)}
+    """The imitations of the test above: 1.25 and not 0.75 since it is as near and cheaper."""
+    wanted = {0: (3.0, 1.0), 1: (1.25, 1.0), 3: (1.0, 0.5)}
     return [m for i in order for m in _flips(problem, i) if (m.x[0], m.s) == wanted[i] and m.y == 1.0]
 
 
@@ -321,14 +321,28 @@ def test_prefixes_are_tried_from_the_ends_and_halves():
 # -- random moves ---
 
 
+def some_draws(problem, seed, count=40):
+    draws = _Draws(problem, seed, np.inf)
+    return [draws.next() for _ in range(count)]
+
+
 def test_random_moves_repeat_with_their_seed(random_rules):
-    different = 0
     for seed in range(3):
         problem = random_rules(seed, "ridge", members=4, others=True)
-        first, again, other = (proposed("random_moves", problem, seed=s)[0] for s in (5, 5, 6))
-        assert first == again and f"best of {MOST_DRAWS} random draws" in first.remark
-        different += first.moves != other.moves
-    assert different
+        assert some_draws(problem, 5) == some_draws(problem, 5) != some_draws(problem, 6)
+    problem = two_sides()
+    first, again = (proposed("random_moves", problem, seed=3)[0] for _ in range(2))
+    assert first == again and first.remark == f"the best of {MOST_DRAWS} random draws"
+
+
+def test_random_draws_stay_within_budgets_and_rules(random_rules):
+    sizes = set()
+    for seed in range(20):
+        problem = random_rules(seed, "ridge", members=4, others=True)
+        for moves in some_draws(problem, seed, 10):
+            assert not budget_violations(problem, moves) and not move_violations(problem, moves)
+            sizes.add(len(moves))
+    assert sizes == {0, 1, 2, 3, 4}
 
 
 def test_random_moves_find_the_best_of_few_and_know_when_to_stay():
@@ -340,12 +354,11 @@ def test_random_moves_find_the_best_of_few_and_know_when_to_stay():
 
 def test_random_changes_reach_the_boundary_in_all_directions():
     member = Member(0, (FeatureAction(Norm.L2, 0.5),))
-    seen = []
-    for seed in range(12):
-        problem = problem_of([[0.0, 0.0], [1.0, 0.0]], [1, -1], [member], [(np.cos(seed), np.sin(seed))])
-        seen += [move.x for move in proposed("random_moves", problem, seed=seed)[0].moves]
-    lengths, signs = np.linalg.norm(seen, axis=1), {tuple(np.sign(x)) for x in seen}
-    assert lengths.max() == pytest.approx(0.5) and (lengths <= 0.5 + 1e-9).all() and len(signs) == 4
+    problem = problem_of([[0.0, 0.0], [1.0, 0.0]], [1, -1], [member], [(1.0, 1.0)])
+    seen = np.array([move.x for moves in some_draws(problem, 0, 200) for move in moves])
+    lengths, signs = np.linalg.norm(seen, axis=1), {tuple(x) for x in np.sign(seen)}
+    assert len(seen) == 200 and (lengths <= 0.5 + 1e-9).all() and len(signs) == 4
+    assert 70 < (lengths > 0.5 - 1e-9).sum() < 130 and lengths.min() < 0.05
 
 
 # -- rules, learners, updates and limits ---
@@ -381,9 +394,9 @@ def test_members_act_when_their_records_arrive(name):
 @pytest.mark.parametrize("name", BASELINES)
 def test_running_centroids_are_replayed(name):
     """Centroids start at 0 and 4, a rate of 1/2: record 3 as class b draws it to 3.5, as class a 0 to 1.5."""
-    problem = problem_of([3.0], [0], [Member(0, (*FLIP, WithholdAction()))], [2.0], kind="nearest_centroid")
     update = running_centroid_update(rate=0.5, centroids={"a": (0.0,), "b": (4.0,)})
-    problem = replace(problem, update=update)
+    member = Member(0, (*FLIP, WithholdAction()))
+    problem = problem_of([3.0], [0], [member], [2.0], kind="nearest_centroid", update=update)
     assert evaluate(problem, ()).objective == pytest.approx(0.25 - 4.0)
     assert proposed(name, problem)[1].objective == pytest.approx(4.0 - 2.25)
 
