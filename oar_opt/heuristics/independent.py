@@ -8,8 +8,9 @@ asked here, and the outcome may be worse than that of staying. Moves that togeth
 forbidden, so the last ones to join leave again until it is defined.
 
 The joint optimum less this outcome is what coordination gains. Nothing is gained for the nearest centroid of two
-classes with one query, where members move features within l2 balls and too little to carry a centroid to the query or
-through it: alone and together each moves straight towards the query or away from it.
+classes with one query, where members move equally scaled features within l2 balls, under no other rule or budget, and
+too little to carry a centroid to the query or through it: alone and together each moves straight towards the query or
+away from it.
 
 It does not apply where members may move features and margins have no slopes for a local search.
 """
