@@ -4,16 +4,16 @@ The budgets, the queries, the guards and the goal are those of all. Where its ow
 it takes the largest margin instead. So one member's outcomes compare lexicographically by ``(level, first, second)``:
 
 - ``level`` is 0 where guards and the limit on the loss are kept, else that of :mod:`oar_opt.standing`, the rest 0;
-- ``max_margin``: the margin; ``max_helped``: the number of helped queries, then, unless that is all, the margin;
+- ``max_margin``: ``(0, margin)``; ``max_helped``: the number of helped queries, then, unless that is all, the margin;
   ``min_cost`` and ``min_members``: ``(1, -goal)`` where every query reaches its required margin, else ``(0, margin)``.
 
 Margins are the smallest of the queries'. A member whose best outcome is no better than staying stays.
 
 **Finite options** are enumerated by re-training. **Feature changes** (with the member's options beside them) are solved
 by :func:`oar_opt.pipeline.solve` on the problem with that member only, first for the goal, and for the largest margin
-where that reaches nothing; :class:`Evidence` says whether the outcome is a proved optimum (to the instance's gap). By
-projected gradient ascent alone where the time for a member is less than :data:`SOLVE_SECONDS`, where no formulation
-applies, where the optimum would rest on an unstated tie, or where a limit ended the solve.
+where that reaches nothing; :class:`Evidence` says whether the outcome is a proved optimum (to the instance's gap).
+Projected gradient ascent takes its place where the time for a member is less than :data:`SOLVE_SECONDS`, where no
+formulation applies, where the optimum would rest on an unstated tie, and where the time ends before it has any move.
 
 Of more than :data:`~oar_opt.feature_search.CROWD` members only as many are asked: of those that may change features the
 ones on whose features the queries depend the most to first order (:func:`~oar_opt.feature_search.leading_members`),
@@ -22,6 +22,7 @@ then the others in their order. Members for whom no time is left are not asked e
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ from enum import StrEnum
 
 from oar_opt.discovery import not_replayed
 from oar_opt.errors import InputError, UnsupportedError
-from oar_opt.evaluate import Evaluation, goal_value, helped
+from oar_opt.evaluate import Evaluation, evaluate, goal_value, helped
 from oar_opt.feature_search import CROWD, leading_members
 from oar_opt.heuristics.projected_gradient import ProjectedGradient
 from oar_opt.member_room import Room
@@ -49,6 +50,7 @@ class Evidence(StrEnum):
     """What is known of a member's outcome, the best first."""
 
     SOLVED = "solved"
+    OPEN = "open"
     LOCAL = "local"
     CUT = "cut"
     VAGUE = "vague"
@@ -57,6 +59,7 @@ class Evidence(StrEnum):
     def words(self) -> str:
         return {
             Evidence.SOLVED: "by itself solved to optimality",
+            Evidence.OPEN: "not solved to optimality in time",
             Evidence.LOCAL: "by a local search only",
             Evidence.CUT: "with some options not tried for lack of time",
             Evidence.VAGUE: "with an option whose re-training is too inaccurate, or tied, to be compared",
@@ -76,6 +79,10 @@ class Alone:
     def is_proved(self) -> bool:
         """Whether nothing better exists for this member."""
         return self.evidence is Evidence.SOLVED
+
+    def weakened(self, evidence: Evidence) -> Alone:
+        """With no better evidence than that."""
+        return replace(self, evidence=max(self.evidence, evidence, key=list(Evidence).index))
 
 
 @dataclass(frozen=True)
@@ -155,10 +162,10 @@ def asked_members(problem: RecourseProblem) -> tuple[Member, ...]:
 
 @dataclass(frozen=True)
 class _Optimum:
-    """Moves (None: none found), and whether nothing better exists for the goal that was asked for."""
+    """Moves (None: none found), and what is known of them for the goal that was asked for."""
 
     moves: tuple[Move, ...] | None
-    is_proved: bool
+    evidence: Evidence
 
 
 class _Alone:
@@ -166,49 +173,51 @@ class _Alone:
 
     def __init__(self, problem: RecourseProblem, seed: int) -> None:
         self.problem, self.seed = problem, seed
-        # Re-training does not depend on the goal: one outcome serves the goal and the largest margin.
         self.for_margin = replace(problem, goal=GoalKind.MAX_MARGIN)
-        self.staying = self.rank(tried(self.for_margin, ()))
+        self.staying = self.judge(())[0]
 
-    def rank(self, outcome: Evaluation | None) -> Rank:
-        """See the module's docstring; of an outcome for the largest margin."""
-        level, margin = standing(outcome)
-        if outcome is None or level < 0:
-            return (level, 0.0, 0.0)
-        problem, is_helped = self.problem, helped(self.problem, outcome.margins)
+    def judge(self, moves: tuple[Move, ...]) -> tuple[Rank, bool]:
+        """The rank of moves, see the module's docstring, and whether re-training is accurate enough to say so."""
+        outcome = tried(self.for_margin, moves)
+        if outcome is None:
+            return (-math.inf, 0.0, 0.0), True
+        is_sure = outcome.tie is None and outcome.inaccuracy <= self.problem.tolerances.feasibility
+        # Which of several optima the learner takes depends on the goal; without a tie re-training does not.
+        is_tied = outcome.fit.optima is not None and self.problem.goal is not GoalKind.MAX_MARGIN
+        return self._rank(outcome, evaluate(self.problem, moves) if is_tied else outcome), is_sure
+
+    def _rank(self, for_margin: Evaluation, own: Evaluation) -> Rank:
+        """Of moves, by their outcomes for the largest margin and for the goal."""
+        problem, (level, margin) = self.problem, standing(for_margin)
+        is_helped = helped(problem, own.margins)
         match problem.goal:
-            case GoalKind.MAX_MARGIN:
-                return (level, margin, 0.0)
-            case GoalKind.MAX_HELPED:
-                return (level, float(sum(is_helped)), 0.0 if all(is_helped) else margin)
-            case _ if all(is_helped):
-                return (level, 1.0, -goal_value(problem, outcome.moves, outcome.margins))
+            case GoalKind.MAX_HELPED if level == 0:
+                return (level, float(sum(is_helped)), 0.0 if all(is_helped) else min(own.margins))
+            case GoalKind.MIN_COST | GoalKind.MIN_MEMBERS if own.is_answer and all(is_helped):
+                return (0.0, 1.0, -goal_value(problem, own.moves, own.margins))
             case _:
                 return (level, 0.0, margin)
 
     def of(self, member: Member, seconds: float) -> Alone:
+        """What a member does alone, found in so many seconds but for one step."""
         deadline = time.monotonic() + seconds
         room = Room.of(self.problem, member)
         best = Alone(member, (), self.staying, Evidence.SOLVED)
         for k, move in enumerate(room.finite):
             if k and time.monotonic() > deadline:
-                best = replace(best, evidence=Evidence.CUT)
+                best = best.weakened(Evidence.CUT)
                 break
             best = self._better(best, (move,))
-        if not room.sets:
-            return best
-        for found in self._changed(member, deadline):
-            if not found.is_proved:
-                best = replace(best, evidence=max(best.evidence, Evidence.LOCAL, key=list(Evidence).index))
+        for found in self._changed(member, deadline) if room.sets else ():
+            best = best.weakened(found.evidence)
             if found.moves:
                 best = self._better(best, found.moves)
         return best
 
     def _better(self, best: Alone, moves: tuple[Move, ...]) -> Alone:
-        outcome = tried(self.for_margin, moves)
-        if outcome is not None and (outcome.tie or outcome.inaccuracy > self.problem.tolerances.feasibility):
-            best = replace(best, evidence=Evidence.VAGUE)
-        rank = self.rank(outcome)
+        rank, is_sure = self.judge(moves)
+        if not is_sure:
+            best = best.weakened(Evidence.VAGUE)
         return replace(best, moves=moves, rank=rank) if rank > best.rank else best
 
     # -- feature changes ---
@@ -225,34 +234,34 @@ class _Alone:
 
     def _is_reached(self, moves: tuple[Move, ...]) -> bool:
         """Whether moves reach a goal that asks for margins, or help more than staying does, or all."""
-        outcome = tried(self.for_margin, moves)
-        level, first, _ = self.rank(outcome)
-        if outcome is None or level < 0:
-            return False
+        level, first, _ = self.judge(moves)[0]
         if self.problem.goal is GoalKind.MAX_HELPED:
-            return first == len(self.problem.queries) or first > self.staying[1]
-        return first > 0
+            return level == 0 and (first == len(self.problem.queries) or first > self.staying[1])
+        return level == 0 and first > 0
 
     def _optimum(self, alone: RecourseProblem, seconds: float) -> _Optimum:
         """The best that the only member of a problem can do."""
-        if seconds >= SOLVE_SECONDS:
-            from oar_opt.pipeline import solve
+        deadline = time.monotonic() + seconds
+        found = self._solved(alone, seconds) if seconds >= SOLVE_SECONDS else None
+        if found is not None:
+            return found
+        search, moves = ProjectedGradient(), None
+        if search.accepts(alone) is None:
+            left = max(0.0, deadline - time.monotonic())
+            moves = search.propose(alone, seed=self.seed, time_limit=left).moves
+        return _Optimum(moves, Evidence.LOCAL)
 
-            started = time.monotonic()
-            try:
-                result = solve(alone, time_limit=seconds)
-            except (UnsupportedError, InputError):
-                # No formulation applies, or the optimum rests on an unstated tie: then it is not proved.
-                seconds -= time.monotonic() - started
-            else:
-                outcome = result.verification.evaluation
-                moves = None if outcome is None else outcome.moves
-                if result.status in (Status.OPTIMAL, Status.INFEASIBLE):
-                    return _Optimum(moves, True)
-                if moves is not None:
-                    return _Optimum(moves, False)
-                seconds -= time.monotonic() - started
-        search = ProjectedGradient()
-        if search.accepts(alone):
-            return _Optimum(None, False)
-        return _Optimum(search.propose(alone, seed=self.seed, time_limit=max(0.0, seconds)).moves, False)
+    def _solved(self, alone: RecourseProblem, seconds: float) -> _Optimum | None:
+        """By a formulation; None where none applies or the time ends without any move."""
+        from oar_opt.pipeline import solve
+
+        try:
+            result = solve(alone, time_limit=seconds)
+        except (UnsupportedError, InputError):
+            # No formulation applies, or the optimum rests on an unstated tie: the local search then says so.
+            return None
+        outcome = result.verification.evaluation
+        moves = None if outcome is None else outcome.moves
+        if result.status in (Status.OPTIMAL, Status.INFEASIBLE):
+            return _Optimum(moves, Evidence.SOLVED)
+        return None if moves is None else _Optimum(moves, Evidence.OPEN)
