@@ -26,6 +26,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -90,12 +92,13 @@ def _halves_first(count: int) -> Iterator[int]:
 def _imitations(problem: RecourseProblem, query: Query, deadline: float) -> tuple[tuple[Move, ...], bool]:
     """What the nearest members do, as far as the budgets allow, and whether the time ended before; one in any case."""
     members, purse, found = problem.collective.members, Purse(problem), list[Move]()
+    wish = _Wish(problem, query)
     rows = np.array([member.record for member in members], dtype=np.int64)
     distances = np.linalg.norm((problem.records.X[rows] - np.array(query.x)) / problem.scales, axis=1)
     for i in np.lexsort((rows, distances)):
         if found and time.monotonic() > deadline:
             return tuple(found), True
-        move = _imitation(problem, members[i], query)
+        move = wish.imitation(members[i])
         if move is None:
             continue
         if not purse.pays(move):
@@ -104,24 +107,35 @@ def _imitations(problem: RecourseProblem, query: Query, deadline: float) -> tupl
     return tuple(found), False
 
 
-def _imitation(problem: RecourseProblem, member: Member, query: Query) -> Move | None:
-    """The move of a member to the record nearest to the query; None where it already has that one, or can have none."""
-    room, records, i = Room.of(problem, member), problem.records, member.record
-    changes = [room.change(one, np.array(query.x) - one.x) for one in room.sets]
-    moves = [*room.finite, *(move for move in changes if move is not None)]
-    stays = _gap(problem, query, tuple(records.X[i].tolist()), float(records.y[i]), float(records.s[i]))
-    gaps = [_gap(problem, query, move.x, move.y, move.s) for move in moves]
-    if min(gaps, default=math.inf) >= stays:
-        return None
-    return moves[min(range(len(moves)), key=lambda k: (gaps[k], moves[k].cost))]
+@dataclass(frozen=True)
+class _Wish:
+    """The record that a query wishes others had, and how far they are from it."""
 
+    problem: RecourseProblem
+    query: Query
 
-def _gap(problem: RecourseProblem, query: Query, x: Point, y: float, s: float) -> float:
-    """How far a record is from what the query wishes; infinite for one without weight, or with another label."""
-    if s <= 0:
-        return math.inf
-    apart = float((((np.array(x) - query.x) / problem.scales) ** 2).sum())
-    if problem.classes is not None:
-        return apart if y == query.target else math.inf
-    lack = max(0.0, (query.required or 0.0) - query.target * (y - query.threshold))
-    return apart + (lack / (float(np.std(problem.records.y)) or 1.0)) ** 2
+    def imitation(self, member: Member) -> Move | None:
+        """The move of a member to the record nearest to the query; None where that is its own, or it can have none."""
+        room, records, i = Room.of(self.problem, member), self.problem.records, member.record
+        changes = [room.change(one, np.array(self.query.x) - one.x) for one in room.sets]
+        moves = [*room.finite, *(move for move in changes if move is not None)]
+        stays = self.gap(tuple(records.X[i].tolist()), float(records.y[i]), float(records.s[i]))
+        gaps = [self.gap(move.x, move.y, move.s) for move in moves]
+        if min(gaps, default=math.inf) >= stays:
+            return None
+        return moves[min(range(len(moves)), key=lambda k: (gaps[k], moves[k].cost))]
+
+    def gap(self, x: Point, y: float, s: float) -> float:
+        """How far a record is from the wish; infinite for one without weight, or with another label."""
+        problem, query = self.problem, self.query
+        if s <= 0:
+            return math.inf
+        apart = float((((np.array(x) - query.x) / problem.scales) ** 2).sum())
+        if problem.classes is not None:
+            return apart if y == query.target else math.inf
+        lack = max(0.0, (query.required or 0.0) - query.target * (y - query.threshold))
+        return apart + (lack / self.spread) ** 2
+
+    @cached_property
+    def spread(self) -> float:
+        return float(np.std(self.problem.records.y)) or 1.0
