@@ -15,9 +15,10 @@ where that reaches nothing; :class:`Evidence` says whether the outcome is a prov
 Projected gradient ascent takes its place where the time for a member is less than :data:`SOLVE_SECONDS`, where no
 formulation applies, where the optimum would rest on an unstated tie, and where the time ends before it has any move.
 
-Of more than :data:`~oar_opt.feature_search.CROWD` members only as many are asked: of those that may change features the
-ones on whose features the queries depend the most to first order (:func:`~oar_opt.feature_search.leading_members`),
-then the others in their order. Members for whom no time is left are not asked either.
+Of the members that may change features only as many are asked as have :data:`LOCAL_SECONDS` each, those on whose
+features the queries depend the most to first order (:func:`~oar_opt.feature_search.leading_members`); with the others,
+in the collective's order, they are at most :data:`~oar_opt.feature_search.CROWD`. Members for whom no time is left after
+all are not asked either.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ from oar_opt.standing import standing, tried
 
 SOLVE_SECONDS = 0.1
 """For one member; with less, building a program would be all that is done."""
+
+LOCAL_SECONDS = 0.02
+"""For one member that may change features; with less, its local search would not have begun."""
 
 Rank = tuple[float, float, float]
 
@@ -138,7 +142,7 @@ def each_alone(problem: RecourseProblem, *, seed: int = 0, time_limit: float = 1
     time_limit : seconds for all together, each member having its share of what is left; kept but for one step.
     """
     deadline, found = time.monotonic() + time_limit, list[Alone]()
-    asked, search = asked_members(problem), _Alone(problem, seed)
+    asked, search = asked_members(problem, time_limit), _Alone(problem, seed)
     for k, member in enumerate(asked):
         left = deadline - time.monotonic()
         if left <= 0 and found:
@@ -147,17 +151,15 @@ def each_alone(problem: RecourseProblem, *, seed: int = 0, time_limit: float = 1
     return EachAlone(tuple(found), len(asked), len(problem.collective.members), search.staying)
 
 
-def asked_members(problem: RecourseProblem) -> tuple[Member, ...]:
-    """All members, of a crowd the first ones; see the module's docstring."""
-    members = problem.collective.members
-    if len(members) <= CROWD:
+def asked_members(problem: RecourseProblem, time_limit: float) -> tuple[Member, ...]:
+    """All members, or those that there is time for; see the module's docstring."""
+    members, is_menu = problem.collective.members, problem.is_menu_problem
+    most = CROWD if is_menu else min(CROWD, max(1, int(time_limit / LOCAL_SECONDS)))
+    if len(members) <= most:
         return members
-    has_slopes = any(member.feature_actions for member in members) and no_sensitivity(problem) is None
-    leading = leading_members(problem) if has_slopes else ()
-    known = {member.record for member in leading}
-    others = (member for member in members if member.record not in known)
-    chosen = [*leading, *(member for member, _ in zip(others, range(CROWD - len(leading)), strict=False))]
-    return tuple(sorted(chosen, key=lambda member: member.record))
+    leading = () if is_menu else leading_members(problem, most)
+    others = [member for member in members if is_menu or not member.feature_actions]
+    return tuple(sorted((*leading, *others[: CROWD - len(leading)]), key=lambda member: member.record))
 
 
 @dataclass(frozen=True)

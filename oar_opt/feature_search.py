@@ -628,24 +628,24 @@ class FeatureSearch:
                 chosen, kept = [*chosen, first], trial
 
 
-def leading_members(problem: RecourseProblem) -> tuple[Member, ...]:
-    """All members; of more than :data:`CROWD` those whose features the queries' margins depend on the most.
+def leading_members(problem: RecourseProblem, most: int = CROWD) -> tuple[Member, ...]:
+    """All members; of more than ``most`` those whose features the queries' margins depend on the most.
 
     That is to first order at the present records, over scaled features and times the radius. Options are not weighed.
     """
     members = problem.collective.members
-    if len(members) <= CROWD:
+    if len(members) <= most:
         return members
     able = [member for member in members if member.feature_actions and problem.records.s[member.record] > 0]
-    if len(able) <= CROWD or update_rule(problem).undefined(problem, problem.records):
-        return tuple(able[:CROWD])
+    if len(able) <= most or update_rule(problem).undefined(problem, problem.records):
+        return tuple(able[:most])
     rows = [member.record for member in able]
     margins = margins_of(problem, problem.records, rows)
     response = margins.at(problem.records.X[rows])
     is_query = (margins.owners >= 0) & (margins.owners < len(problem.queries))
     slopes = response.slopes(is_query.astype(float)) * problem.scales
     radii = np.array([member.feature_actions[0].radius for member in able])
-    first = np.sort(np.argsort(-radii * np.linalg.norm(slopes, axis=1), kind="stable")[:CROWD])
+    first = np.sort(np.argsort(-radii * np.linalg.norm(slopes, axis=1), kind="stable")[:most])
     return tuple(able[k] for k in first)
 
 
