@@ -17,8 +17,8 @@ formulation applies, where the optimum would rest on an unstated tie, and where 
 
 Of the members that may change features only as many are asked as have :data:`LOCAL_SECONDS` each, those on whose
 features the queries depend the most to first order (:func:`~oar_opt.feature_search.leading_members`); with the others,
-in the collective's order, they are at most :data:`~oar_opt.feature_search.CROWD`. Members for whom no time is left after
-all are not asked either.
+in the collective's order, they are at most :data:`~oar_opt.feature_search.CROWD`. Members for whom no time is left are
+not asked either.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from oar_opt.result import Status
 from oar_opt.sensitivity import no_sensitivity
 from oar_opt.standing import standing, tried
 
-SOLVE_SECONDS = 0.1
+SOLVE_SECONDS = 0.04
 """For one member; with less, building a program would be all that is done."""
 
 LOCAL_SECONDS = 0.02

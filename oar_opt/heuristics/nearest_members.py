@@ -56,7 +56,7 @@ class NearestMembers(Heuristic):
         query = worst_off(problem)
         moves, is_late = _imitations(problem, query, started + SHARE * time_limit)
         if not moves:
-            return Proposal((), f"no member can come nearer to query '{query.name}' within the budgets")
+            return Proposal((), f"no member can imitate query '{query.name}' within the budgets")
         best, count = Best(problem), 0
         for size in _halves_first(len(moves)):
             if count and time.monotonic() > started + time_limit:
@@ -64,7 +64,8 @@ class NearestMembers(Heuristic):
             best.look(moves[:size])
             count += 1
         of = f"all {count}" if count == len(moves) else f"{count} of {len(moves)}"
-        remark = f"the nearest {len(best.moves)} members imitate query '{query.name}': the best of {of} prefixes"
+        who = f"the {len(best.moves)} nearest of them act" if best.moves else "nobody acts"
+        remark = f"{len(moves)} members can imitate query '{query.name}': {who}, the best of {of} prefixes"
         return Proposal(best.moves, remark + ("; no time for members further away" if is_late else ""))
 
 
