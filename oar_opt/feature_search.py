@@ -36,6 +36,7 @@ from oar_opt.problem import (
 from oar_opt.projection import BudgetProjection, Projection, held, nearest, nearest_on_grids
 from oar_opt.rules import budget_violations
 from oar_opt.sensitivity import LOSS, Margins, margins_of
+from oar_opt.standing import standing
 from oar_opt.verification import move_violations
 
 CUSHION = 1e-9
@@ -129,7 +130,7 @@ class FeatureSearch:
         """Whether the best outcome is better than the one before by more than a little."""
         if before is None or self.best is None:
             return self.best is not before
-        (level, value), (old_level, old_value) = _standing(self.best), _standing(before)
+        (level, value), (old_level, old_value) = standing(self.best), standing(before)
         return level > old_level + PROGRESS or value > old_value + PROGRESS * max(1.0, abs(old_value))
 
     def improve(self, plan: Plan) -> None:
@@ -187,7 +188,7 @@ class FeatureSearch:
             outcome = evaluate(self.problem, moves)
         except UndefinedLearner:
             return None
-        if self.best is None or _standing(outcome) > _standing(self.best):
+        if self.best is None or standing(outcome) > standing(self.best):
             self.best, self.best_plan = outcome, plan
         model = self.model(plan)
         if model is not None and not model.is_exact:
@@ -627,24 +628,24 @@ class FeatureSearch:
                 chosen, kept = [*chosen, first], trial
 
 
-def leading_members(problem: RecourseProblem) -> tuple[Member, ...]:
-    """All members; of more than :data:`CROWD` those whose features the queries' margins depend on the most.
+def leading_members(problem: RecourseProblem, most: int = CROWD) -> tuple[Member, ...]:
+    """All members; of more than ``most`` those whose features the queries' margins depend on the most.
 
     That is to first order at the present records, over scaled features and times the radius. Options are not weighed.
     """
     members = problem.collective.members
-    if len(members) <= CROWD:
+    if len(members) <= most:
         return members
     able = [member for member in members if member.feature_actions and problem.records.s[member.record] > 0]
-    if len(able) <= CROWD or update_rule(problem).undefined(problem, problem.records):
-        return tuple(able[:CROWD])
+    if len(able) <= most or update_rule(problem).undefined(problem, problem.records):
+        return tuple(able[:most])
     rows = [member.record for member in able]
     margins = margins_of(problem, problem.records, rows)
     response = margins.at(problem.records.X[rows])
     is_query = (margins.owners >= 0) & (margins.owners < len(problem.queries))
     slopes = response.slopes(is_query.astype(float)) * problem.scales
     radii = np.array([member.feature_actions[0].radius for member in able])
-    first = np.sort(np.argsort(-radii * np.linalg.norm(slopes, axis=1), kind="stable")[:CROWD])
+    first = np.sort(np.argsort(-radii * np.linalg.norm(slopes, axis=1), kind="stable")[:most])
     return tuple(able[k] for k in first)
 
 
@@ -671,18 +672,3 @@ def _steps(one: ChangeSet, delta: Vector) -> list[Vector]:
             if not np.array_equal(other, delta):
                 found.append(other)
     return found
-
-
-def _standing(outcome: Evaluation) -> tuple[float, float]:
-    """Compared lexicographically: an answer at all (else how far from one), then the goal."""
-    sign = 1.0 if outcome.problem.goal.maximises else -1.0
-    if outcome.is_answer:
-        return (0.0, sign * outcome.objective)
-    problem = outcome.problem
-    needed = [*zip(problem.guards, outcome.guard_margins, strict=True)]
-    if problem.goal.needs_required:
-        needed += zip(problem.queries, outcome.margins, strict=True)
-    misses = [problem.needed_margin(subject) - margin for subject, margin in needed]
-    if problem.max_loss_increase is not None and outcome.loss_increase is not None:
-        misses.append(outcome.loss_increase - problem.max_loss_increase)
-    return (-1.0 - max([0.0, *misses]), 0.0)

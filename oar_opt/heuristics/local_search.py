@@ -16,9 +16,10 @@ import numpy as np
 
 from oar_opt.contracts import Heuristic, Proposal
 from oar_opt.discovery import not_replayed
-from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate
+from oar_opt.member_room import move_of
 from oar_opt.problem import Move, Option, RecourseProblem
-from oar_opt.rules import with_rounding
+from oar_opt.purse import within_budgets
+from oar_opt.standing import Standing, standing, tried
 
 Acting = Mapping[int, Option]
 """What the members that act do, by their number; all others stay."""
@@ -81,43 +82,18 @@ def _steps(menus: _Menus, acting: Acting, i: int) -> Iterator[Acting]:
         if option is now:
             continue
         own = {} if option is stay else {i: option}
-        if _fits(menus.problem, spent + option.cost, len(others) + len(own)):
+        if within_budgets(menus.problem, spent + option.cost, len(others) + len(own)):
             yield {**others, **own}
             continue
         for j in sorted(others):
-            if _fits(menus.problem, spent - others[j].cost + option.cost, len(others) - 1 + len(own)):
+            if within_budgets(menus.problem, spent - others[j].cost + option.cost, len(others) - 1 + len(own)):
                 yield {**{k: other for k, other in others.items() if k != j}, **own}
-
-
-def _fits(problem: RecourseProblem, cost: float, count: int) -> bool:
-    """Whether the total budget and the cap on members leave so much; options within the budget of one are menus'."""
-    budget = problem.collective.budget
-    return cost <= with_rounding(budget.total) and (budget.members is None or count <= budget.members)
 
 
 def _moves(problem: RecourseProblem, acting: Acting) -> tuple[Move, ...]:
     members = problem.collective.members
-    return tuple(
-        Move(members[i].record, option.x, option.y, option.s, option.cost) for i, option in sorted(acting.items())
-    )
+    return tuple(move_of(members[i], option) for i, option in sorted(acting.items()))
 
 
-def _worth(problem: RecourseProblem, acting: Acting) -> tuple[float, float]:
-    """Compared lexicographically: admissible at all (else how far from it), then the goal."""
-    try:
-        outcome = evaluate(problem, _moves(problem, acting))
-    except UndefinedLearner:
-        return (-np.inf, -np.inf)
-    sign = 1.0 if problem.goal.maximises else -1.0
-    return (0.0, sign * outcome.objective) if outcome.is_answer else (-1.0 - _shortfall(outcome), 0.0)
-
-
-def _shortfall(outcome: Evaluation) -> float:
-    problem = outcome.problem
-    needed = [*zip(problem.guards, outcome.guard_margins, strict=True)]
-    if problem.goal.needs_required:
-        needed += zip(problem.queries, outcome.margins, strict=True)
-    misses = [problem.needed_margin(subject) - margin for subject, margin in needed]
-    if problem.max_loss_increase is not None and outcome.loss_increase is not None:
-        misses.append(outcome.loss_increase - problem.max_loss_increase)
-    return max([0.0, *misses])
+def _worth(problem: RecourseProblem, acting: Acting) -> Standing:
+    return standing(tried(problem, _moves(problem, acting)))
