@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 EXACT = "exact"
 """The name of the joint optimum among the methods."""
 INDEPENDENT = "independent"
+REFERENCES = ("stay", "random_moves", "nearest_members", "isolated", INDEPENDENT)
+"""Come first, in this order."""
 HEURISTIC_SECONDS = 5.0
 
 
@@ -91,8 +93,10 @@ class Comparison:
 
 def methods() -> tuple[str, ...]:
     """Every method's name, in the order of a comparison: nobody acts, heuristics, the joint optimum."""
-    names = sorted(heuristics())
-    return ("stay", *(name for name in names if name != "stay"), EXACT)
+    names = sorted(
+        heuristics(), key=lambda name: (REFERENCES.index(name) if name in REFERENCES else len(REFERENCES), name)
+    )
+    return (*names, EXACT)
 
 
 def compare(
@@ -250,5 +254,7 @@ def _gain(found: Comparison) -> CoordinationGain | None:
     if alone is None or alone.objective is None or joint is None or joint.objective is None:
         return None
     sign = 1 if found.problem.goal.maximises else -1
-    most = None if joint.bound is None else sign * (joint.bound - alone.objective)
-    return CoordinationGain(sign * (joint.objective - alone.objective), most, Grade(joint.certificate.grade))
+    least = sign * (joint.objective - alone.objective)
+    # A bound may be met but for rounding.
+    most = None if joint.bound is None else max(least, sign * (joint.bound - alone.objective))
+    return CoordinationGain(least, most, Grade(joint.certificate.grade))
