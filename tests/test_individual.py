@@ -533,7 +533,7 @@ def random_records(draw, problem, x, count=150):
 def test_random_rules_keep_every_promise(random_rules):
     """No random change that the rules allow is better than a bound, or reaches what is said to be out of reach."""
     settled = tried = 0
-    for seed in range(6):
+    for seed in range(4):
         problem = random_rules(seed, kind="nearest_centroid" if seed % 3 == 0 else "ridge", more=3)
         # A record of a member has whole numbers where it must, unlike the random query.
         x = problem.records.X[2]
@@ -553,4 +553,4 @@ def test_random_rules_keep_every_promise(random_rules):
             if any(norm.of(scaled) <= radius for norm, radius in found.radii):
                 assert margin <= found.best_margin.bound + 1e-9, seed
                 tried += 1
-    assert settled == 6 and tried > 50
+    assert settled == 4 and tried > 50
