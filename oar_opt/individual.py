@@ -67,6 +67,7 @@ PUSHES = (0.0, 1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-7)
 WIDER = 1 + 1e-6
 GROWTHS, GROWTH = 6, 4.0
 """How often, and how much, the radius grows where features have too many steps to list."""
+NOT_IN_STEPS = "no change in the steps that the rules allow gives it the margin"
 FREE = FeatureAction(Norm.LINF, math.inf)
 """Any change that the rules allow."""
 
@@ -391,8 +392,7 @@ def _by_steps(subject: _Subject, one: ChangeSet, about: float, proved: float) ->
         left = subject.clock.left()
         found = programs.shortest(one, subject.norm, subject.pieces, need, whole=True, limit=left, unit=about)
         if push == 0 and found.outcome is Outcome.NONE and found.finished:
-            reason = "no change in the steps that the rules allow gives it the margin"
-            return Certified(Status.INFEASIBLE, None, None, Grade.CLAIMED, None, reason)
+            return Certified(Status.INFEASIBLE, None, None, Grade.CLAIMED, None, NOT_IN_STEPS)
         if found.delta is None:
             break
         claimed = found.value if push == 0 and found.finished else claimed
@@ -408,26 +408,28 @@ def _by_steps(subject: _Subject, one: ChangeSet, about: float, proved: float) ->
 def _with_many_steps(
     subject: _Subject, loose: RecourseProblem, wide: ChangeSet, within: float, proved: float
 ) -> Certified:
-    """Where features have too many steps to list: by the ends that rows and groups give them, else in balls."""
+    """Where features have too many steps to list: by the ends that rows and the margin give them, else in balls."""
     bounded = _bounded_by_rows(subject, loose, wide)
     if bounded is None:
         return _in_growing_balls(subject, within, proved)
     one, listed = subject.reach(bounded, FREE)
     if one is not None:
         return _by_steps(subject, one, within, proved)
-    found = _cheapest(subject, listed) if listed else _nothing_allowed(subject)
+    if not listed:
+        return Certified(Status.INFEASIBLE, None, None, Grade.CLAIMED, None, NOT_IN_STEPS)
     # The ends are a solver's word, so that all of these changes need not be all there are.
-    return replace(found, grade=Grade.CLAIMED)
+    return replace(_cheapest(subject, listed), grade=Grade.CLAIMED)
 
 
 def _bounded_by_rows(subject: _Subject, loose: RecourseProblem, wide: ChangeSet) -> RecourseProblem | None:
-    """The rules with the ends that a linear program finds for the features that ``loose`` lets move continuously; None
-    where one of them still has too many steps."""
-    features = list(subject.rules.features)
+    """The rules with ends for the features that ``loose`` lets move continuously: how far they move where the margin is
+    reached, by linear programs. None where one of them still has too many steps."""
+    features, pieces = list(subject.rules.features), subject.pieces
+    reaching = replace(wide, A=np.vstack([wide.A, -pieces.G]), b=np.append(wide.b, pieces.base_vector - subject.need))
     for j, feature in enumerate(features):
         if loose.features[j] is feature:
             continue
-        ends = [sign * _farthest(wide, j, sign) for sign in (-1, 1)]
+        ends = [sign * _farthest(reaching, j, sign) for sign in (-1, 1)]
         slack = LOOSE * max(1.0, feature.scale, abs(float(subject.x[j])), *map(abs, ends))
         if not np.isfinite(ends).all():
             return None
