@@ -15,10 +15,13 @@ where that reaches nothing; :class:`Evidence` says whether the outcome is a prov
 Projected gradient ascent takes its place where the time for a member is less than :data:`SOLVE_SECONDS`, where no
 formulation applies, where the optimum would rest on an unstated tie, and where the time ends before it has any move.
 
-Of the members that may change features only as many are asked as there is time for (:data:`LOCAL_SECONDS` each), those on whose
-features the queries depend the most to first order (:func:`~oar_opt.feature_search.leading_members`); with the others,
-in the collective's order, they are at most :data:`~oar_opt.feature_search.CROWD`. Members for whom no time is left are
-not asked either.
+A solve that ends within its gap by staying is followed by a short ascent, since one of many may matter by less than
+that gap; so "solved to optimality" always means up to the gap.
+
+Of the members that may change features only as many are asked as there is time for (:data:`LOCAL_SECONDS` each): those
+on whose features the queries depend the most to first order (:func:`~oar_opt.feature_search.leading_members`). With the
+others, in the collective's order, they are at most :data:`~oar_opt.feature_search.CROWD`. Members for whom no time is
+left are not asked either.
 """
 
 from __future__ import annotations
@@ -151,11 +154,15 @@ def each_alone(problem: RecourseProblem, *, seed: int = 0, time_limit: float = 1
     return EachAlone(tuple(found), len(asked), len(problem.collective.members), search.staying)
 
 
+def seconds_each(problem: RecourseProblem) -> float:
+    """What a local search for one member takes at least."""
+    return LOCAL_SECONDS + RECORD_SECONDS * problem.n
+
+
 def asked_members(problem: RecourseProblem, time_limit: float) -> tuple[Member, ...]:
     """All members, or those that there is time for; see the module's docstring."""
     members, is_menu = problem.collective.members, problem.is_menu_problem
-    each = LOCAL_SECONDS + RECORD_SECONDS * problem.n
-    most = CROWD if is_menu else min(CROWD, max(1, int(time_limit / each)))
+    most = CROWD if is_menu else min(CROWD, max(1, int(time_limit / seconds_each(problem))))
     if len(members) <= most:
         return members
     leading = () if is_menu else leading_members(problem, most)
@@ -245,13 +252,16 @@ class _Alone:
         """The best that the only member of a problem can do."""
         deadline = time.monotonic() + seconds
         found = self._solved(alone, seconds) if seconds >= SOLVE_SECONDS else None
-        if found is not None:
-            return found
-        search, moves = ProjectedGradient(), None
-        if search.accepts(alone) is None:
-            left = max(0.0, deadline - time.monotonic())
-            moves = search.propose(alone, seed=self.seed, time_limit=left).moves
-        return _Optimum(moves, Evidence.LOCAL)
+        left = max(0.0, deadline - time.monotonic())
+        if found is None:
+            return _Optimum(self._climbed(alone, left), Evidence.LOCAL)
+        if found.moves == ():
+            return replace(found, moves=self._climbed(alone, min(left, seconds_each(alone))))
+        return found
+
+    def _climbed(self, alone: RecourseProblem, seconds: float) -> tuple[Move, ...] | None:
+        search = ProjectedGradient()
+        return None if search.accepts(alone) else search.propose(alone, seed=self.seed, time_limit=seconds).moves
 
     def _solved(self, alone: RecourseProblem, seconds: float) -> _Optimum | None:
         """By a formulation; None where none applies or the time ends without any move."""
