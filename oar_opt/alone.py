@@ -15,10 +15,13 @@ where that reaches nothing; :class:`Evidence` says whether the outcome is a prov
 Projected gradient ascent takes its place where the time for a member is less than :data:`SOLVE_SECONDS`, where no
 formulation applies, where the optimum would rest on an unstated tie, and where the time ends before it has any move.
 
-Of the members that may change features only as many are asked as have :data:`LOCAL_SECONDS` each, those on whose
-features the queries depend the most to first order (:func:`~oar_opt.feature_search.leading_members`); with the others,
-in the collective's order, they are at most :data:`~oar_opt.feature_search.CROWD`. Members for whom no time is left are
-not asked either.
+A solve that ends within its gap by staying is followed by a short ascent, since one of many may matter by less than
+that gap; so "solved to optimality" always means up to the gap.
+
+Of the members that may change features only as many are asked as there is time for (:data:`LOCAL_SECONDS` each): those
+on whose features the queries depend the most to first order (:func:`~oar_opt.feature_search.leading_members`). With the
+others, in the collective's order, they are at most :data:`~oar_opt.feature_search.CROWD`. Members for whom no time is
+left are not asked either.
 """
 
 from __future__ import annotations
@@ -44,8 +47,8 @@ from oar_opt.standing import standing, tried
 SOLVE_SECONDS = 0.04
 """For one member; with less, building a program would be all that is done."""
 
-LOCAL_SECONDS = 0.02
-"""For one member that may change features; with less, its local search would not have begun."""
+LOCAL_SECONDS, RECORD_SECONDS = 0.02, 2e-6
+"""For one member that may change features, and more for every record: with less, its local search finds nothing."""
 
 Rank = tuple[float, float, float]
 
@@ -139,7 +142,7 @@ def each_alone(problem: RecourseProblem, *, seed: int = 0, time_limit: float = 1
     ----------
     problem : with all members.
     seed : of local searches.
-    time_limit : seconds for all together, each member having its share of what is left; kept but for one step.
+    time_limit : seconds for all together, kept but for one step; the changes of each have their share of what is left.
     """
     deadline, found = time.monotonic() + time_limit, list[Alone]()
     asked, search = asked_members(problem, time_limit), _Alone(problem, seed)
@@ -147,14 +150,19 @@ def each_alone(problem: RecourseProblem, *, seed: int = 0, time_limit: float = 1
         left = deadline - time.monotonic()
         if left <= 0 and found:
             break
-        found.append(search.of(member, max(0.0, left) / (len(asked) - k)))
+        found.append(search.of(member, deadline, max(0.0, left) / (len(asked) - k)))
     return EachAlone(tuple(found), len(asked), len(problem.collective.members), search.staying)
+
+
+def seconds_each(problem: RecourseProblem) -> float:
+    """What a local search for one member takes at least."""
+    return LOCAL_SECONDS + RECORD_SECONDS * problem.n
 
 
 def asked_members(problem: RecourseProblem, time_limit: float) -> tuple[Member, ...]:
     """All members, or those that there is time for; see the module's docstring."""
     members, is_menu = problem.collective.members, problem.is_menu_problem
-    most = CROWD if is_menu else min(CROWD, max(1, int(time_limit / LOCAL_SECONDS)))
+    most = CROWD if is_menu else min(CROWD, max(1, int(time_limit / seconds_each(problem))))
     if len(members) <= most:
         return members
     leading = () if is_menu else leading_members(problem, most)
@@ -200,17 +208,16 @@ class _Alone:
             case _:
                 return (level, 0.0, margin)
 
-    def of(self, member: Member, seconds: float) -> Alone:
-        """What a member does alone, found in so many seconds but for one step."""
-        deadline = time.monotonic() + seconds
-        room = Room.of(self.problem, member)
+    def of(self, member: Member, deadline: float, share: float) -> Alone:
+        """What a member does alone: options are tried until the deadline, changes are searched for a share of time."""
+        own_end, room = time.monotonic() + share, Room.of(self.problem, member)
         best = Alone(member, (), self.staying, Evidence.SOLVED)
         for k, move in enumerate(room.finite):
             if k and time.monotonic() > deadline:
                 best = best.weakened(Evidence.CUT)
                 break
             best = self._better(best, (move,))
-        for found in self._changed(member, deadline) if room.sets else ():
+        for found in self._changed(member, own_end) if room.sets else ():
             best = best.weakened(found.evidence)
             if found.moves:
                 best = self._better(best, found.moves)
@@ -245,13 +252,16 @@ class _Alone:
         """The best that the only member of a problem can do."""
         deadline = time.monotonic() + seconds
         found = self._solved(alone, seconds) if seconds >= SOLVE_SECONDS else None
-        if found is not None:
-            return found
-        search, moves = ProjectedGradient(), None
-        if search.accepts(alone) is None:
-            left = max(0.0, deadline - time.monotonic())
-            moves = search.propose(alone, seed=self.seed, time_limit=left).moves
-        return _Optimum(moves, Evidence.LOCAL)
+        left = max(0.0, deadline - time.monotonic())
+        if found is None:
+            return _Optimum(self._climbed(alone, left), Evidence.LOCAL)
+        if found.moves == ():
+            return replace(found, moves=self._climbed(alone, min(left, seconds_each(alone))))
+        return found
+
+    def _climbed(self, alone: RecourseProblem, seconds: float) -> tuple[Move, ...] | None:
+        search = ProjectedGradient()
+        return None if search.accepts(alone) else search.propose(alone, seed=self.seed, time_limit=seconds).moves
 
     def _solved(self, alone: RecourseProblem, seconds: float) -> _Optimum | None:
         """By a formulation; None where none applies or the time ends without any move."""

@@ -143,6 +143,17 @@ def test_what_one_member_does_with_its_features_is_the_worked_optimum(locally):
     assert evaluate(example.problem, found.found[0].moves).objective == pytest.approx(example.optimum, abs=1e-5)
 
 
+@pytest.mark.parametrize("required, x", [(0.45, (1 - np.sqrt(0.19)) / 0.9), (0.6, 1.0)])
+def test_a_change_costs_no_more_than_the_goal_takes_else_it_gives_the_largest_margin(required, x):
+    """One record (1/2, +) that may move by 1/2: w = x / (x^2 + 1) rises up to x = 1, where it is 1/2."""
+    member = Member(0, (FeatureAction(Norm.L2, 0.5),))
+    problem = problem_of([0.5], [1], [member], [1.0], goal=GoalKind.MIN_COST, required=required)
+    for name in ("isolated", "independent"):
+        proposal, outcome = proposed(name, problem)
+        assert proposal.moves[0].x[0] == pytest.approx(x, abs=1e-3) and outcome.is_answer == (required < 0.5)
+        assert proposal.remark.endswith("each of 1 members by itself solved to optimality")
+
+
 def test_options_beside_features_count_too(locally):
     """A new label gives w = 0, which no move of the feature does."""
     problem = line_with_room().problem
@@ -176,7 +187,7 @@ def test_independent_members_stop_joining_when_the_answer_is_reached(required, c
     proposal, outcome = proposed("independent", problem)
     assert [move.record for move in proposal.moves] == list(range(count))
     assert outcome.is_answer == (required < 0.75)
-    assert proposal.remark.startswith("3 members would act alone; each of 3 members")
+    assert proposal.remark.startswith("3 of 3 members would act alone; each of 3 members")
 
 
 def test_whoever_the_budget_does_not_pay_for_is_passed_over():
@@ -443,7 +454,7 @@ def test_a_crowd_is_over_in_time_and_the_remark_says_what_was_left_out(name, act
     proposal, outcome = proposed(name, problem, time_limit=0.2)
     assert time.monotonic() - started < 5
     if name in ("isolated", "independent"):
-        asked = CROWD if actions is FLIP else 10
+        asked = CROWD if actions is FLIP else 8
         assert f"of {k} members only the {asked} that matter the most" in proposal.remark
         assert outcome.objective > tried(problem, ()).objective
 

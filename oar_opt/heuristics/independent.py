@@ -43,8 +43,9 @@ class Independent(Heuristic):
         deadline = time.monotonic() + time_limit
         ends_early = asks_for_margins(problem)
         known = each_alone(problem, seed=seed, time_limit=time_limit * (SHARE if ends_early else 1.0))
-        moves = _defined(problem, _joined(problem, known.by_gain()))
-        remark = f"{len(moves)} members would act alone; {known.words}"
+        order = known.by_gain()
+        moves = _defined(problem, _joined(problem, order))
+        remark = f"{len(order)} of {known.k} members would act alone; {known.words}"
         if not ends_early:
             return Proposal(moves, remark)
         chosen, is_late = _first_answer(problem, moves, deadline)

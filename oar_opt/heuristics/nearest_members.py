@@ -64,8 +64,9 @@ class NearestMembers(Heuristic):
             best.look(moves[:size])
             count += 1
         of = f"all {count}" if count == len(moves) else f"{count} of {len(moves)}"
-        who = f"the {len(best.moves)} nearest of them act" if best.moves else "nobody acts"
-        remark = f"{len(moves)} members can imitate query '{query.name}': {who}, the best of {of} prefixes"
+        who = f"{len(best.moves)} of them, the nearest, act" if best.moves else "nobody acts"
+        members = "1 member" if len(moves) == 1 else f"{len(moves)} members"
+        remark = f"{members} can imitate query '{query.name}': {who}, the best of {of} prefixes"
         return Proposal(best.moves, remark + ("; no time for members further away" if is_late else ""))
 
 

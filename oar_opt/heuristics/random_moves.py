@@ -7,8 +7,8 @@ that have room, as long as the set's balls allow, ``t u`` with ``t = min radius 
 length, the others a uniform share of it. Then it is brought into the set and onto its grids; a member without anything
 to do, or whose change comes to nothing, is passed over.
 
-Nobody acting counts as a draw of its own, so the answer is never worse than that. Draws end after
-:data:`MOST_DRAWS`, or at the time limit.
+Nobody acting is tried as well, so the answer is never worse than that. Draws end after :data:`MOST_DRAWS`, or at the
+time limit, of which no draw takes more than :data:`SHARE` to throw members together.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from oar_opt.standing import Best
 MOST_DRAWS = 200
 WHOLE = 0.5
 """Of the changes that go as far as their balls allow."""
+SHARE = 0.1
+"""Of the time limit: with a crowd, one draw could take all of it."""
 
 
 class RandomMoves(Heuristic):
@@ -41,33 +43,31 @@ class RandomMoves(Heuristic):
     def propose(self, problem: RecourseProblem, *, seed: int = 0, time_limit: float = 1.0) -> Proposal:
         if not problem.collective.members or problem.collective.budget.members == 0:
             return Proposal((), "nobody may act")
-        draws = _Draws(problem, seed, time.monotonic() + time_limit)
+        deadline = time.monotonic() + time_limit
+        draws = _Draws(problem, seed, SHARE * time_limit)
         best, count = Best(problem), 0
-        while count < MOST_DRAWS and not (count and draws.is_late):
+        while count < MOST_DRAWS and not (count and time.monotonic() > deadline):
             best.look(draws.next())
             count += 1
         return Proposal(best.moves, f"the best of {count} random draws" + ("" if best.moves else ": nobody acts"))
 
 
 class _Draws:
-    """Sets of moves, one after the other."""
+    """Sets of moves, one after the other, each within so many seconds but for one step."""
 
-    def __init__(self, problem: RecourseProblem, seed: int, deadline: float) -> None:
-        self.problem, self.deadline = problem, deadline
+    def __init__(self, problem: RecourseProblem, seed: int, seconds: float) -> None:
+        self.problem, self.seconds = problem, seconds
         self.draw = np.random.default_rng(seed)
         self.rooms: dict[int, Room] = {}
 
-    @property
-    def is_late(self) -> bool:
-        return time.monotonic() > self.deadline
-
     def next(self) -> tuple[Move, ...]:
+        deadline = time.monotonic() + self.seconds
         members, cap = self.problem.collective.members, self.problem.collective.budget.members
         most = len(members) if cap is None else min(cap, len(members))
         wanted, purse = int(self.draw.integers(1, most + 1)), Purse(self.problem)
         found: list[Move] = []
         for i in self.draw.permutation(len(members)):
-            if len(found) == wanted or (found and self.is_late):
+            if len(found) == wanted or (found and time.monotonic() > deadline):
                 break
             move = self._move(self._room(int(i)))
             if move is None:
