@@ -270,22 +270,27 @@ def compare(
     if as_json + as_csv + as_latex > 1:
         raise InputError("--json, --csv, --latex", "are given together", "give one of them")
     names = None if methods is None else _names(methods)
-    found = []
-    for problem in [load(name) for name in instances]:
-        comparison = run(
-            problem,
-            names,
-            seed=seed,
-            heuristic_seconds=heuristic_seconds,
-            time_limit=time_limit,
-            formulation=formulation,
-            progress=None if quiet else _Named(problem.name),
-        )
-        found.append(comparison)
-        if as_latex:
-            print(compare_words.comparison_latex(comparison))
-        elif not (as_json or as_csv):
-            _print(compare_words.comparison_words(comparison))
+    problems, found = [load(name) for name in instances], []
+    try:
+        for problem in problems:
+            comparison = run(
+                problem,
+                names,
+                seed=seed,
+                heuristic_seconds=heuristic_seconds,
+                time_limit=time_limit,
+                formulation=formulation,
+                progress=None if quiet else _Named(problem.name),
+            )
+            found.append(comparison)
+            if as_latex:
+                print(compare_words.comparison_latex(comparison))
+            elif not (as_json or as_csv):
+                _print(compare_words.comparison_words(comparison))
+    except KeyboardInterrupt:
+        if not found:
+            raise
+        _note(f"interrupted; {len(found)} of {len(problems)} instances were compared")
     if as_json:
         _print_json([compare_words.comparison_document(comparison) for comparison in found])
     if as_csv:
@@ -339,8 +344,14 @@ def sweep(
     varied = Over.parse(over)
     names = None if methods is None else wanted(_names(methods))
     settings = Settings(names, seed, heuristic_seconds, time_limit, formulation)
-    with _bar(f"{problem.name} over {varied.axis}", quiet) as advance:
-        points = run(problem, varied, settings, path=output, jobs=jobs, progress=advance)
+    try:
+        with _bar(f"{problem.name} over {varied.axis}", quiet) as advance:
+            points = run(problem, varied, settings, path=output, jobs=jobs, progress=advance)
+    except KeyboardInterrupt:
+        if output is None:
+            raise
+        _note(f"interrupted; the points done by then are in {output}, and a second run does what is left")
+        raise typer.Exit(EXIT_NO_MOVE) from None
     if as_json:
         _print_json(sweep_words.sweep_document(problem, varied.axis, points))
     elif as_csv:
