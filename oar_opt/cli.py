@@ -371,6 +371,44 @@ def export(
     print(f"{written.map_path}: what every name means, and the proof of every bound")
 
 
+@app.command()
+def plot(
+    instance: Instance,
+    solution: Annotated[Path | None, typer.Argument(help="A solution file; without it: if nobody acts.")] = None,
+    kind: Annotated[str, typer.Option(help="regions, moves (of a solution), or progress (solves).")] = "regions",
+    features: Annotated[
+        str | None, typer.Option(help="Two features A,B for regions (default: the records' principal plane).")
+    ] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds, where the kind is progress.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="FILE.png, .svg or .pdf (default: INSTANCE-KIND.png).")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+) -> None:
+    """Draw decision regions before and after, the members' moves, or the progress of a solve."""
+    from oar_opt.library import load
+    from oar_opt.pictures.kinds import check_kind, draw
+    from oar_opt.pictures.picture import format_of, save_picture
+    from oar_opt.solution_file import load_solution
+
+    named = [name.strip() for name in features.split(",")] if features is not None else []
+    check_kind(kind, has_solution=solution is not None, features=named, time_limit=time_limit)
+    problem = load(instance)
+    path = output or Path(f"{problem.name}-{kind}.png")
+    format_of(path)
+    _check_writable(path)
+    picture = draw(
+        problem,
+        None if solution is None else load_solution(solution),
+        kind,
+        features=named,
+        time_limit=time_limit,
+        progress=None if quiet else _Progress(),
+    )
+    save_picture(picture, path)
+    print(f"{path}: {picture.alt}")
+
+
 def _check_writable(path: Path | None) -> None:
     """Before a long run, not after it."""
     if path is None:
