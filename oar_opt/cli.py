@@ -320,6 +320,10 @@ def sweep(
         Path | None,
         typer.Option("-o", "--output", help="Keep points in this file; run again, and it does what is left."),
     ] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw the curves to this png, svg or pdf file.")] = None,
+    draw: Annotated[
+        str, typer.Option(help="What the curves show: objective, margin, cost, members, seconds, succeeds or gap.")
+    ] = "objective",
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
@@ -331,7 +335,7 @@ def sweep(
     from oar_opt.compare import wanted
     from oar_opt.library import load
     from oar_opt.problem import GoalKind
-    from oar_opt.sweep import Over, Settings
+    from oar_opt.sweep import CURVES, Over, Settings
     from oar_opt.sweep import sweep as run
 
     if as_json and as_csv:
@@ -342,6 +346,14 @@ def sweep(
             raise InputError("--goal", f"'{goal}' is unknown", f"there are: {', '.join(GoalKind)}")
         problem = replace(problem, goal=GoalKind(goal))
     varied = Over.parse(over)
+    if draw not in CURVES:
+        raise InputError("--draw", f"'{draw}' is unknown", f"there are: {', '.join(CURVES)}")
+    if picture is not None:
+        from oar_opt.pictures.curves import curves_picture
+        from oar_opt.pictures.picture import format_of, save_picture
+
+        format_of(picture)
+        _check_writable(picture)
     names = None if methods is None else wanted(_names(methods))
     settings = Settings(names, seed, heuristic_seconds, time_limit, formulation)
     try:
@@ -352,6 +364,9 @@ def sweep(
             raise
         _note(f"interrupted; the points done by then are in {output}, and a second run does what is left")
         raise typer.Exit(EXIT_NO_MOVE) from None
+    if picture is not None:
+        save_picture(curves_picture(problem, varied.axis, points, draw), picture)
+        _note(f"curves drawn to {picture}")
     if as_json:
         _print_json(sweep_words.sweep_document(problem, varied.axis, points))
     elif as_csv:
@@ -558,6 +573,44 @@ def export(
     written = write(problem, output or Path(f"{problem.name}.{form}"), formulation=formulation, form=form)
     print(f"{written.path}: {written.formulation}, {written.rows} rows, {written.columns} columns")
     print(f"{written.map_path}: what every name means, and the proof of every bound")
+
+
+@app.command()
+def plot(
+    instance: Instance,
+    solution: Annotated[Path | None, typer.Argument(help="A solution file; without it: if nobody acts.")] = None,
+    kind: Annotated[str, typer.Option(help="regions, moves (of a solution), or progress (solves).")] = "regions",
+    features: Annotated[
+        str | None, typer.Option(help="Two features A,B for regions (default: the records' principal plane).")
+    ] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds, where the kind is progress.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="FILE.png, .svg or .pdf (default: INSTANCE-KIND.png).")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+) -> None:
+    """Draw decision regions before and after, the members' moves, or the progress of a solve."""
+    from oar_opt.library import load
+    from oar_opt.pictures.kinds import check_kind, draw
+    from oar_opt.pictures.picture import format_of, save_picture
+    from oar_opt.solution_file import load_solution
+
+    named = [name.strip() for name in features.split(",")] if features is not None else []
+    check_kind(kind, has_solution=solution is not None, features=named, time_limit=time_limit)
+    problem = load(instance)
+    path = output or Path(f"{problem.name}-{kind}.png")
+    format_of(path)
+    _check_writable(path)
+    picture = draw(
+        problem,
+        None if solution is None else load_solution(solution),
+        kind,
+        features=named,
+        time_limit=time_limit,
+        progress=None if quiet else _Progress(),
+    )
+    save_picture(picture, path)
+    print(f"{path}: {picture.alt}")
 
 
 def _check_writable(path: Path | None) -> None:

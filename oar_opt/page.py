@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from oar_opt.compare import EXACT, Comparison
 from oar_opt.compare_words import (
@@ -26,12 +26,9 @@ from oar_opt.compare_words import (
 )
 from oar_opt.evaluate import evaluate_present
 from oar_opt.problem import RecourseProblem
-from oar_opt.report import certificate_words, headline, instance_facts, move_changes, number, percent, wants
+from oar_opt.report import certificate_words, headline, instance_facts, move_changes, number, percent, wants_words
 from oar_opt.result import Status
 from oar_opt.solution_file import Check, Solution
-
-if TYPE_CHECKING:
-    from oar_opt.pictures import Picture
 
 CHECK_SENTENCES = {
     "instance": "The answer is for exactly this instance file (by its digest).",
@@ -126,7 +123,7 @@ def _queries(problem: RecourseProblem, solution: Solution | None) -> list[dict[s
     for q, query in enumerate(problem.queries):
         row = {
             "name": query.name,
-            "wants": wants(problem, query),
+            "wants": wants_words(problem, query),
             "required": number(query.required),
             "before": number(present.margins[q] if present else None),
         }
@@ -199,12 +196,16 @@ def _comparison(problem: RecourseProblem, comparison: Comparison) -> dict[str, A
 
 
 def _figures(problem: RecourseProblem, solution: Solution | None) -> list[Figure]:
-    from oar_opt.pictures import moves, regions, to_svg
+    from oar_opt.pictures.moves import moves_picture
+    from oar_opt.pictures.picture import to_svg
+    from oar_opt.pictures.regions import regions_picture
 
-    drawn: list[Picture] = [regions(problem, solution)]
+    drawn = [regions_picture(problem, solution)]
     if solution is not None and solution.moves:
-        drawn.append(moves(problem, solution))
-    return [Figure(to_svg(picture), picture.alt) for picture in drawn]
+        drawn.append(moves_picture(problem, solution))
+    # What stands before the element is for files of their own.
+    svgs = [text[text.index("<svg ") :] for text in map(to_svg, drawn)]
+    return [Figure(svg, picture.alt) for svg, picture in zip(svgs, drawn, strict=True)]
 
 
 def _commands(problem: RecourseProblem, solution: Solution | None, comparison: Comparison | None) -> list[str]:

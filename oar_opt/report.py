@@ -107,11 +107,12 @@ def _gradient(steps: GradientSettings) -> str:
 def _classes(problem: RecourseProblem) -> str:
     if problem.classes is None:
         return ", a number to predict"
-    counts = [(label, int((problem.records.y == code).sum())) for label, code in _codes(problem)]
+    counts = [(label, int((problem.records.y == code).sum())) for label, code in class_codes(problem)]
     return ", classes " + ", ".join(f"{label} ({count})" for label, count in counts)
 
 
-def _codes(problem: RecourseProblem) -> list[tuple[object, float]]:
+def class_codes(problem: RecourseProblem) -> list[tuple[object, float]]:
+    """Every class with its code; none for a regression."""
     labels = problem.classes or ()
     codes = range(len(labels)) if problem.task is Task.MULTICLASS else (-1, 1)
     return [(label, float(code)) for label, code in zip(labels, codes, strict=True)]
@@ -182,12 +183,12 @@ def _queries_before(problem: RecourseProblem) -> Table:
         table.add_column(column, justify="right" if column in ("margin", "required") else "left")
     for q, query in enumerate(problem.queries):
         margin = present.margins[q] if present else None
-        table.add_row(query.name, wants(problem, query), number(margin), number(query.required))
+        table.add_row(query.name, wants_words(problem, query), number(margin), number(query.required))
     return table
 
 
-def wants(problem: RecourseProblem, query: Query) -> str:
-    """The decision that a query subject wants."""
+def wants_words(problem: RecourseProblem, query: Query) -> str:
+    """What a query (or guard) wants: a class, or a number from which on or up to which."""
     if problem.task is Task.REGRESSION:
         return f"{'at least' if query.target > 0 else 'at most'} {number(query.threshold)}"
     return str(problem.label_of(query.target))
@@ -281,7 +282,7 @@ def _queries_table(problem: RecourseProblem, solution: Solution) -> Table:
     for query, outcome in zip(problem.queries, solution.queries, strict=True):
         table.add_row(
             query.name,
-            wants(problem, query),
+            wants_words(problem, query),
             number(outcome.margin_before),
             number(outcome.margin),
             number(query.required),

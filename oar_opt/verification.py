@@ -81,7 +81,7 @@ def check_answer(problem: RecourseProblem, solution: Solution, *, enumerated: bo
     enumerated : the caller has just re-trained all choices itself, with the same evaluation as here.
     """
     book = _Book(problem.tolerances.feasibility)
-    _check_identity(book, problem, solution)
+    book.say("instance", identity_violations(problem, solution))
     moves = _check_moves(book, problem, solution)
     outcome = None
     if solution.objective is None:
@@ -145,38 +145,44 @@ def _numbers(check: Check) -> str:
 # -- identity and moves ---
 
 
-def _check_identity(book: _Book, problem: RecourseProblem, solution: Solution) -> None:
+def identity_violations(problem: RecourseProblem, solution: Solution) -> list[str]:
+    """Why a solution is not one of this instance, in words; none where it is."""
     broken = []
     if solution.instance != problem.name:
         broken.append(f"the solution is for '{solution.instance}', not for '{problem.name}'")
     if solution.instance_sha256 != problem.sha256:
         broken.append("the instance's file has another digest than the one that was solved")
-    book.say("instance", broken)
+    return broken
 
 
 def _check_moves(book: _Book, problem: RecourseProblem, solution: Solution) -> tuple[Move, ...] | None:
     """The moves, coded as in the problem, or None where they are not moves of this collective."""
-    seen = Counter(move.record for move in solution.moves)
-    strangers = [
-        f"record {move.record} is no member" for move in solution.moves if move.record not in problem.member_at
-    ]
-    strangers += [f"member {record} moves twice" for record in sorted(seen) if seen[record] > 1]
-    shapes = [
-        f"the move of record {move.record} has {len(move.x)} features, not {problem.d}"
-        for move in solution.moves
-        if len(move.x) != problem.d
-    ]
-    codes = {move.record: _code(problem, move) for move in solution.moves}
-    shapes += [f"record {record} moves to an unknown class" for record, y in codes.items() if y is None]
-    if not book.say("members", strangers + shapes):
+    if not book.say("members", member_violations(problem, solution.moves)):
         return None
-    moves = tuple(
-        Move(move.record, move.x, codes[move.record] or 0.0, move.weight, move.cost) for move in solution.moves
-    )
+    moves = coded_moves(problem, solution.moves)
     book.say("allowed moves", move_violations(problem, moves))
     book.say("listed changes", [text for move in solution.moves if (text := _misreported(problem, move))])
     book.say("budgets", budget_violations(problem, moves, book.tolerance))
     return moves
+
+
+def member_violations(problem: RecourseProblem, stated: Sequence[MoveRecord]) -> list[str]:
+    """Why moves cannot be moves of this collective at all, whatever its rules; none where they can."""
+    seen = Counter(move.record for move in stated)
+    strangers = [f"record {move.record} is no member" for move in stated if move.record not in problem.member_at]
+    strangers += [f"member {record} moves twice" for record in sorted(seen) if seen[record] > 1]
+    shapes = [
+        f"the move of record {move.record} has {len(move.x)} features, not {problem.d}"
+        for move in stated
+        if len(move.x) != problem.d
+    ]
+    unknown = dict.fromkeys(move.record for move in stated if _code(problem, move) is None)
+    return strangers + shapes + [f"record {record} moves to an unknown class" for record in unknown]
+
+
+def coded_moves(problem: RecourseProblem, stated: Sequence[MoveRecord]) -> tuple[Move, ...]:
+    """Moves of a solution file, coded as in the problem; for those without :func:`member_violations`."""
+    return tuple(Move(move.record, move.x, _code(problem, move) or 0.0, move.weight, move.cost) for move in stated)
 
 
 def _code(problem: RecourseProblem, move: MoveRecord) -> float | None:
@@ -520,7 +526,7 @@ def _disorder(tolerance: float, problem: RecourseProblem, solution: Solution, po
 
 def _result(problem: RecourseProblem, stated: Sequence[MoveRecord]) -> object:
     """What moves leave behind; None where they are not moves of this problem."""
-    moves = [Move(move.record, move.x, _code(problem, move) or 0.0, move.weight, move.cost) for move in stated]
+    moves = coded_moves(problem, stated)
     if any(not 0 <= move.record < problem.n for move in moves):
         return None
     return resulting_records(problem, moves)

@@ -1,0 +1,241 @@
+"""Decision regions before and after the collective acted, side by side with the same axes.
+
+Regions and boundary are exact on the plane of :mod:`oar_opt.pictures.plane`: a linear learner's line ``w'x + b = 0``, the
+cells of nearest centroids, for a regression the fitted number with the line at the threshold. After the moves the
+learner is re-trained by :mod:`oar_opt.evaluate`, not taken from the solution. Of many records a sample is drawn.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from oar_opt.evaluate import Evaluation
+from oar_opt.pictures.answer import outcome_after, outcome_before
+from oar_opt.pictures.cells import Rectangle
+from oar_opt.pictures.panel import View, draw_model, draw_records, draw_subjects
+from oar_opt.pictures.picture import WIDTH, Picture, own_settings
+from oar_opt.pictures.plane import Plane, plane_of
+from oar_opt.pictures.style import INK, SHADES, colour, marker, tint
+from oar_opt.problem import Indices, RecourseProblem
+from oar_opt.report import class_codes, number, wants_words
+from oar_opt.solution_file import Solution
+
+MOST_OTHERS = 500
+MOST_MEMBERS = 250
+TOLD_QUERIES = 2
+MARGIN = 0.07
+"""Around the data, as a share of their range."""
+HEIGHT = 7.4
+
+
+def regions_picture(
+    problem: RecourseProblem, solution: Solution | None = None, features: Sequence[str] = ()
+) -> Picture:
+    """Records and decision regions; with a solution's answer also those after its moves.
+
+    Parameters
+    ----------
+    problem : the instance.
+    solution : what was found for it; None, or one without an answer, gives one panel.
+    features : the names of two features whose plane is drawn; by default the principal plane of the records.
+
+    Raises
+    ------
+    InputError : unknown features, or a solution that is not of this instance.
+    UnsupportedError : the records have one feature, or the update cannot be replayed.
+    """
+    plane = plane_of(problem, features)
+    after = outcome_after(problem, solution) if solution else None
+    outcomes = [outcome_before(problem), *([after] if after else [])]
+    view = _view(problem, plane, after)
+    title = _title(problem, solution, after)
+    with own_settings(title):
+        figure = _drawn(view, outcomes, title)
+    return Picture(figure, title, _alt(view, outcomes, title))
+
+
+# -- what is drawn ---
+
+
+def _view(problem: RecourseProblem, plane: Plane, after: Evaluation | None) -> View:
+    records = problem.records
+    is_member = np.zeros(problem.n, dtype=bool)
+    is_member[[member.record for member in problem.collective.members]] = True
+    acting = sorted(after.moves, key=lambda move: -move.cost) if after else []
+    first = np.array([move.record for move in acting[:MOST_MEMBERS]], dtype=np.int64)
+    rest = np.setdiff1d(np.flatnonzero(is_member), first)
+    members = np.concatenate([first, _sample(rest, MOST_MEMBERS - len(first))])
+    others = _sample(np.flatnonzero(~is_member), MOST_OTHERS)
+    shown = np.concatenate([others, members])
+    subjects = np.array([subject.x for subject in (*problem.queries, *problem.guards)])
+    later = after.records.X[members] if after else records.X[members]
+    Z = plane.project(np.vstack([records.X[shown], later, subjects]))
+    low, high = Z.min(axis=0), Z.max(axis=0)
+    room = MARGIN * np.where(high > low, high - low, 1.0)
+    positive = records.s[records.s > 0]
+    shades = Normalize(float(records.y.min()), float(max(records.y.max(), records.y.min() + 1e-9)))
+    unit = float(np.median(positive)) if len(positive) else 1.0
+    return View(problem, plane, Rectangle(low - room, high + room), others, members, unit, shades)
+
+
+def _sample(rows: Indices, count: int) -> Indices:
+    """At most so many of the rows, the same ones each time."""
+    if len(rows) <= count:
+        return rows
+    return np.sort(np.random.default_rng(0).choice(rows, max(count, 0), replace=False))
+
+
+def _drawn(view: View, outcomes: Sequence[Evaluation | None], title: str) -> Figure:
+    figure = Figure(figsize=(WIDTH, HEIGHT))
+    figure.suptitle(textwrap.fill(title, 120), x=0.065, y=0.975, ha="left", weight="bold")
+    panels = figure.subplots(1, len(outcomes), sharex=True, sharey=True, squeeze=False)[0]
+    right = 0.9 if view.is_regression else 0.98
+    figure.subplots_adjust(left=0.075, right=right, top=0.82, bottom=0.265, wspace=0.06)
+    for axes, outcome, name in zip(panels, outcomes, _panel_names(outcomes), strict=False):
+        _panel(axes, view, outcome, name)
+    panels[0].set_ylabel(view.plane.axes[1])
+    if view.is_regression:
+        bar = figure.colorbar(
+            ScalarMappable(view.shades, SHADES), cax=figure.add_axes((right + 0.02, 0.265, 0.015, 0.555))
+        )
+        bar.set_label("recorded number (markers), predicted number (ground)")
+    handles = _legend(view, outcomes)
+    figure.legend(
+        handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.065), ncols=5, frameon=False, columnspacing=1.6
+    )
+    figure.text(0.5, 0.02, textwrap.fill(_caption(view), 190), ha="center", va="bottom", fontsize=9)
+    return figure
+
+
+def _panel(axes: Axes, view: View, outcome: Evaluation | None, name: str) -> None:
+    problem = view.problem
+    axes.set_xlim(view.rectangle.low[0], view.rectangle.high[0])
+    axes.set_ylim(view.rectangle.low[1], view.rectangle.high[1])
+    if outcome is None:
+        draw_records(axes, view, problem.records)
+    else:
+        draw_model(axes, view, outcome.parameters)
+        draw_records(axes, view, outcome.records, outcome.moves)
+    draw_subjects(axes, view)
+    axes.set_title("\n".join([name, *_query_lines(problem, outcome)]), loc="left")
+    axes.set_xlabel(view.plane.axes[0])
+
+
+# -- words ---
+
+
+def _panel_names(outcomes: Sequence[Evaluation | None]) -> list[str]:
+    names = ["If nobody acts"]
+    if len(outcomes) > 1 and outcomes[1] is not None:
+        count = len(outcomes[1].moves)
+        names.append(f"After {count} member{'s' * (count != 1)} acted")
+    return names
+
+
+def _query_lines(problem: RecourseProblem, outcome: Evaluation | None) -> list[str]:
+    if outcome is None:
+        return ["the learner is undefined: no decisions"]
+    if len(problem.queries) > TOLD_QUERIES:
+        return [f"{sum(outcome.helped)} of {len(problem.queries)} queries get what they want"]
+    lines = []
+    for query, margin in zip(problem.queries, outcome.margins, strict=True):
+        decision = outcome.parameters.decision(problem, query)
+        told = number(decision) if isinstance(decision, float) else str(decision)
+        lines.append(f"{query.name}: {told}, wants {wants_words(problem, query)} (margin {margin:.3g})")
+    return lines
+
+
+def _title(problem: RecourseProblem, solution: Solution | None, after: Evaluation | None) -> str:
+    name = problem.title or problem.name
+    if after is not None:
+        count, members = len(after.moves), len(problem.collective.members)
+        helped = sum(margin > 0 for margin in after.margins)
+        which = "the query is" if len(problem.queries) == 1 else f"{helped} of {len(problem.queries)} queries are"
+        negation = "" if helped or len(problem.queries) > 1 else "not "
+        return f"{name}: {count} of {members} members act, and {which} {negation}decided as wanted"
+    if solution is not None:
+        return f"{name}: the decisions if nobody acts; no answer was found ({solution.status})"
+    return f"{name}: the decisions if nobody acts"
+
+
+def _caption(view: View) -> str:
+    query = view.problem.queries[0].name
+    parts = []
+    if not view.plane.is_all:
+        parts.append(
+            f"Regions: the model's decisions on the plane through query '{query}'. Everything else is drawn at its "
+            "projection onto this plane; its own decision can differ."
+        )
+    shown, n = len(view.others) + len(view.members), view.problem.n
+    if shown < n:
+        parts.append(f"{shown} of {n:,} records are drawn, members first.")
+    return " ".join(parts)
+
+
+def _alt(view: View, outcomes: Sequence[Evaluation | None], title: str) -> str:
+    problem = view.problem
+    axes = " against ".join(name.replace("\n", ": ") for name in view.plane.axes)
+    shown = len(view.others) + len(view.members)
+    parts = [f"{title}.", f"A scatter plot of {shown} records, {len(view.members)} of them members, {axes}."]
+    for outcome, name in zip(outcomes, _panel_names(outcomes), strict=True):
+        parts.append(f"{name}: {'; '.join(_query_lines(problem, outcome))}.")
+    after = outcomes[1] if len(outcomes) > 1 else None
+    if after is not None:
+        parts.append(_alt_moves(problem, after))
+    return " ".join(parts)
+
+
+def _alt_moves(problem: RecourseProblem, after: Evaluation) -> str:
+    old = problem.records
+    counts = (
+        (sum(bool((old.X[m.record] != m.x).any()) for m in after.moves), "arrows show moved records"),
+        (sum(bool(old.y[m.record] != m.y) for m in after.moves), "rings show changed labels"),
+        (sum(m.s == 0 and bool(old.s[m.record] > 0) for m in after.moves), "crosses show withheld records"),
+    )
+    told = [f"{count} {words}" for count, words in counts if count]
+    return f"On the right {', '.join(told)}, and the regions are those of the re-trained model." if told else ""
+
+
+def _legend(view: View, outcomes: Sequence[Evaluation | None]) -> list[Line2D | Patch]:
+    """What the figure has, and nothing else."""
+    problem = view.problem
+    handles: list[Line2D | Patch] = []
+    for c, (label, _) in enumerate(class_codes(problem)):
+        handles.append(_mark(marker(c), f"record: {label}", markerfacecolor=colour(c), markeredgecolor="white"))
+        handles.append(Patch(facecolor=tint(c), edgecolor="#888888", label=f"decided: {label}"))
+    line = "predicted number is the threshold" if view.is_regression else "decision boundary"
+    handles.append(Line2D([], [], color=INK, linewidth=1.8, label=line))
+    handles.append(_mark("o", "member", markerfacecolor="#BBBBBB", markeredgecolor=INK, markersize=8))
+    handles.append(_mark("*", "query", markerfacecolor="#FFFF66", markeredgecolor="black", markersize=15))
+    if problem.guards:
+        handles.append(_mark("D", "guard", markerfacecolor="white", markeredgecolor="black", markersize=8))
+    after = outcomes[1] if len(outcomes) > 1 else None
+    return handles if after is None else [*handles, *_legend_of_moves(problem, after)]
+
+
+def _legend_of_moves(problem: RecourseProblem, after: Evaluation) -> list[Line2D | Patch]:
+    old, moves = problem.records, after.moves
+    handles: list[Line2D | Patch] = []
+    if any((old.X[move.record] != move.x).any() for move in moves):
+        handles.append(_mark("$\\rightarrow$", "move from a hollow circle", markeredgecolor=INK, markersize=16))
+    if any(old.y[move.record] != move.y for move in moves):
+        handles.append(_mark("o", "label changed", markerfacecolor="none", markeredgecolor="black", markersize=13))
+    if any(move.s == 0 and old.s[move.record] > 0 for move in moves):
+        handles.append(_mark("x", "withheld", markeredgecolor="black", markersize=9, markeredgewidth=2.2))
+    if len(set(old.s.tolist()) | {move.s for move in moves if move.s}) > 1:
+        handles.append(_mark("o", "area: weight", markerfacecolor="#BBBBBB", markeredgecolor="white", markersize=10))
+    return handles
+
+
+def _mark(shape: str, label: str, **look: object) -> Line2D:
+    settings = {"markersize": 7, **look}
+    return Line2D([], [], linestyle="none", marker=shape, label=label, **settings)
