@@ -41,13 +41,14 @@ def curves_picture(problem: RecourseProblem, axis: Axis, points: Sequence[Point]
     with own_settings(title):
         figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
         axes = figure.add_subplot()
-        for k, name in enumerate(name for name in names if name != EXACT):
-            style = {"color": LINES[k % len(LINES)], "marker": MARKERS[k % len(MARKERS)]}
-            _line(axes, curve(points, name, what), name.replace("_", " "), linewidth=1.2, markersize=5, **style)
         if EXACT in names:
-            _line(axes, curve(points, EXACT, what), "joint optimum", color="black", marker="o", linewidth=2.2)
+            _line(axes, curve(points, EXACT, what), "joint optimum", color="black", marker="o", linewidth=3.5)
         if what == "objective":
-            _line(axes, bound_curve(points), "bound", color="black", linestyle="--", linewidth=1.2, marker="")
+            _line(axes, bound_curve(points), "bound", color="0.45", linestyle="--", linewidth=1.5)
+        # Open markers that grow, on top: methods that reach the same are all seen.
+        for k, name in enumerate(name for name in names if name != EXACT):
+            look = {"color": LINES[k % len(LINES)], "marker": MARKERS[k % len(MARKERS)], "markerfacecolor": "none"}
+            _line(axes, curve(points, name, what), name.replace("_", " "), linewidth=1.2, markersize=6 + k, **look)
         axes.set_xlabel(axis.words)
         axes.set_ylabel(words)
         axes.grid(alpha=0.25)
