@@ -13,7 +13,8 @@ only. With a basis ``Z`` of it ``H^-1`` becomes ``Z (Z'HZ)^-1 Z'``. What such a 
 then, since ``Z'xhat = 0``: the others at kinks make up for it. Directions without curvature are not moved along.
 
 **Gradient steps.** ``theta_(t+1) = K theta_t - rate G_t / S_t``, with ``G_t`` the sum of the pulls and ``S_t`` the
-weight of the batch, or 1. With ``p_T = q`` and ``p_t = K p_(t+1) - rate / S_t sum_i s_i l''_i (xhat_i'p_(t+1)) xhat_i``,
+weight of the batch, or 1. With ``p_T = q`` and ``p_t = K p_(t+1) - rate / S_t sum_i s_i l''_i (xhat_i'p_(t+1))
+xhat_i``,
 
     effect = - sum_t rate / S_t p_(t+1)' ( s' l'(y', f'_t) xhat' - s l'(y, f_t) xhat - (s' - s) G_t / S_t ),
 
