@@ -219,7 +219,7 @@ def test_rankings_by_hand(name, expected):
 @pytest.mark.parametrize("name", NAMES)
 def test_never_better_than_the_enumerated_optimum(name, make_small):
     heuristic, applied, moved = heuristics()[name], 0, 0
-    for seed in range(24):
+    for seed in range(16):
         kind = ("ridge", "svm", "logistic", "squared_hinge")[seed % 4]
         goal = tuple(GoalKind)[(seed // 4) % 4]
         problem = make_small(seed, kind, "penalized", goal)
@@ -237,7 +237,7 @@ def test_never_better_than_the_enumerated_optimum(name, make_small):
 @pytest.mark.parametrize("name", NAMES)
 def test_random_rules_are_obeyed(name, random_rules):
     heuristic, applied = heuristics()[name], 0
-    for seed in range(12):
+    for seed in range(8):
         kind = ("ridge", "svm", "nearest_centroid")[seed % 3]
         problem = random_rules(seed, kind, tuple(GoalKind)[seed % 4], members=3, queries=2, others=seed % 2 == 0)
         if heuristic.accepts(problem) is not None:
