@@ -106,7 +106,7 @@ def shared(problem, move, share):
 @pytest.mark.parametrize("kind", ["ridge", "logistic", "squared_hinge", "svm", "nearest_centroid", "steps"])
 def test_effects_are_derivatives_in_the_share_of_the_move(make, kind):
     compared = 0
-    for seed in range(2):
+    for seed in range(4):
         base = make(seed, "ridge" if kind in ("nearest_centroid", "steps") else kind, "penalized", labels=True, n=12)
         if kind == "nearest_centroid":
             y = (base.records.y > 0) * 1.0
@@ -128,7 +128,7 @@ def test_effects_are_derivatives_in_the_share_of_the_move(make, kind):
                 slope = (shared(base, move, h) - shared(base, move, 0.0)) / h
                 assert effects.of(move) == pytest.approx(slope, rel=2e-3, abs=2e-3), (seed, move)
                 compared += abs(slope) > 1e-2
-    assert compared >= 2
+    assert compared >= 3
 
 
 def test_influence_moves_along_the_slope_to_the_end_of_the_set():
