@@ -44,11 +44,12 @@ class Best:
         self.moves: tuple[Move, ...] = ()
         self.standing = standing(tried(problem, ()))
 
-    def look(self, moves: tuple[Move, ...]) -> None:
+    def look(self, moves: tuple[Move, ...]) -> Standing:
         """Re-train for moves, which obey every rule and budget, and keep them where they are better."""
         now = standing(tried(self.problem, moves))
         if now > self.standing:
             self.moves, self.standing = moves, now
+        return now
 
 
 def _miss(outcome: Evaluation) -> float:

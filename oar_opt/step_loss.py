@@ -43,3 +43,14 @@ def slopes_at_start(loss: StepLoss, X: Matrix, y: Vector, theta: Vector) -> Vect
             terms = (Fraction(float(a)) * Fraction(float(b)) for a, b in zip(X[i], theta, strict=True))
             found[i] = -y[i] if Fraction(float(y[i])) * sum(terms, Fraction(0)) < 1 else 0.0
     return found
+
+
+def bends(loss: StepLoss, f: Vector) -> Vector:
+    """``l''(y, f)``, elementwise, which does not depend on ``y``; the hinge's is 0, but at its kink."""
+    match loss:
+        case StepLoss.SQUARED:
+            return np.full(len(f), 2.0)
+        case StepLoss.HINGE:
+            return np.zeros(len(f))
+        case StepLoss.LOGISTIC:
+            return np.asarray(expit(f) * expit(-f))

@@ -23,20 +23,16 @@ T. Zrnic, "Algorithmic Collective Action in Machine Learning", 2023.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from oar_opt.contracts import Heuristic, Proposal
 from oar_opt.discovery import not_replayed
-from oar_opt.evaluate import evaluate_present
-from oar_opt.member_room import Room
-from oar_opt.problem import Member, Move, Point, Query, RecourseProblem
+from oar_opt.problem import Move, Query, RecourseProblem
 from oar_opt.purse import Purse
+from oar_opt.signals import Wish, worst_off
 from oar_opt.standing import Best
 
 SHARE = 0.5
@@ -70,17 +66,6 @@ class NearestMembers(Heuristic):
         return Proposal(best.moves, remark + ("; no time for members further away" if is_late else ""))
 
 
-def worst_off(problem: RecourseProblem) -> Query:
-    """The query with the least present margin, less the needed one where the goal has any; the first one where the
-    learner is undefined at present."""
-    present = evaluate_present(problem)
-    if present is None:
-        return problem.queries[0]
-    needed = [problem.needed_margin(query) if problem.goal.needs_required else 0.0 for query in problem.queries]
-    slack = [margin - need for margin, need in zip(present.margins, needed, strict=True)]
-    return problem.queries[int(np.argmin(slack))]
-
-
 def _halves_first(count: int) -> Iterator[int]:
     """Every number from 1 to ``count``: the last, then multiples of ever smaller powers of 2."""
     if count:
@@ -94,7 +79,7 @@ def _halves_first(count: int) -> Iterator[int]:
 def _imitations(problem: RecourseProblem, query: Query, deadline: float) -> tuple[tuple[Move, ...], bool]:
     """What the nearest members do, as far as the budgets allow, and whether the time ended before; one in any case."""
     members, purse, found = problem.collective.members, Purse(problem), list[Move]()
-    wish = _Wish(problem, query)
+    wish = Wish(problem, query)
     rows = np.array([member.record for member in members], dtype=np.int64)
     distances = np.linalg.norm((problem.records.X[rows] - np.array(query.x)) / problem.scales, axis=1)
     for i in np.lexsort((rows, distances)):
@@ -107,37 +92,3 @@ def _imitations(problem: RecourseProblem, query: Query, deadline: float) -> tupl
             break
         found.append(move)
     return tuple(found), False
-
-
-@dataclass(frozen=True)
-class _Wish:
-    """The record that a query wishes others had, and how far they are from it."""
-
-    problem: RecourseProblem
-    query: Query
-
-    def imitation(self, member: Member) -> Move | None:
-        """The move of a member to the record nearest to the query; None where that is its own, or it can have none."""
-        room, records, i = Room.of(self.problem, member), self.problem.records, member.record
-        changes = [room.change(one, np.array(self.query.x) - one.x) for one in room.sets]
-        moves = [*room.finite, *(move for move in changes if move is not None)]
-        stays = self.gap(tuple(records.X[i].tolist()), float(records.y[i]), float(records.s[i]))
-        gaps = [self.gap(move.x, move.y, move.s) for move in moves]
-        if min(gaps, default=math.inf) >= stays:
-            return None
-        return moves[min(range(len(moves)), key=lambda k: (gaps[k], moves[k].cost))]
-
-    def gap(self, x: Point, y: float, s: float) -> float:
-        """How far a record is from the wish; infinite for one without weight, or with another label."""
-        problem, query = self.problem, self.query
-        if s <= 0:
-            return math.inf
-        apart = float((((np.array(x) - query.x) / problem.scales) ** 2).sum())
-        if problem.classes is not None:
-            return apart if y == query.target else math.inf
-        lack = max(0.0, (query.required or 0.0) - query.target * (y - query.threshold))
-        return apart + (lack / self.spread) ** 2
-
-    @cached_property
-    def spread(self) -> float:
-        return float(np.std(self.problem.records.y)) or 1.0
