@@ -168,3 +168,38 @@ def test_the_command_prints_tables_for_several_instances(oar):
 def test_mistakes_are_told(oar, arguments, words):
     code, _, err = oar("compare", "gig-two-colleagues", "-q", "--heuristic-seconds", "0.1", *arguments)
     assert code == 2 and words in err
+
+
+# -- shipped instances ---
+
+SOLVED_QUICKLY = (
+    "gig-two-colleagues",
+    "iris-centroid-l2-r05-k10",
+    "iris-running-centroids",
+    "iris-svm-label-flips",
+    "loan-next-update",
+    "tenant-immutable",
+    "wine-ridge-fewest",
+)
+
+
+@pytest.mark.parametrize("name", SOLVED_QUICKLY)
+def test_no_method_beats_the_bound_or_breaks_a_rule_on_shipped_instances(name):
+    """Either would be an error of the comparison."""
+    found = compare(load(name), heuristic_seconds=0.4)
+    assert found.exact.status is Status.OPTIMAL and sum(row.seconds is not None for row in found.rows) >= 6
+    sign = 1 if found.problem.goal.maximises else -1
+    size = max(1.0, abs(found.exact.objective))
+    for row in found.rows:
+        if row.objective is not None:
+            # Better than the answer itself only as far as the gap to which it is optimal.
+            assert sign * (row.objective - found.exact.objective) <= found.problem.tolerances.relative_gap * size
+    if found.gain is not None and found.gain.most is not None:
+        assert found.gain.most >= found.gain.least
+
+
+def test_members_who_help_only_together_gain_by_coordination():
+    """Everybody optimises as if alone, and the sum of that is less than what they reach together, certified."""
+    found = compare(load("iris-svm-label-flips"), ["isolated", "independent", EXACT], heuristic_seconds=2)
+    assert found.gain.least > 0.19 and found.gain.grade == "enumerated"
+    assert found.row("isolated").objective < found.row("independent").objective < found.exact.objective

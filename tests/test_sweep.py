@@ -121,3 +121,27 @@ def test_the_command_prints_a_table_csv_and_json(oar, tmp_path):
     assert code == 2 and "ask for fewer" in err
     code, _, err = oar("sweep", "gig-two-colleagues", "--over", "acting=1", "--goal", "magic")
     assert code == 2 and "'magic' is unknown" in err
+
+
+# -- the picture ---
+
+
+def test_the_curves_drawn_are_the_numbers_of_the_sweep(make, oar, tmp_path):
+    from oar_opt.pictures.curves import curves_picture
+
+    problem = make(3, "ridge", "penalized", members=3, options=2)
+    points = sweep(problem, Over.parse("acting=0,1,2"), ONLY)
+    picture = curves_picture(problem, Axis.ACTING, points)
+    drawn = {line.get_label(): list(map(tuple, line.get_xydata().tolist())) for line in picture.figure.axes[0].lines}
+    assert drawn["joint optimum"] == curve(points, EXACT, "objective")
+    assert drawn["stay"] == curve(points, "stay", "objective") and drawn["bound"] == bound_curve(points)
+    assert "joint optimum: " in picture.alt and f"{drawn['joint optimum'][0][1]:.6g} at 0" in picture.alt
+    seconds = curves_picture(problem, Axis.ACTING, points, "seconds")
+    assert "bound" not in {line.get_label() for line in seconds.figure.axes[0].lines}
+    with pytest.raises(InputError, match="no points"):
+        curves_picture(problem, Axis.ACTING, [])
+    target = tmp_path / "curves.svg"
+    common = ("sweep", "gig-two-colleagues", "--over", "acting=0:1", "--methods", "stay", "-q")
+    assert oar(*common, "--picture", target)[0] == 0 and "<svg" in target.read_text(encoding="utf-8")
+    assert oar(*common, "--picture", tmp_path / "curves.bmp")[0] == 2
+    assert oar(*common, "--draw", "magic")[0] == 2
