@@ -100,13 +100,13 @@ def _drawn(view: View, outcomes: Sequence[Evaluation | None], title: str) -> Fig
     figure.suptitle(textwrap.fill(title, 96), x=0.075, y=0.98, ha="left", va="top", weight="bold")
     panels = figure.subplots(1, len(outcomes), sharex=True, sharey=True, squeeze=False)[0]
     right = 0.9 if view.is_regression else 0.98
-    figure.subplots_adjust(left=0.075, right=right, top=0.84, bottom=0.265, wspace=0.06)
+    figure.subplots_adjust(left=0.075, right=right, top=0.83, bottom=0.265, wspace=0.06)
     for axes, outcome, name in zip(panels, outcomes, _panel_names(outcomes), strict=False):
         _panel(axes, view, outcome, name)
     panels[0].set_ylabel(view.plane.axes[1])
     if view.is_regression:
         bar = figure.colorbar(
-            ScalarMappable(view.shades, SHADES), cax=figure.add_axes((right + 0.02, 0.265, 0.015, 0.575))
+            ScalarMappable(view.shades, SHADES), cax=figure.add_axes((right + 0.02, 0.265, 0.015, 0.565))
         )
         bar.set_label("recorded number (markers), predicted number (ground)")
     handles = _legend(view, outcomes)
@@ -229,7 +229,8 @@ def _legend_of_moves(problem: RecourseProblem, after: Evaluation) -> list[Line2D
     if any((old.X[move.record] != move.x).any() for move in moves):
         handles.append(_mark("$\\rightarrow$", "move from a hollow circle", color=INK, markersize=16))
     if any(old.y[move.record] != move.y for move in moves):
-        handles.append(_mark("o", "label changed", markerfacecolor="none", markeredgecolor="black", markersize=13))
+        what = "label changed" if problem.classes else "target changed"
+        handles.append(_mark("o", what, markerfacecolor="none", markeredgecolor="black", markersize=13))
     if any(move.s == 0 and old.s[move.record] > 0 for move in moves):
         handles.append(_mark("x", "withheld", markeredgecolor="black", markersize=9, markeredgewidth=2.2))
     if len(set(old.s.tolist()) | {move.s for move in moves if move.s}) > 1:
