@@ -113,7 +113,9 @@ def _classes(problem: RecourseProblem) -> str:
 
 def class_codes(problem: RecourseProblem) -> list[tuple[object, float]]:
     """Every class with its code; none for a regression."""
-    labels = problem.classes or ()
+    if problem.classes is None:
+        return []
+    labels = problem.classes
     codes = range(len(labels)) if problem.task is Task.MULTICLASS else (-1, 1)
     return [(label, float(code)) for label, code in zip(labels, codes, strict=True)]
 

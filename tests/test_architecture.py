@@ -76,12 +76,12 @@ def test_verifying_an_svm_answer_loads_no_modelling_library(tmp_path):
 
 def test_importing_the_package_loads_no_numpy():
     loaded = loaded_by("import oar_opt")
-    assert not loaded & {"numpy", "scipy", "sklearn", "pydantic", *MODELLING}
+    assert not loaded & {"numpy", "scipy", "sklearn", "pydantic", "matplotlib", *MODELLING}
 
 
 def test_the_command_lines_help_loads_no_numpy():
     statement = "from typer.testing import CliRunner; from oar_opt.cli import app; CliRunner().invoke(app, ['--help'])"
-    assert not loaded_by(statement) & {"numpy", "scipy", "sklearn", *MODELLING}
+    assert not loaded_by(statement) & {"numpy", "scipy", "sklearn", "matplotlib", *MODELLING}
 
 
 @pytest.mark.parametrize("name", sorted(oar_opt.__all__))

@@ -1,8 +1,8 @@
 """Which class wins where in a rectangle: the cells of affine scores, and the edges between them.
 
-Class ``c`` wins at ``z`` where ``g_c(z) = a_c'z + c_c`` is largest. Nearest centroid: ``-||x(z) - mu_c||^2`` less what all
-classes share; two classes of a linear learner: ``0`` and ``f(x(z))``. Each cell is the rectangle cut by the half-planes
-``g_c >= g_c'``, so its corners are exact (up to rounding), not those of a grid.
+Class ``c`` wins at ``z`` where ``g_c(z) = a_c'z + c_c`` is largest. Nearest centroid: ``-||x(z) - mu_c||^2`` less what
+all classes share; two classes of a linear learner: ``0`` and ``f(x(z))``. Each cell is the rectangle cut by the
+half-planes ``g_c >= g_c'``, so its corners are exact (up to rounding), not those of a grid.
 """
 
 from __future__ import annotations
@@ -56,8 +56,10 @@ def cells(slopes: Matrix, constants: Vector, rectangle: Rectangle) -> list[Matri
 
 
 def half(polygon: Matrix, a: Vector, c: float) -> Matrix:
-    """The part of a convex polygon ``(m, 2)`` where ``a'z + c >= 0`` (Sutherland, Hodgman, "Reentrant Polygon Clipping",
-    1974)."""
+    """The part of a convex polygon ``(m, 2)`` where ``a'z + c >= 0``.
+
+    Reference: I. Sutherland, G. Hodgman, "Reentrant Polygon Clipping", 1974.
+    """
     kept: list[Vector] = []
     for p, q in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
         at_p, at_q = float(a @ p + c), float(a @ q + c)

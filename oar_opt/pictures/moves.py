@@ -1,7 +1,7 @@
 """Who changes what: a row for each acting member, a column for each changed feature, now and then joined by a line.
 
-Features are in scaled units (the value divided by the feature's ``scale``), as norms and costs measure them. Members are
-sorted by cost, most first. Labels and weights are told in words.
+Features are in scaled units (the value divided by the feature's ``scale``), as norms and costs measure them. Members
+are sorted by cost, most first. Labels and weights are told in words.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from oar_opt.errors import InputError
 from oar_opt.pictures.answer import check_belongs
@@ -24,6 +25,8 @@ from oar_opt.solution_file import MoveRecord, Solution
 
 MOST_ROWS = 30
 MOST_COLUMNS = 6
+TOLD = 8
+"""Members in the alternative text."""
 ROW = 0.3
 """Inches."""
 
@@ -88,7 +91,7 @@ def _drawn(
     words = [_words(problem, move) for move in moves]
     height = ROW * rows + 2.3
     figure = Figure(figsize=(WIDTH, height))
-    figure.suptitle(textwrap.fill(title, 120), x=0.02, y=1 - 0.15 / height, ha="left", va="top", weight="bold")
+    figure.suptitle(textwrap.fill(title, 100), x=0.02, y=1 - 0.15 / height, ha="left", va="top", weight="bold")
     widths = [1.0] * len(features) + [(1.5 if features else 4.0) if any(words) else 0.01, 0.45]
     columns = figure.subplots(1, len(widths), sharey=True, squeeze=False, width_ratios=widths)[0]
     figure.subplots_adjust(left=0.075, right=0.985, top=1 - 0.95 / height, bottom=1.05 / height, wspace=0.12)
@@ -128,16 +131,10 @@ def _feature_column(axes: Axes, problem: RecourseProblem, moves: Sequence[MoveRe
     axes.scatter([then[row] for row in moved], moved, s=34, marker="D", c=ACCENT, zorder=4, gid=f"then-{j}")
     axes.margins(x=0.12)
     axes.set_title(textwrap.fill(feature.name.replace("_", " "), 18), fontsize=10)
-    axes.set_xlabel("own unit" if feature.scale == 1 else f"in units of {number(feature.scale)}")
-    axes.xaxis.set_major_locator(_few_ticks())
+    axes.set_xlabel("value" if feature.scale == 1 else f"value / {number(feature.scale)}")
+    axes.xaxis.set_major_locator(MaxNLocator(3))
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
-
-
-def _few_ticks() -> object:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(3)
 
 
 def _text_column(axes: Axes, words: Sequence[str], title: str) -> None:
@@ -165,8 +162,8 @@ def _words(problem: RecourseProblem, move: MoveRecord) -> str:
 
 def _alt(problem: RecourseProblem, shown: Sequence[MoveRecord], title: str, count: int) -> str:
     lines = []
-    for move in shown:
+    for move in shown[:TOLD]:
         changes = [f"{what} from {now} to {then}" for what, now, then in move_changes(problem, move) if now]
         lines.append(f"Member {move.record}: {', '.join(changes) or 'nothing'} (cost {number(move.cost)}).")
-    more = f" And {count - len(shown)} more members." if count > len(shown) else ""
+    more = f" And {count - TOLD} more members." if count > TOLD else ""
     return f"{title}. {' '.join(lines)}{more}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -107,7 +108,7 @@ def _scatter(axes: Axes, view: View, records: Records, shown: Indices, *, is_mem
         rows = shown[codes == c]
         Z = view.plane.project(records.X[rows])
         name, area = ("members", MEMBER) if is_member else ("records", AREA)
-        look: dict[str, object] = {"color": colour(c)}
+        look: dict[str, Any] = {"color": colour(c)}
         if view.is_regression:
             look = {"c": records.y[rows], "cmap": SHADES, "norm": view.shades}
         axes.scatter(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape
 
 import matplotlib
@@ -21,7 +22,7 @@ FORMATS = ("png", "svg", "pdf")
 WIDTH = 12.0
 """Inches; with :data:`DPI` 1200 dots."""
 DPI = 100
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
     "font.size": 10.0,
     "axes.titlesize": 11.0,
     "axes.labelsize": 10.0,

@@ -21,14 +21,16 @@ import numpy as np
 from oar_opt.errors import InputError, UnsupportedError
 from oar_opt.problem import Matrix, RecourseProblem, Vector
 
-SHOWN_LOADINGS = 3
+SHOWN_LOADINGS = 2
 LEAST_LOADING = 0.1
 
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """``V (d, 2)``, ``centre (d,)``, ``scale (d,)``, and ``through (d,)``, the point ``x_0``. ``is_all``: nothing is off
-    the plane. ``axes`` are the names of the two coordinates."""
+    """``V (d, 2)``, ``centre (d,)``, ``scale (d,)``, and ``through (d,)``, the point ``x_0``.
+
+    ``is_all``: nothing is off the plane. ``axes`` are the names of the two coordinates.
+    """
 
     V: Matrix
     centre: Vector
@@ -108,8 +110,10 @@ def _principal(problem: RecourseProblem) -> Plane:
 
 def _loadings(problem: RecourseProblem, direction: Vector) -> str:
     """A direction by its largest entries."""
-    order = np.argsort(-np.abs(direction), kind="stable")
+    order = np.argsort(-np.abs(direction), kind="stable").tolist()
     large = [j for j in order if abs(direction[j]) >= LEAST_LOADING]
+    if len(large) == 1:
+        return str(problem.features[large[0]].name)
     words = ""
     for j in large[:SHOWN_LOADINGS]:
         sign = "-" if direction[j] < 0 else "+"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -52,7 +53,7 @@ def _draw(axes: Axes, lines: Sequence[Progress]) -> None:
         axes.fill_between(
             seconds, primal, bound, where=known, step="post", color="#DDDDDD", label="open gap", linewidth=0
         )
-    settings = {"where": "post", "linewidth": 2.2, "markersize": 6}
+    settings: dict[str, Any] = {"where": "post", "linewidth": 2.2, "markersize": 6}
     if any(map(math.isfinite, bound)):
         axes.step(seconds, bound, color=colour(0), linestyle="--", marker="v", label="bound", gid="bound", **settings)
     if any(map(math.isfinite, primal)):

@@ -1,7 +1,7 @@
 """Decision regions before and after the collective acted, side by side with the same axes.
 
-Regions and boundary are exact on the plane of :mod:`oar_opt.pictures.plane`: a linear learner's line ``w'x + b = 0``, the
-cells of nearest centroids, for a regression the fitted number with the line at the threshold. After the moves the
+Regions and boundary are exact on the plane of :mod:`oar_opt.pictures.plane`: a linear learner's line ``w'x + b = 0``,
+the cells of nearest centroids, for a regression the fitted number with the line at the threshold. After the moves the
 learner is re-trained by :mod:`oar_opt.evaluate`, not taken from the solution. Of many records a sample is drawn.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -96,16 +97,16 @@ def _sample(rows: Indices, count: int) -> Indices:
 
 def _drawn(view: View, outcomes: Sequence[Evaluation | None], title: str) -> Figure:
     figure = Figure(figsize=(WIDTH, HEIGHT))
-    figure.suptitle(textwrap.fill(title, 120), x=0.065, y=0.975, ha="left", weight="bold")
+    figure.suptitle(textwrap.fill(title, 96), x=0.075, y=0.98, ha="left", va="top", weight="bold")
     panels = figure.subplots(1, len(outcomes), sharex=True, sharey=True, squeeze=False)[0]
     right = 0.9 if view.is_regression else 0.98
-    figure.subplots_adjust(left=0.075, right=right, top=0.82, bottom=0.265, wspace=0.06)
+    figure.subplots_adjust(left=0.075, right=right, top=0.83, bottom=0.265, wspace=0.06)
     for axes, outcome, name in zip(panels, outcomes, _panel_names(outcomes), strict=False):
         _panel(axes, view, outcome, name)
     panels[0].set_ylabel(view.plane.axes[1])
     if view.is_regression:
         bar = figure.colorbar(
-            ScalarMappable(view.shades, SHADES), cax=figure.add_axes((right + 0.02, 0.265, 0.015, 0.555))
+            ScalarMappable(view.shades, SHADES), cax=figure.add_axes((right + 0.02, 0.265, 0.015, 0.565))
         )
         bar.set_label("recorded number (markers), predicted number (ground)")
     handles = _legend(view, outcomes)
@@ -197,12 +198,12 @@ def _alt(view: View, outcomes: Sequence[Evaluation | None], title: str) -> str:
 def _alt_moves(problem: RecourseProblem, after: Evaluation) -> str:
     old = problem.records
     counts = (
-        (sum(bool((old.X[m.record] != m.x).any()) for m in after.moves), "arrows show moved records"),
-        (sum(bool(old.y[m.record] != m.y) for m in after.moves), "rings show changed labels"),
-        (sum(m.s == 0 and bool(old.s[m.record] > 0) for m in after.moves), "crosses show withheld records"),
+        (sum(bool((old.X[m.record] != m.x).any()) for m in after.moves), "records moved (arrows)"),
+        (sum(bool(old.y[m.record] != m.y) for m in after.moves), "labels changed (rings)"),
+        (sum(m.s == 0 and bool(old.s[m.record] > 0) for m in after.moves), "records withheld (crosses)"),
     )
     told = [f"{count} {words}" for count, words in counts if count]
-    return f"On the right {', '.join(told)}, and the regions are those of the re-trained model." if told else ""
+    return f"In the right panel: {', '.join(told)}; the regions are those of the re-trained model." if told else ""
 
 
 def _legend(view: View, outcomes: Sequence[Evaluation | None]) -> list[Line2D | Patch]:
@@ -226,9 +227,10 @@ def _legend_of_moves(problem: RecourseProblem, after: Evaluation) -> list[Line2D
     old, moves = problem.records, after.moves
     handles: list[Line2D | Patch] = []
     if any((old.X[move.record] != move.x).any() for move in moves):
-        handles.append(_mark("$\\rightarrow$", "move from a hollow circle", markeredgecolor=INK, markersize=16))
+        handles.append(_mark("$\\rightarrow$", "move from a hollow circle", color=INK, markersize=16))
     if any(old.y[move.record] != move.y for move in moves):
-        handles.append(_mark("o", "label changed", markerfacecolor="none", markeredgecolor="black", markersize=13))
+        what = "label changed" if problem.classes else "target changed"
+        handles.append(_mark("o", what, markerfacecolor="none", markeredgecolor="black", markersize=13))
     if any(move.s == 0 and old.s[move.record] > 0 for move in moves):
         handles.append(_mark("x", "withheld", markeredgecolor="black", markersize=9, markeredgewidth=2.2))
     if len(set(old.s.tolist()) | {move.s for move in moves if move.s}) > 1:
@@ -236,6 +238,6 @@ def _legend_of_moves(problem: RecourseProblem, after: Evaluation) -> list[Line2D
     return handles
 
 
-def _mark(shape: str, label: str, **look: object) -> Line2D:
-    settings = {"markersize": 7, **look}
+def _mark(shape: str, label: str, **look: Any) -> Line2D:
+    settings: dict[str, Any] = {"markersize": 7, **look}
     return Line2D([], [], linestyle="none", marker=shape, label=label, **settings)
