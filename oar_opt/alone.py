@@ -44,6 +44,9 @@ from oar_opt.result import Status
 from oar_opt.sensitivity import no_sensitivity
 from oar_opt.standing import standing, tried
 
+SOLVE_SHARE = 0.8
+"""Of a member's time; the rest is a local search's, where that found nothing."""
+
 SOLVE_SECONDS = 0.04
 """For one member; with less, building a program would be all that is done."""
 
@@ -251,11 +254,12 @@ class _Alone:
     def _optimum(self, alone: RecourseProblem, seconds: float) -> _Optimum:
         """The best that the only member of a problem can do."""
         deadline = time.monotonic() + seconds
-        found = self._solved(alone, seconds) if seconds >= SOLVE_SECONDS else None
-        left = max(0.0, deadline - time.monotonic())
+        found = self._solved(alone, SOLVE_SHARE * seconds) if seconds >= SOLVE_SECONDS else None
+        left = max(deadline - time.monotonic(), seconds_each(alone))
         if found is None:
             return _Optimum(self._climbed(alone, left), Evidence.LOCAL)
         if found.moves == ():
+            # One of many matters by less than a gap, or nothing was found in time: a local search still may find it.
             return replace(found, moves=self._climbed(alone, min(left, seconds_each(alone))))
         return found
 

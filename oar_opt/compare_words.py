@@ -127,8 +127,13 @@ def gain_sentence(comparison: Comparison) -> str | None:
     gain = comparison.gain
     if gain is None:
         return None
-    what = GOAL_WORDS[comparison.problem.goal]
-    return f"Coordination gain ({what}, joint against independent): {_range(gain)}; grade {gain.grade}."
+    what, tolerance = GOAL_WORDS[comparison.problem.goal], comparison.problem.tolerances.relative_gap
+    size = max(1.0, abs(comparison.exact.objective or 0.0)) if comparison.exact else 1.0
+    if gain.most is not None and gain.most <= tolerance * size:
+        told = "none beyond the tolerance to which optima are found"
+    else:
+        told = _range(gain)
+    return f"Coordination gain ({what}, joint against independent): {told}; grade {gain.grade}."
 
 
 def _range(gain: CoordinationGain) -> str:
