@@ -113,7 +113,9 @@ def test_the_command_prints_a_table_csv_and_json(oar, tmp_path):
     code, out, err = oar(*common, "-o", tmp_path / "points.jsonl")
     assert code == 0 and "members who may act" in out and "bound" in out and "Traceback" not in err
     code, out, _ = oar(*common, "--csv", "-q", "-o", tmp_path / "points.jsonl")
-    assert code == 0 and out.splitlines()[0].startswith("acting,instance,goal,method") and len(out.splitlines()) == 5
+    assert (
+        code == 0 and out.splitlines()[0].startswith("axis,value,instance,goal,method") and len(out.splitlines()) == 5
+    )
     code, out, _ = oar(*common, "--json", "-q", "-o", tmp_path / "points.jsonl")
     assert code == 0 and [point["value"] for point in json.loads(out)["points"]] == [0.0, 1.0]
     assert oar(*common, "--json", "--csv")[0] == 2

@@ -53,7 +53,10 @@ def curves_picture(problem: RecourseProblem, axis: Axis, points: Sequence[Point]
         axes.set_ylabel(words)
         axes.grid(alpha=0.25)
         figure.suptitle(title)
-        figure.legend(loc="outside right upper")
+        if axes.lines:
+            figure.legend(loc="outside right upper")
+        else:
+            axes.text(0.5, 0.5, "no method has an answer at any value", ha="center", transform=axes.transAxes)
     return Picture(figure, title, _alt(title, points, names, what))
 
 
