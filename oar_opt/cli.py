@@ -277,6 +277,7 @@ def compare(
     from oar_opt import compare_words
     from oar_opt.compare import compare as run
     from oar_opt.library import load
+    from oar_opt.result import StoppedBy
 
     if as_json + as_csv + as_latex > 1:
         raise InputError("--json, --csv, --latex", "are given together", "give one of them")
@@ -298,6 +299,8 @@ def compare(
                 print(compare_words.comparison_latex(comparison))
             elif not (as_json or as_csv):
                 _print(compare_words.comparison_words(comparison))
+            if comparison.exact is not None and comparison.exact.stopped_by is StoppedBy.INTERRUPT:
+                raise KeyboardInterrupt
     except KeyboardInterrupt:
         if not found:
             raise
@@ -372,9 +375,10 @@ def sweep(
         with _bar(f"{problem.name} over {varied.axis}", quiet) as advance:
             points = run(problem, varied, settings, path=output, jobs=jobs, progress=advance)
     except KeyboardInterrupt:
-        if output is None:
-            raise
-        _note(f"interrupted; the points done by then are in {output}, and a second run does what is left")
+        kept = "with -o FILE a second run would do only what is left"
+        if output is not None:
+            kept = f"the points done by then are in {output}, and a second run does what is left"
+        _note(f"interrupted; {kept}")
         raise typer.Exit(EXIT_NO_MOVE) from None
     if picture is not None:
         save_picture(curves_picture(problem, varied.axis, points, draw), picture)

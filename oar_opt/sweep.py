@@ -30,6 +30,7 @@ import numpy as np
 
 from oar_opt.errors import InputError
 from oar_opt.problem import Collective, FeatureAction, GoalKind, Member, RecourseProblem
+from oar_opt.result import StoppedBy
 
 MOST_POINTS = 10_000
 
@@ -187,6 +188,9 @@ def point(problem: RecourseProblem, axis: Axis, value: float, settings: Settings
         time_limit=settings.time_limit,
         formulation=settings.formulation,
     )
+    if found.exact is not None and found.exact.stopped_by is StoppedBy.INTERRUPT:
+        # A search that Ctrl-C ended keeps its answer, but what was asked for is another point.
+        raise KeyboardInterrupt
     # As a file gives it back.
     return Point(value, json.loads(json.dumps(comparison_document(found))))
 

@@ -259,9 +259,9 @@ def test_titles_stand_apart_and_the_legend_is_inside(answered):
             if axes.get_title(loc="left"):
                 head = axes._left_title.get_window_extent()
                 assert head.y1 < title.y0 and axes.xaxis.label.get_window_extent().y0 > legend.y1
-        caption = figure.texts[0].get_window_extent()
+        caption = figure.texts[-1].get_window_extent()
         assert caption.y0 > 0 and legend.y0 > caption.y1 and legend.x0 > 0
-    assert "Ground and line" in figure.texts[0].get_text()
+    assert "Ground and line" in figure.texts[-1].get_text()
 
 
 def test_the_callers_settings_stay_as_they_are(answered):

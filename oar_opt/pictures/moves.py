@@ -115,8 +115,7 @@ def _drawn(
     if features:
         now = Line2D([], [], linestyle="none", marker="o", markerfacecolor="white", markeredgecolor=INK, label="now")
         then = Line2D([], [], linestyle="none", marker="D", color=ACCENT, label="then")
-        place = {"loc": "lower left", "bbox_to_anchor": (0.065, 0.0)}
-        figure.legend(handles=[now, then], ncols=2, frameon=False, **place)
+        figure.legend(handles=[now, then], loc="lower left", bbox_to_anchor=(0.065, 0.0), ncols=2, frameon=False)
     figure.text(0.985, 0.1 / height, rest, ha="right", va="bottom", style="italic")
     return figure
 
