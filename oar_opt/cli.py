@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from oar_opt.pipeline import Result
+    from oar_opt.problem import RecourseProblem
     from oar_opt.result import Progress
+    from oar_opt.solution_file import Solution
 
 app = typer.Typer(
     add_completion=False,
@@ -65,6 +67,11 @@ def main() -> None:
     except BrokenPipeError:
         # The reader of our output went away (for example `head`): nothing is left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.filename is None or os.environ.get("OAR_DEBUG"):
+            raise
+        print(f"error: {error.filename}: {error.strerror} (check the path, its permissions and room)", file=sys.stderr)
+        sys.exit(InputError.exit_code)
     except Exception as error:
         if os.environ.get("OAR_DEBUG"):
             raise
@@ -155,7 +162,7 @@ def solve(
     if explain and result.status is Status.INFEASIBLE:
         left = EXPLAIN_SECONDS if time_limit is None else time_limit - (time.monotonic() - started)
         if not quiet:
-            _note(f"infeasible; finding out why, for {max(left, 0.0):.0f} s at most (--no-explain skips this)")
+            _note(f"{_finding_out_why(left)} (--no-explain skips this)")
         result, explanation = _explained(result, formulation, solver, left, threads)
     if output is not None:
         save_solution(result.solution, output)
@@ -172,6 +179,10 @@ def solve(
         raise typer.Exit(EXIT_NO_MOVE)
     if strict and result.status is Status.FEASIBLE:
         raise typer.Exit(EXIT_NOT_CERTIFIED)
+
+
+def _finding_out_why(seconds: float) -> str:
+    return f"infeasible; finding out why, for {max(seconds, 0.0):.0f} s at most"
 
 
 def _explained(
@@ -266,6 +277,7 @@ def compare(
     from oar_opt import compare_words
     from oar_opt.compare import compare as run
     from oar_opt.library import load
+    from oar_opt.result import StoppedBy
 
     if as_json + as_csv + as_latex > 1:
         raise InputError("--json, --csv, --latex", "are given together", "give one of them")
@@ -287,6 +299,8 @@ def compare(
                 print(compare_words.comparison_latex(comparison))
             elif not (as_json or as_csv):
                 _print(compare_words.comparison_words(comparison))
+            if comparison.exact is not None and comparison.exact.stopped_by is StoppedBy.INTERRUPT:
+                raise KeyboardInterrupt
     except KeyboardInterrupt:
         if not found:
             raise
@@ -346,6 +360,7 @@ def sweep(
             raise InputError("--goal", f"'{goal}' is unknown", f"there are: {', '.join(GoalKind)}")
         problem = replace(problem, goal=GoalKind(goal))
     varied = Over.parse(over)
+    _check_writable(output)
     if draw not in CURVES:
         raise InputError("--draw", f"'{draw}' is unknown", f"there are: {', '.join(CURVES)}")
     if picture is not None:
@@ -360,9 +375,10 @@ def sweep(
         with _bar(f"{problem.name} over {varied.axis}", quiet) as advance:
             points = run(problem, varied, settings, path=output, jobs=jobs, progress=advance)
     except KeyboardInterrupt:
-        if output is None:
-            raise
-        _note(f"interrupted; the points done by then are in {output}, and a second run does what is left")
+        kept = "with -o FILE a second run would do only what is left"
+        if output is not None:
+            kept = f"the points done by then are in {output}, and a second run does what is left"
+        _note(f"interrupted; {kept}")
         raise typer.Exit(EXIT_NO_MOVE) from None
     if picture is not None:
         save_picture(curves_picture(problem, varied.axis, points, draw), picture)
@@ -422,32 +438,65 @@ def report(
 ) -> None:
     """Write one self-contained HTML page: the problem, the answer, pictures, other methods, what was checked."""
     from oar_opt.compare import compare as run
+    from oar_opt.compare import wanted
     from oar_opt.library import load
     from oar_opt.page import page
-    from oar_opt.pipeline import solve
-    from oar_opt.report import headline, verification_words
-    from oar_opt.solution_file import load_solution
-    from oar_opt.verification import verify as check
+    from oar_opt.report import headline
+    from oar_opt.result import Status
 
+    if solution is not None and (time_limit is not None or formulation != "auto"):
+        where = "--formulation" if time_limit is None else "--time-limit"
+        raise InputError(where, "does nothing where a solution file is given", "leave out one of the two")
+    names = None if methods is None or methods == "none" else wanted(_names(methods))
     problem = load(instance)
     target = output or Path(f"{problem.name}.report.html")
     _check_writable(target)
+    why = None
     if solution is None:
-        progress = None if quiet else _Progress()
-        answer = solve(problem, formulation=formulation, time_limit=time_limit, progress=progress).solution
+        answer, why = _solved(problem, formulation, time_limit, quiet)
     else:
-        answer = load_solution(solution)
-        found = check(problem, answer)
-        if not found.passed:
-            _print(verification_words(str(solution), found))
-            raise typer.Exit(EXIT_NOT_VERIFIED)
+        answer = _verified(problem, solution)
     comparison = None
     if methods != "none":
         named = None if quiet else _Named(problem.name)
-        names = None if methods is None else _names(methods)
         comparison = run(problem, names, seed=seed, heuristic_seconds=heuristic_seconds, exact=answer, progress=named)
-    target.write_text(page(problem, answer, comparison), encoding="utf-8")
+    target.write_text(page(problem, answer, comparison, why=why), encoding="utf-8")
     _note(f"{headline(problem, answer)}\nreport written to {target}")
+    if answer.status is Status.UNKNOWN:
+        raise typer.Exit(EXIT_NO_MOVE)
+
+
+def _solved(
+    problem: RecourseProblem, formulation: str, time_limit: float | None, quiet: bool
+) -> tuple[Solution, tuple[str, ...] | None]:
+    """The answer; where there is none, why, in words."""
+    from oar_opt.pipeline import solve
+    from oar_opt.result import Status
+
+    started = time.monotonic()
+    progress = None if quiet else _Progress()
+    result = solve(problem, formulation=formulation, time_limit=time_limit, progress=progress)
+    if result.status is not Status.INFEASIBLE:
+        return result.solution, None
+    left = EXPLAIN_SECONDS if time_limit is None else time_limit - (time.monotonic() - started)
+    if not quiet:
+        _note(_finding_out_why(left))
+    result, why = _explained(result, formulation, None, left, 1)
+    return result.solution, why
+
+
+def _verified(problem: RecourseProblem, path: Path) -> Solution:
+    """The solution in a file; what does not verify is told, and ends the run."""
+    from oar_opt.report import verification_words
+    from oar_opt.solution_file import load_solution
+    from oar_opt.verification import verify
+
+    answer = load_solution(path)
+    found = verify(problem, answer)
+    if not found.passed:
+        _print(verification_words(str(path), found))
+        raise typer.Exit(EXIT_NOT_VERIFIED)
+    return answer
 
 
 @app.command()
@@ -617,7 +666,8 @@ def _check_writable(path: Path | None) -> None:
     """Before a long run, not after it."""
     if path is None:
         return
-    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+    at = path if path.exists() else path.parent
+    if path.is_dir() or not path.parent.is_dir() or not os.access(at, os.W_OK):
         raise InputError(str(path), "cannot be written", "give a file in an existing folder")
 
 

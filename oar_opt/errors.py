@@ -29,6 +29,10 @@ class InputError(OarError):
         self.fix = fix
         super().__init__(f"{where}: {what}" + (f" ({fix})" if fix else ""))
 
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str]]:
+        """Errors of other processes come back whole."""
+        return type(self), (self.where, self.what, self.fix)
+
 
 class UnsupportedError(OarError):
     """A valid instance or request that nothing here can handle; the message lists the reasons."""

@@ -136,6 +136,15 @@ def with_explanation(result: Result, explanation: Explanation) -> Result:
     return replace(result, solution=solution.model_copy(update={"certificate": certificate}), verification=found)
 
 
+def recorded_explanation(problem: RecourseProblem, conflicts: Sequence[ConflictRecord]) -> Explanation:
+    """What a solution file says of the conflicts; it leaves open whether there are more and what else would help."""
+    told = []
+    for conflict in conflicts:
+        needed = [Needed(Requirement(r.kind, r.limit, r.subject or ""), r.attainable) for r in conflict.requirements]
+        told.append(Conflict(tuple(needed), conflict.irreducible, conflict.grade))
+    return Explanation(problem, tuple(told), complete=False)
+
+
 def _record(conflict: Conflict) -> ConflictRecord:
     return ConflictRecord(
         requirements=tuple(

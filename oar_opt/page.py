@@ -8,7 +8,7 @@ byte.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
@@ -25,6 +25,8 @@ from oar_opt.compare_words import (
     left_out,
 )
 from oar_opt.evaluate import evaluate_present
+from oar_opt.explain import recorded_explanation
+from oar_opt.pictures.answer import outcome_after
 from oar_opt.problem import RecourseProblem
 from oar_opt.report import certificate_words, headline, instance_facts, move_changes, number, percent, wants_words
 from oar_opt.result import Status
@@ -78,6 +80,7 @@ def page(
     solution: Solution | None = None,
     comparison: Comparison | None = None,
     *,
+    why: Sequence[str] | None = None,
     pictures: bool = True,
 ) -> str:
     """The page as HTML text.
@@ -86,6 +89,7 @@ def page(
     ----------
     solution : a verified answer; without one the page is about the problem alone.
     comparison : of methods on this instance.
+    why : sentences on why the instance is infeasible (default: the solution's conflicts in words).
     pictures : whether to draw.
     """
     from jinja2 import Environment
@@ -97,7 +101,9 @@ def page(
         title=problem.title or problem.name,
         facts=_grouped(instance_facts(problem)),
         queries=_queries(problem, solution),
+        guards=_guards(problem, solution),
         answer=None if solution is None else _answer(problem, solution),
+        why=_why(problem, solution) if why is None else why,
         comparison=None if comparison is None else _comparison(problem, comparison),
         figures=_figures(problem, solution) if pictures else [],
         commands=_commands(problem, solution, comparison),
@@ -134,14 +140,52 @@ def _queries(problem: RecourseProblem, solution: Solution | None) -> list[dict[s
     return rows
 
 
+def _guards(problem: RecourseProblem, solution: Solution | None) -> list[dict[str, str]]:
+    """Guards with their margins before and, where there is an answer, after."""
+    if not problem.guards:
+        return []
+    before = evaluate_present(problem)
+    after = None if solution is None else outcome_after(problem, solution)
+    rows = []
+    for g, guard in enumerate(problem.guards):
+        row = {"name": guard.name, "keeps": wants_words(problem, guard), "required": number(guard.required)}
+        row["before"] = number(before.guard_margins[g] if before else None)
+        if after is not None:
+            row["after"] = number(after.guard_margins[g])
+        rows.append(row)
+    return rows
+
+
+def _why(problem: RecourseProblem, solution: Solution | None) -> Sequence[str]:
+    if solution is None or not solution.conflicts:
+        return ()
+    return recorded_explanation(problem, solution.conflicts).words
+
+
+def _spent(problem: RecourseProblem, solution: Solution) -> str:
+    """How much of the budgets the moves use up."""
+    costs, budget = [move.cost for move in solution.moves], problem.collective.budget
+    parts = [
+        f"{len(costs)} of {len(problem.collective.members)} members act"
+        + ("" if budget.members is None else f", at most {budget.members} may")
+    ]
+    parts.append(f"the total cost is {number(sum(costs))}" + _of(budget.total))
+    if budget.each is not None:
+        parts.append(f"the dearest member costs {number(max(costs))}" + _of(budget.each))
+    return "; ".join(parts).capitalize() + "."
+
+
+def _of(limit: float | None) -> str:
+    return "" if limit is None else f" of at most {number(limit)}"
+
+
 def _answer(problem: RecourseProblem, solution: Solution) -> dict[str, Any]:
     seconds, method = solution.seconds, solution.method
     return {
         "headline": headline(problem, solution).removeprefix(f"{problem.name}: ").capitalize(),
         "moves": _flipset(problem, solution),
         "columns": _changed_columns(problem, solution),
-        "acting": len(solution.moves),
-        "members": len(problem.collective.members),
+        "spent": _spent(problem, solution) if solution.moves else "",
         "nobody": solution.objective is not None and not solution.moves,
         "certificate": certificate_words(solution),
         "checks": [(check_sentence(check), _measured(check), check.passed) for check in solution.certificate.checks],
@@ -200,12 +244,17 @@ def _figures(problem: RecourseProblem, solution: Solution | None) -> list[Figure
     from oar_opt.pictures.picture import to_svg
     from oar_opt.pictures.regions import regions_picture
 
-    drawn = [regions_picture(problem, solution)]
-    if solution is not None and solution.moves:
+    # Records with one feature have no regions in a plane.
+    drawn = [regions_picture(problem, solution)] if problem.d > 1 else []
+    captions = [picture.alt for picture in drawn]
+    if solution is not None and any(move.changes for move in solution.moves):
+        # Its words are those of the table of moves.
         drawn.append(moves_picture(problem, solution))
+        captions.append(f"{drawn[-1].title}.")
     # What stands before the element is for files of their own.
-    svgs = [text[text.index("<svg ") :] for text in map(to_svg, drawn)]
-    return [Figure(svg, picture.alt) for svg, picture in zip(svgs, drawn, strict=True)]
+    texts = [to_svg(picture, f"picture-{k}-") for k, picture in enumerate(drawn, start=1)]
+    svgs = [text[text.index("<svg ") :] for text in texts]
+    return [Figure(svg, caption) for svg, caption in zip(svgs, captions, strict=True)]
 
 
 def _commands(problem: RecourseProblem, solution: Solution | None, comparison: Comparison | None) -> list[str]:

@@ -74,13 +74,17 @@ def instance_facts(problem: RecourseProblem) -> list[tuple[str, str]]:
     if all(feature.is_fixed for feature in problem.features):
         facts.append(("Alone", "every feature is fixed: a query subject has no recourse of its own"))
     if problem.guards:
-        facts.append(("Guards", f"{len(problem.guards)} bystanders keep their decision"))
+        facts.append(("Guards", _guards(len(problem.guards))))
     if problem.max_loss_increase is not None:
         facts.append(("Loss", f"may rise by at most {number(problem.max_loss_increase)}"))
     reason = not_replayed(problem)
     if reason:
         facts.append(("Margins", f"unknown: {reason}"))
     return facts
+
+
+def _guards(count: int) -> str:
+    return "1 bystander keeps the present decision" if count == 1 else f"{count} bystanders keep their decision"
 
 
 def _update(problem: RecourseProblem) -> str:

@@ -30,6 +30,7 @@ import numpy as np
 
 from oar_opt.errors import InputError
 from oar_opt.problem import Collective, FeatureAction, GoalKind, Member, RecourseProblem
+from oar_opt.result import StoppedBy
 
 MOST_POINTS = 10_000
 
@@ -187,6 +188,9 @@ def point(problem: RecourseProblem, axis: Axis, value: float, settings: Settings
         time_limit=settings.time_limit,
         formulation=settings.formulation,
     )
+    if found.exact is not None and found.exact.stopped_by is StoppedBy.INTERRUPT:
+        # A search that Ctrl-C ended keeps its answer, but what was asked for is another point.
+        raise KeyboardInterrupt
     # As a file gives it back.
     return Point(value, json.loads(json.dumps(comparison_document(found))))
 
@@ -272,20 +276,20 @@ class _Book:
             path.write_text(json.dumps({"sweep": identity}) + "\n", encoding="utf-8")
 
     def _read(self, path: Path, identity: dict[str, Any]) -> None:
-        first, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        first, *lines = path.read_bytes().splitlines(keepends=True)
         if _parsed(first) != {"sweep": identity}:
             raise InputError(
                 str(path), "is no file of this sweep with these settings", "name another file, or remove it"
             )
-        kept = len(first.encode())
-        for line in lines:
+        if lines and not lines[-1].endswith(b"\n"):
+            # A run that was killed while it wrote: the point is done again.
+            os.truncate(path, path.stat().st_size - len(lines.pop()))
+        for number, line in enumerate(lines, start=2):
             found = _parsed(line)
-            if not line.endswith("\n") or not isinstance(found, dict) or set(found) != {"value", "comparison"}:
-                # A run that was killed while it wrote: the point is done again.
-                break
+            if not _is_point(found):
+                fix = "remove the line, and its point is done again"
+                raise InputError(f"{path}, line {number}", "is no point of a sweep", fix)
             self.points[found["value"]] = Point(found["value"], found["comparison"])
-            kept += len(line.encode())
-        os.truncate(path, kept)
 
     def add(self, found: Point) -> None:
         if self.path is not None:
@@ -293,11 +297,23 @@ class _Book:
                 file.write(json.dumps({"value": found.value, "comparison": found.document}) + "\n")
 
 
-def _parsed(line: str) -> Any:
+def _parsed(line: bytes) -> Any:
     try:
         return json.loads(line)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, UnicodeDecodeError):
         return None
+
+
+def _is_point(found: Any) -> bool:
+    """Whether it has the shape of what :meth:`_Book.add` writes."""
+    if not isinstance(found, dict) or set(found) != {"value", "comparison"}:
+        return False
+    value, comparison = found["value"], found["comparison"]
+    if not isinstance(value, float) or not isinstance(comparison, dict) or "bound" not in comparison:
+        return False
+    records = comparison.get("methods")
+    known = {"method", *CURVES}
+    return isinstance(records, list) and all(isinstance(one, dict) and known <= set(one) for one in records)
 
 
 # -- curves ---

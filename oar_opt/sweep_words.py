@@ -41,11 +41,11 @@ def sweep_words(problem: RecourseProblem, axis: Axis, points: Sequence[Point]) -
 def sweep_csv(axis: Axis, points: Sequence[Point]) -> str:
     """One line for every method at every value."""
     text = io.StringIO()
-    fields = [str(axis), *points[0].document["methods"][0]]
+    fields = ["axis", "value", *points[0].document["methods"][0]]
     writer = csv.DictWriter(text, fields, lineterminator="\n")
     writer.writeheader()
     for one in points:
-        writer.writerows({str(axis): one.value, **record} for record in one.document["methods"])
+        writer.writerows({"axis": str(axis), "value": one.value, **record} for record in one.document["methods"])
     return text.getvalue()
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 import oar_opt
+from oar_opt.certificate import Grade
 from oar_opt.compare import EXACT, compare
+from oar_opt.evaluate import evaluate, evaluate_present
 from oar_opt.library import load
 from oar_opt.page import CHECK_SENTENCES, page
 from oar_opt.pipeline import solve
-from oar_opt.solution_file import save_solution
+from oar_opt.requirements import RequirementKind
+from oar_opt.solution_file import ConflictRecord, RequirementRecord, save_solution
+from oar_opt.verification import coded_moves
 
 VOID = {"meta", "br", "hr", "img", "link", "input", "path", "use", "rect", "line", "circle"}
 LOADING = ("src", "href", "xlink:href")
@@ -55,7 +60,7 @@ class Reader(HTMLParser):
 
 @pytest.fixture(scope="module")
 def solved():
-    problem = load("loan-small-corrections")
+    problem = load("iris-running-centroids")
     return problem, solve(problem).solution
 
 
@@ -107,8 +112,6 @@ def test_the_same_inputs_give_the_same_page(solved):
 
 def test_names_are_escaped(solved):
     problem, solution = solved
-    from dataclasses import replace
-
     evil = replace(problem, title="<script>alert(1)</script> & co")
     text = page(evil, solution, pictures=False)
     assert "<script>alert" not in text and "&lt;script&gt;" in text
@@ -123,6 +126,46 @@ def test_pages_without_moves_or_without_an_answer(name):
     assert "The answer" not in Reader(page(problem, pictures=False)).words
     if solution.objective is None:
         assert "No admissible move of this collective gives what the instance requires." in words
+
+
+def test_guards_and_budgets_are_told():
+    """Budgets 2 of members and 2.5 in all; each member who acts withholds its record, for 1."""
+    problem = load("gig-two-colleagues")
+    budget = replace(problem.collective.budget, members=2, total=2.5, each=1.0)
+    problem = replace(problem, collective=replace(problem.collective, budget=budget))
+    solution = solve(problem).solution
+    words = Reader(page(problem, solution, pictures=False)).words
+    cost, most = sum(move.cost for move in solution.moves), max(move.cost for move in solution.moves)
+    assert (
+        f"{len(solution.moves)} of 5 members act, at most 2 may; the total cost is {cost:.6g} of at most 2.5" in words
+    )
+    assert f"the dearest member costs {most:.6g} of at most 1." in words
+    (before,) = evaluate_present(problem).guard_margins
+    (after,) = evaluate(problem, coded_moves(problem, solution.moves)).guard_margins
+    assert f"{problem.guards[0].name} bonus 0.3 {before:.6g} {after:.6g}" in words
+
+
+def test_an_infeasible_instance_is_explained(oar, tmp_path):
+    target = tmp_path / "page.html"
+    code, _, err = oar("report", "loan-beyond-reach", "-o", target, "--methods", "none")
+    words = Reader(target.read_text(encoding="utf-8")).words
+    assert code == 0 and "finding out why" in err
+    assert "The best margin that query 'applicant' can reach is -2.24" in words and "Dropping it would make" in words
+
+
+def test_conflicts_of_a_solution_file_are_told():
+    problem = load("loan-beyond-reach")
+    wanted = RequirementRecord(kind=RequirementKind.QUERY, subject="applicant", limit=0.01, attainable=-2.24)
+    conflict = ConflictRecord(requirements=(wanted,), irreducible=True, grade=Grade.ENUMERATED)
+    solution = solve(problem).solution.model_copy(update={"conflicts": (conflict,)})
+    words = Reader(page(problem, solution, pictures=False)).words
+    assert "No move of this collective gives query 'applicant' its margin 0.01." in words
+    assert "A margin of -2.24 is possible for query 'applicant'" in words
+
+
+def test_records_of_one_feature_have_a_page(make):
+    problem = make(1, "ridge", "penalized", d=1, members=2, options=2)
+    assert "<svg" not in page(problem, solve(problem).solution).split("<figure>")[0]
 
 
 def test_every_check_of_the_verification_has_a_sentence():
@@ -151,3 +194,6 @@ def test_the_command_writes_a_page_and_refuses_what_does_not_verify(oar, solved,
     assert code == 4 and "NOT verified" in out and not (tmp_path / "other.html").exists()
     code, _, err = oar("report", problem.name, "-o", tmp_path / "none" / "page.html")
     assert code == 2 and "page.html" in err
+    for more, word in ((("--time-limit", "1"), "--time-limit: does nothing"), (("--methods", "magic"), "unknown")):
+        code, _, err = oar("report", problem.name, path, "-o", tmp_path / "other.html", *more)
+        assert code == 2 and word in err

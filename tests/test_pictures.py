@@ -23,6 +23,7 @@ from oar_opt.pictures.picture import save_picture, to_svg
 from oar_opt.pictures.plane import plane_of
 from oar_opt.pictures.progress import progress_picture
 from oar_opt.pictures.regions import regions_picture
+from oar_opt.pictures.style import tint
 from oar_opt.pipeline import solve
 from oar_opt.result import Progress
 from oar_opt.solution_file import MoveRecord
@@ -161,7 +162,7 @@ def test_of_many_records_a_sample_is_drawn_and_that_is_said(make):
 # -- moves and progress ---
 
 
-def test_moves_are_sorted_by_cost_and_drawn_in_scaled_units(answered):
+def test_moves_are_sorted_by_cost_and_drawn_in_their_own_units(answered):
     problem = load("loan-small-corrections")
     x = problem.records.X[22].tolist()
     stays, lower = tuple(problem.records.X[5].tolist()), (x[0] - 6.4, *x[1:])
@@ -176,12 +177,11 @@ def test_moves_are_sorted_by_cost_and_drawn_in_scaled_units(answered):
     costs = [(-move.cost, move.record) for move in solution.moves]
     rows = [record for _, record in sorted(costs)]
     now = artist(panels(picture)[0], f"now-{income}").get_offsets().tolist()
-    assert rows == [5, 22] and [value for value, _ in now] == pytest.approx(
-        [problem.records.X[i, income] / 4 for i in rows]
-    )
+    assert rows == [5, 22]
+    assert [value for value, _ in now] == pytest.approx([problem.records.X[i, income] for i in rows])
     then = artist(panels(picture)[0], f"then-{income}").get_offsets().tolist()
     moved = [move for move in solution.moves if "income" in move.changes]
-    assert then == [[pytest.approx(move.x[income] / 4), rows.index(move.record)] for move in moved]
+    assert then == [[pytest.approx(move.x[income]), rows.index(move.record)] for move in moved]
     assert "label from default to repaid" in picture.alt
     fewer = moves_picture(problem, solution, most=1)
     assert any("and 1 more members" in text.get_text() for text in fewer.figure.texts)
@@ -203,6 +203,22 @@ def test_a_recorded_run_ends_with_the_verified_answer():
     assert last.primal == last.bound and last.seconds > 0
 
 
+def test_columns_span_the_same_in_scaled_units_and_last_digits_get_none():
+    """Of scales 4 and 1: ranges as 4 to 1. Record 22's debt changes by a solver's last digits: no column."""
+    problem = load("loan-small-corrections")
+    scales = [feature.scale for feature in problem.features]
+    x = problem.records.X[22]
+    step = np.array([scale if j < 2 else 1e-9 for j, scale in enumerate(scales)])
+    changes = {f.name: (x[j], x[j] + step[j]) for j, f in enumerate(problem.features)}
+    move = MoveRecord(record=22, x=tuple(x + step), y="default", weight=1.0, cost=1.0, changes=changes)
+    known = {"instance": problem.name, "instance_sha256": problem.sha256, "moves": (move,)}
+    picture = moves_picture(problem, solve(problem, time_limit=1).solution.model_copy(update=known))
+    first, second = panels(picture)[:2]
+    spans = [axes.get_xlim()[1] - axes.get_xlim()[0] for axes in (first, second)]
+    assert spans[0] / scales[0] == pytest.approx(spans[1] / scales[1]) and len(panels(picture)) == 4
+    assert any(f"{problem.d - 2} more feature" in text.get_text() for text in picture.figure.texts)
+
+
 # -- files ---
 
 
@@ -214,6 +230,37 @@ def test_svg_is_deterministic_and_has_words_for_those_who_cannot_see_it(answered
     space = "{http://www.w3.org/2000/svg}"
     assert root.get("role") == "img"
     assert root.find(f"{space}title").text in root.find(f"{space}desc").text
+
+
+def test_ids_are_given_once_and_what_refers_to_them_finds_them(answered):
+    root = ElementTree.fromstring(to_svg(regions_picture(*answered), "one-"))
+    ids = [one.get("id") for one in root.iter() if one.get("id")]
+    wanted = [value[1:] for one in root.iter() for name, value in one.items() if name.endswith("href")]
+    wanted += [one.get("clip-path")[5:-1] for one in root.iter() if one.get("clip-path")]
+    assert len(ids) == len(set(ids)) and wanted and set(wanted) <= set(ids)
+    assert all(name.startswith("one-") for name in ids)
+
+
+def test_regions_differ_in_grey():
+    grey = sorted(float(np.dot((0.299, 0.587, 0.114), tint(c))) for c in range(3))
+    assert min(np.diff(grey)) > 0.05
+
+
+def test_titles_stand_apart_and_the_legend_is_inside(answered):
+    """Two queries give panels three lines each; a long title wraps."""
+    problem, solution = answered
+    problem = replace(problem, title="A long title that says much " * 6)
+    for picture in (regions_picture(problem, solution), regions_picture(load("diabetes-ridge-regression"))):
+        figure = picture.figure
+        figure.draw_without_rendering()
+        title, legend = figure._suptitle.get_window_extent(), figure.legends[0].get_window_extent()
+        for axes in figure.axes[:2]:
+            if axes.get_title(loc="left"):
+                head = axes._left_title.get_window_extent()
+                assert head.y1 < title.y0 and axes.xaxis.label.get_window_extent().y0 > legend.y1
+        caption = figure.texts[-1].get_window_extent()
+        assert caption.y0 > 0 and legend.y0 > caption.y1 and legend.x0 > 0
+    assert "Ground and line" in figure.texts[-1].get_text()
 
 
 def test_the_callers_settings_stay_as_they_are(answered):

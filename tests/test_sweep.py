@@ -8,11 +8,12 @@ from itertools import pairwise
 
 import pytest
 
-from oar_opt.compare import EXACT
+from oar_opt.compare import EXACT, compare
 from oar_opt.errors import InputError
 from oar_opt.evaluate import enumerate_choices
 from oar_opt.library import load
 from oar_opt.problem import GoalKind
+from oar_opt.result import StoppedBy
 from oar_opt.sweep import Axis, Over, Settings, at_value, bound_curve, curve, sweep
 
 ONLY = Settings(methods=("stay", EXACT))
@@ -62,9 +63,15 @@ def test_the_instance_at_a_value():
             at_value(problem, axis, value)
 
 
-def test_optima_do_not_fall_as_more_is_allowed(make):
-    problem = make(3, "ridge", "penalized", members=4, options=3)
-    points = sweep(problem, Over(Axis.ACTING, (0.0, 1.0, 2.0, 4.0)), ONLY)
+@pytest.fixture
+def nobody_alone(monkeypatch):
+    """Without what the query could do by itself, which is tested elsewhere and no curve shows."""
+    monkeypatch.setattr("oar_opt.compare.individual_recourse", lambda _: ())
+
+
+def test_optima_do_not_fall_as_more_is_allowed(make, nobody_alone):
+    problem = make(3, "ridge", "penalized", members=3, options=3)
+    points = sweep(problem, Over(Axis.ACTING, (0.0, 1.0, 3.0)), ONLY)
     exact = [value for _, value in curve(points, EXACT, "objective")]
     assert all(b >= a - 1e-6 for a, b in pairwise(exact))
     assert exact[0] == pytest.approx(curve(points, "stay", "objective")[0][1])
@@ -73,8 +80,8 @@ def test_optima_do_not_fall_as_more_is_allowed(make):
         assert found == pytest.approx(best, abs=1e-6) and bound >= best - 1e-6
 
 
-def test_the_front_of_cost_against_margin_rises(make):
-    problem = replace(make(4, "ridge", "penalized", members=4, options=3), goal=GoalKind.MIN_COST)
+def test_the_front_of_cost_against_margin_rises(make, nobody_alone):
+    problem = replace(make(4, "ridge", "penalized", members=3, options=3), goal=GoalKind.MIN_COST)
     query = replace(problem.queries[0], required=0.1)
     problem = replace(problem, queries=(query,))
     costs = [value for _, value in curve(sweep(problem, Over.parse("required=0.01:2:3"), ONLY), EXACT, "objective")]
@@ -98,6 +105,38 @@ def test_a_file_keeps_points_and_a_second_run_does_what_is_left(make, tmp_path, 
         sweep(problem, Over.parse("total=1"), ONLY, path=path)
 
 
+@pytest.mark.parametrize(
+    "line", ["hello", '{"value": 1.0}', '{"value": 1.0, "comparison": {"methods": 3, "bound": 1}}']
+)
+def test_a_broken_line_is_told_and_no_other_is_lost(make, tmp_path, line):
+    problem, path = make(3, "ridge", "penalized", members=3, options=2), tmp_path / "sweep.jsonl"
+    over, settings = Over.parse("acting=0,1,2"), Settings(methods=("stay",))
+    sweep(problem, over, settings, path=path)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    broken = "\n".join([*lines[:2], line, *lines[3:]]) + "\n"
+    path.write_text(broken, encoding="utf-8")
+    with pytest.raises(InputError, match="line 3: is no point of a sweep"):
+        sweep(problem, over, settings, path=path)
+    assert path.read_text(encoding="utf-8") == broken
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="no file of this sweep"):
+        sweep(problem, over, settings, path=path)
+
+
+def test_a_point_whose_search_was_interrupted_is_not_kept(make, tmp_path, monkeypatch):
+    problem, path = make(3, "ridge", "penalized", members=3, options=2), tmp_path / "sweep.jsonl"
+
+    def interrupted(problem, *_, **__):
+        found = compare(problem, ["stay", EXACT], heuristic_seconds=0.1)
+        exact = found.exact.model_copy(update={"stopped_by": StoppedBy.INTERRUPT})
+        return replace(found, exact=exact)
+
+    monkeypatch.setattr("oar_opt.compare.compare", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(problem, Over.parse("acting=1"), ONLY, path=path)
+    assert len(path.read_text(encoding="utf-8").splitlines()) == 1
+
+
 def test_several_processes_give_the_same_points(make):
     problem = make(3, "ridge", "penalized", members=3, options=2)
     over, settings = Over.parse("acting=0,1,2"), Settings(methods=("stay",))
@@ -106,6 +145,8 @@ def test_several_processes_give_the_same_points(make):
         return [(one.value, [r["objective"] for r in one.document["methods"]]) for one in points]
 
     assert told(sweep(problem, over, settings, jobs=2)) == told(sweep(problem, over, settings))
+    with pytest.raises(InputError, match="'magic' is unknown"):
+        sweep(problem, over, Settings(methods=(EXACT,), formulation="magic"), jobs=2)
 
 
 def test_the_command_prints_a_table_csv_and_json(oar, tmp_path):
@@ -113,7 +154,9 @@ def test_the_command_prints_a_table_csv_and_json(oar, tmp_path):
     code, out, err = oar(*common, "-o", tmp_path / "points.jsonl")
     assert code == 0 and "members who may act" in out and "bound" in out and "Traceback" not in err
     code, out, _ = oar(*common, "--csv", "-q", "-o", tmp_path / "points.jsonl")
-    assert code == 0 and out.splitlines()[0].startswith("acting,instance,goal,method") and len(out.splitlines()) == 5
+    assert (
+        code == 0 and out.splitlines()[0].startswith("axis,value,instance,goal,method") and len(out.splitlines()) == 5
+    )
     code, out, _ = oar(*common, "--json", "-q", "-o", tmp_path / "points.jsonl")
     assert code == 0 and [point["value"] for point in json.loads(out)["points"]] == [0.0, 1.0]
     assert oar(*common, "--json", "--csv")[0] == 2

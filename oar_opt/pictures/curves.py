@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,7 +45,7 @@ def curves_picture(problem: RecourseProblem, axis: Axis, points: Sequence[Point]
         if EXACT in names:
             _line(axes, curve(points, EXACT, what), "joint optimum", color="black", marker="o", linewidth=3.5)
         if what == "objective":
-            _line(axes, bound_curve(points), "bound", color="0.45", linestyle="--", linewidth=1.5)
+            _line(axes, bound_curve(points), "bound", color="0.45", linestyle="--", linewidth=1.5, marker=".")
         # Open markers that grow, on top: methods that reach the same are all seen.
         for k, name in enumerate(name for name in names if name != EXACT):
             look = {"color": LINES[k % len(LINES)], "marker": MARKERS[k % len(MARKERS)], "markerfacecolor": "none"}
@@ -53,14 +54,18 @@ def curves_picture(problem: RecourseProblem, axis: Axis, points: Sequence[Point]
         axes.set_ylabel(words)
         axes.grid(alpha=0.25)
         figure.suptitle(title)
-        figure.legend(loc="outside right upper")
+        if axes.lines:
+            figure.legend(loc="outside right upper")
+        else:
+            axes.text(0.5, 0.5, "no method has an answer at any value", ha="center", transform=axes.transAxes)
     return Picture(figure, title, _alt(title, points, names, what))
 
 
 def _line(axes: Any, line: Sequence[tuple[float, float | None]], label: str, **style: Any) -> None:
-    known = [(value, number) for value, number in line if number is not None]
-    if known:
-        axes.plot([value for value, _ in known], [number for _, number in known], label=label, **style)
+    # Not joined across a value where nothing is known: a bound's line could pass below the optimum.
+    numbers = [math.nan if number is None else number for _, number in line]
+    if not all(map(math.isnan, numbers)):
+        axes.plot([value for value, _ in line], numbers, label=label, **style)
 
 
 def _alt(title: str, points: Sequence[Point], names: Sequence[str], what: str) -> str:

@@ -15,11 +15,12 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import Normalize
 from matplotlib.patheffects import withStroke
+from matplotlib.transforms import Bbox
 
 from oar_opt.parameters import LinearParameters, Parameters
 from oar_opt.pictures.cells import Rectangle, affine_scores, boundaries, cells
 from oar_opt.pictures.plane import Plane
-from oar_opt.pictures.style import INK, SHADES, colour, marker, tint
+from oar_opt.pictures.style import INK, SHADES, colour, marker, pale_shades, tint
 from oar_opt.problem import Flags, Indices, Move, Query, Records, RecourseProblem, Task, Vector
 
 AREA = 26.0
@@ -81,7 +82,7 @@ def _draw_numbers(axes: Axes, view: View, parameters: LinearParameters) -> None:
     first, second = np.meshgrid(np.linspace(low[0], high[0], GRID), np.linspace(low[1], high[1], GRID))
     values = a[0] * first + a[1] * second + c
     levels = np.linspace(float(view.shades.vmin or 0.0), float(view.shades.vmax or 1.0), LEVELS + 1)
-    axes.contourf(first, second, values, levels, norm=view.shades, cmap=SHADES, alpha=0.4, extend="both", zorder=0)
+    axes.contourf(first, second, values, levels, norm=view.shades, cmap=pale_shades(), extend="both", zorder=0)
     segments = []
     for threshold in dict.fromkeys(query.threshold for query in view.problem.queries):
         slopes, constants = np.array([a, np.zeros(2)]), np.array([c - threshold, 0.0])
@@ -179,8 +180,8 @@ def _mark(axes: Axes, at: np.ndarray, which: Flags, gid: str) -> None:
 # -- subjects ---
 
 
-def draw_subjects(axes: Axes, view: View) -> None:
-    """Queries as stars, guards as diamonds, all with their names."""
+def draw_subjects(axes: Axes, view: View, records: Records) -> None:
+    """Queries as stars, guards as diamonds, all with their names; ``records`` are those that the panel shows."""
     groups = (
         (view.problem.guards, "D", 75.0, "#FFFFFF", "guards"),
         (view.problem.queries, "*", 330.0, "#FFFF66", "queries"),
@@ -191,33 +192,37 @@ def draw_subjects(axes: Axes, view: View) -> None:
             axes.scatter(
                 Z[:, 0], Z[:, 1], s=area, marker=shape, c=fill, edgecolors="black", linewidths=1.5, zorder=9, gid=gid
             )
-    _name(axes, view, (*view.problem.queries, *view.problem.guards))
+    _name(axes, view, records, (*view.problem.queries, *view.problem.guards))
 
 
-def _name(axes: Axes, view: View, subjects: Sequence[Query]) -> None:
-    """Names beside the marks, where no earlier name is and few records are."""
-    Z = view.plane.project(np.array([subject.x for subject in subjects]))
-    shown = np.concatenate([view.others, view.members])
-    points = axes.transData.transform(np.vstack([view.plane.project(view.problem.records.X[shown]), Z]))
-    frame = axes.get_window_extent()
-    taken: list[tuple[float, float, float, float]] = []
+SIDES = ((1, 1), (1, -1), (-1, 1), (-1, -1), (0, 1), (0, -1))
+"""Right or left, up or down of a mark: where its name may stand."""
+
+
+def _name(axes: Axes, view: View, records: Records, subjects: Sequence[Query]) -> None:
+    """Names beside the marks, in the frame, where no earlier name is and few records are."""
     dots = axes.figure.dpi / 72
-    for subject, place in zip(subjects, axes.transData.transform(Z), strict=True):
-        width, height = 6.4 * len(subject.name) * dots, 13 * dots
-        best, best_cost = ((0.0, 0.0), (0.0, 0.0, 0.0, 0.0)), np.inf
-        for right, up in ((1, 1), (1, -1), (-1, 1), (-1, -1), (0, 1), (0, -1)):
-            x = place[0] + (8 * dots if right > 0 else -8 * dots - width if right < 0 else -width / 2)
-            y = place[1] + (8 * dots if up > 0 else -8 * dots - height)
-            box = (x, y, x + width, y + height)
-            cost = 1.0 * _inside(points, box) + 50.0 * sum(_overlap(box, other) for other in taken)
-            cost += 100.0 * (box[0] < frame.x0 or box[2] > frame.x1 or box[1] < frame.y0 or box[3] > frame.y1)
-            if cost < best_cost:
-                best, best_cost = ((x - place[0], y - place[1]), box), cost
-        taken.append(best[1])
+    frame = axes.get_window_extent()
+    shown = np.concatenate([view.others, view.members])
+    at = view.plane.project(np.array([subject.x for subject in subjects]))
+    marks = axes.transData.transform(np.vstack([view.plane.project(records.X[shown]), at]))
+    taken: list[Bbox] = []
+    for subject, z in zip(subjects, at, strict=True):
+        place = axes.transData.transform(z)
+        boxes = [_beside(place, subject.name, side, dots) for side in SIDES]
+        box = min(
+            boxes,
+            key=lambda b: (
+                b.padded(4 * dots).count_contains(marks)
+                + 50 * b.count_overlaps(taken)
+                + 100 * (not (frame.fully_contains(*b.min) and frame.fully_contains(*b.max)))
+            ),
+        )
+        taken.append(box)
         axes.annotate(
             subject.name,
-            view.plane.project(np.array([subject.x]))[0],
-            xytext=(best[0][0] / dots, best[0][1] / dots),
+            z,
+            xytext=tuple((box.min - place) / dots),
             textcoords="offset points",
             weight="bold",
             zorder=10,
@@ -225,10 +230,10 @@ def _name(axes: Axes, view: View, subjects: Sequence[Query]) -> None:
         )
 
 
-def _inside(points: np.ndarray, box: tuple[float, float, float, float]) -> int:
-    x, y = points.T
-    return int(((x > box[0] - 4) & (x < box[2] + 4) & (y > box[1] - 4) & (y < box[3] + 4)).sum())
-
-
-def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+def _beside(place: Vector, name: str, side: tuple[int, int], dots: float) -> Bbox:
+    """About where a name stands on that side of a mark, in dots."""
+    right, up = side
+    width, height, away = 6.4 * len(name) * dots, 13 * dots, 8 * dots
+    x = place[0] + (away if right > 0 else -away - width if right < 0 else -width / 2)
+    y = place[1] + (away if up > 0 else -away - height)
+    return Bbox.from_bounds(float(x), float(y), width, height)

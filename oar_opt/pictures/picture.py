@@ -6,6 +6,8 @@ Files are deterministic: the same picture gives the same bytes (no dates, no ran
 from __future__ import annotations
 
 import io
+import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,14 +57,28 @@ def own_settings(salt: str = "") -> Iterator[None]:
         yield
 
 
-def to_svg(picture: Picture) -> str:
-    """The picture as an SVG document with a title and a description for screen readers."""
+def to_svg(picture: Picture, prefix: str = "") -> str:
+    """The picture as an SVG document with a title and a description for screen readers.
+
+    ``prefix`` begins every id in it, for pages with several.
+    """
     text = _bytes(picture, "svg", {"Date": None, "Creator": None, "Title": picture.title}).decode()
     title = f"<title>{escape(picture.title)}</title>"
     if text.count(title) != 1 or text.count("<svg ") != 1:
         raise RuntimeError("matplotlib writes SVG otherwise than expected: no single title to put a description behind")
     described = text.replace(title, f"{title}\n <desc>{escape(picture.alt)}</desc>")
-    return described.replace("<svg ", '<svg role="img" ', 1)
+    return _own_ids(described.replace("<svg ", '<svg role="img" ', 1), prefix)
+
+
+def _own_ids(svg: str, prefix: str) -> str:
+    """The ids with a prefix, and each once: both panels of a figure have groups of the same name."""
+    times: Counter[str] = Counter()
+
+    def renamed(found: re.Match[str]) -> str:
+        times[found[1]] += 1
+        return f' id="{prefix}{found[1]}' + (f"-again-{times[found[1]]}" if times[found[1]] > 1 else "") + '"'
+
+    return re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}", re.sub(r' id="([^"]*)"', renamed, svg))
 
 
 def save_picture(picture: Picture, path: str | Path) -> None:

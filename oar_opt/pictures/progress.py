@@ -81,7 +81,8 @@ def _alt(problem: RecourseProblem, lines: Sequence[Progress], title: str) -> str
     for name, values in (("The best answer", [p.primal for p in lines]), ("The bound", [p.bound for p in lines])):
         known = [value for value in values if _finite(value)]
         if known:
-            parts.append(f"{name} goes from {number(known[0])} to {number(known[-1])}.")
+            first, last = number(known[0]), number(known[-1])
+            parts.append(f"{name} is {first}." if first == last else f"{name} goes from {first} to {last}.")
     return " ".join(parts)
 
 

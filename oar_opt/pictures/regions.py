@@ -7,6 +7,7 @@ learner is re-trained by :mod:`oar_opt.evaluate`, not taken from the solution. O
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -36,6 +37,7 @@ TOLD_QUERIES = 2
 MARGIN = 0.07
 """Around the data, as a share of their range."""
 HEIGHT = 7.4
+LEGEND_COLUMNS = 5
 
 
 def regions_picture(
@@ -97,37 +99,53 @@ def _sample(rows: Indices, count: int) -> Indices:
 
 def _drawn(view: View, outcomes: Sequence[Evaluation | None], title: str) -> Figure:
     figure = Figure(figsize=(WIDTH, HEIGHT))
-    figure.suptitle(textwrap.fill(title, 96), x=0.075, y=0.98, ha="left", va="top", weight="bold")
-    panels = figure.subplots(1, len(outcomes), sharex=True, sharey=True, squeeze=False)[0]
     right = 0.9 if view.is_regression else 0.98
-    figure.subplots_adjust(left=0.075, right=right, top=0.83, bottom=0.265, wspace=0.06)
-    for axes, outcome, name in zip(panels, outcomes, _panel_names(outcomes), strict=False):
-        _panel(axes, view, outcome, name)
+    heading, caption = textwrap.fill(title, 96), textwrap.fill(_caption(view), 180)
+    heads = [
+        _panel_title(view.problem, outcome, name, 62 if len(outcomes) > 1 else 120)
+        for outcome, name in zip(outcomes, _panel_names(outcomes), strict=True)
+    ]
+    handles, labels = _legend(view, outcomes)
+    # Inches from the top and the bottom edge, by the numbers of lines.
+    top = 0.3 + 0.22 * _lines(heading) + 0.19 * max(map(_lines, heads))
+    below = 0.12 + 0.16 * _lines(caption)
+    bottom = below + 0.25 * math.ceil(len(handles) / LEGEND_COLUMNS) + 0.85
+    figure.suptitle(heading, x=0.075, y=1 - 0.12 / HEIGHT, ha="left", va="top", weight="bold")
+    panels = figure.subplots(1, len(outcomes), sharex=True, sharey=True, squeeze=False)[0]
+    figure.subplots_adjust(left=0.075, right=right, top=1 - top / HEIGHT, bottom=bottom / HEIGHT, wspace=0.06)
+    for axes, outcome, head in zip(panels, outcomes, heads, strict=True):
+        _panel(axes, view, outcome, head)
     panels[0].set_ylabel(view.plane.axes[1])
     if view.is_regression:
-        bar = figure.colorbar(
-            ScalarMappable(view.shades, SHADES), cax=figure.add_axes((right + 0.02, 0.265, 0.015, 0.565))
-        )
-        bar.set_label("recorded number (markers), predicted number (ground)")
-    handles = _legend(view, outcomes)
+        place = (right + 0.02, bottom / HEIGHT, 0.015, 1 - (top + bottom) / HEIGHT)
+        bar = figure.colorbar(ScalarMappable(view.shades, SHADES), cax=figure.add_axes(place))
+        bar.set_label("recorded number (markers), predicted number (ground, paler)")
     figure.legend(
-        handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.065), ncols=5, frameon=False, columnspacing=1.6
+        handles=handles,
+        labels=labels,
+        loc="lower center",
+        bbox_to_anchor=(0.5, below / HEIGHT),
+        ncols=LEGEND_COLUMNS,
+        frameon=False,
+        columnspacing=1.6,
     )
-    figure.text(0.5, 0.02, textwrap.fill(_caption(view), 190), ha="center", va="bottom", fontsize=9)
+    figure.text(0.5, 0.1 / HEIGHT, caption, ha="center", va="bottom", fontsize=9)
     return figure
 
 
-def _panel(axes: Axes, view: View, outcome: Evaluation | None, name: str) -> None:
-    problem = view.problem
+def _lines(text: str) -> int:
+    return text.count("\n") + 1
+
+
+def _panel(axes: Axes, view: View, outcome: Evaluation | None, head: str) -> None:
     axes.set_xlim(view.rectangle.low[0], view.rectangle.high[0])
     axes.set_ylim(view.rectangle.low[1], view.rectangle.high[1])
-    if outcome is None:
-        draw_records(axes, view, problem.records)
-    else:
+    records = outcome.records if outcome else view.problem.records
+    if outcome is not None:
         draw_model(axes, view, outcome.parameters)
-        draw_records(axes, view, outcome.records, outcome.moves)
-    draw_subjects(axes, view)
-    axes.set_title("\n".join([name, *_query_lines(problem, outcome)]), loc="left")
+    draw_records(axes, view, records, outcome.moves if outcome else ())
+    draw_subjects(axes, view, records)
+    axes.set_title(head, loc="left")
     axes.set_xlabel(view.plane.axes[0])
 
 
@@ -140,6 +158,10 @@ def _panel_names(outcomes: Sequence[Evaluation | None]) -> list[str]:
         count = len(outcomes[1].moves)
         names.append(f"After {count} member{'s' * (count != 1)} acted")
     return names
+
+
+def _panel_title(problem: RecourseProblem, outcome: Evaluation | None, name: str, width: int) -> str:
+    return "\n".join(textwrap.fill(line, width) for line in [name, *_query_lines(problem, outcome)])
 
 
 def _query_lines(problem: RecourseProblem, outcome: Evaluation | None) -> list[str]:
@@ -172,9 +194,11 @@ def _caption(view: View) -> str:
     query = view.problem.queries[0].name
     parts = []
     if not view.plane.is_all:
+        what = "Ground and line: the model's predictions" if view.is_regression else "Regions: the model's decisions"
+        which = "number" if view.is_regression else "decision"
         parts.append(
-            f"Regions: the model's decisions on the plane through query '{query}'. Everything else is drawn at its "
-            "projection onto this plane; its own decision can differ."
+            f"{what} on the plane through query '{query}'. Everything else is drawn at its projection onto this plane; "
+            f"its own {which} can differ."
         )
     shown, n = len(view.others) + len(view.members), view.problem.n
     if shown < n:
@@ -206,38 +230,41 @@ def _alt_moves(problem: RecourseProblem, after: Evaluation) -> str:
     return f"In the right panel: {', '.join(told)}; the regions are those of the re-trained model." if told else ""
 
 
-def _legend(view: View, outcomes: Sequence[Evaluation | None]) -> list[Line2D | Patch]:
-    """What the figure has, and nothing else."""
+def _legend(view: View, outcomes: Sequence[Evaluation | None]) -> tuple[list[Any], list[str]]:
+    """What the figure has, and nothing else: handles, labels."""
     problem = view.problem
-    handles: list[Line2D | Patch] = []
+    found: list[tuple[Any, str]] = []
     for c, (label, _) in enumerate(class_codes(problem)):
-        handles.append(_mark(marker(c), f"record: {label}", markerfacecolor=colour(c), markeredgecolor="white"))
-        handles.append(Patch(facecolor=tint(c), edgecolor="#888888", label=f"decided: {label}"))
+        # On the colour of its region, the mark of its records.
+        mark = _mark(marker(c), markerfacecolor=colour(c), markeredgecolor="white")
+        found.append(((Patch(facecolor=tint(c), edgecolor="#888888"), mark), f"{label}: records, decisions"))
     line = "predicted number is the threshold" if view.is_regression else "decision boundary"
-    handles.append(Line2D([], [], color=INK, linewidth=1.8, label=line))
-    handles.append(_mark("o", "member", markerfacecolor="#BBBBBB", markeredgecolor=INK, markersize=8))
-    handles.append(_mark("*", "query", markerfacecolor="#FFFF66", markeredgecolor="black", markersize=15))
+    found.append((Line2D([], [], color=INK, linewidth=1.8), line))
+    found.append((_mark("o", markerfacecolor="#BBBBBB", markeredgecolor=INK, markersize=8), "member"))
+    found.append((_mark("*", markerfacecolor="#FFFF66", markeredgecolor="black", markersize=15), "query"))
     if problem.guards:
-        handles.append(_mark("D", "guard", markerfacecolor="white", markeredgecolor="black", markersize=8))
+        found.append((_mark("D", markerfacecolor="white", markeredgecolor="black", markersize=8), "guard"))
     after = outcomes[1] if len(outcomes) > 1 else None
-    return handles if after is None else [*handles, *_legend_of_moves(problem, after)]
+    if after is not None:
+        found += _legend_of_moves(problem, after)
+    return [handle for handle, _ in found], [label for _, label in found]
 
 
-def _legend_of_moves(problem: RecourseProblem, after: Evaluation) -> list[Line2D | Patch]:
+def _legend_of_moves(problem: RecourseProblem, after: Evaluation) -> list[tuple[Any, str]]:
     old, moves = problem.records, after.moves
-    handles: list[Line2D | Patch] = []
+    found: list[tuple[Any, str]] = []
     if any((old.X[move.record] != move.x).any() for move in moves):
-        handles.append(_mark("$\\rightarrow$", "move from a hollow circle", color=INK, markersize=16))
+        found.append((_mark("$\\rightarrow$", color=INK, markersize=16), "move from a hollow circle"))
     if any(old.y[move.record] != move.y for move in moves):
         what = "label changed" if problem.classes else "target changed"
-        handles.append(_mark("o", what, markerfacecolor="none", markeredgecolor="black", markersize=13))
+        found.append((_mark("o", markerfacecolor="none", markeredgecolor="black", markersize=13), what))
     if any(move.s == 0 and old.s[move.record] > 0 for move in moves):
-        handles.append(_mark("x", "withheld", markeredgecolor="black", markersize=9, markeredgewidth=2.2))
+        found.append((_mark("x", markeredgecolor="black", markersize=9, markeredgewidth=2.2), "withheld"))
     if len(set(old.s.tolist()) | {move.s for move in moves if move.s}) > 1:
-        handles.append(_mark("o", "area: weight", markerfacecolor="#BBBBBB", markeredgecolor="white", markersize=10))
-    return handles
+        found.append((_mark("o", markerfacecolor="#BBBBBB", markeredgecolor="white", markersize=10), "area: weight"))
+    return found
 
 
-def _mark(shape: str, label: str, **look: Any) -> Line2D:
+def _mark(shape: str, **look: Any) -> Line2D:
     settings: dict[str, Any] = {"markersize": 7, **look}
-    return Line2D([], [], linestyle="none", marker=shape, label=label, **settings)
+    return Line2D([], [], linestyle="none", marker=shape, **settings)
