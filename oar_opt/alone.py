@@ -194,7 +194,7 @@ class _Alone:
         outcome = tried(self.for_margin, moves)
         if outcome is None:
             return (-math.inf, 0.0, 0.0), True
-        is_sure = outcome.tie is None and outcome.inaccuracy <= self.problem.tolerances.feasibility
+        is_sure = outcome.tie is None and outcome.is_accurate
         # Which of several optima the learner takes depends on the goal; without a tie re-training does not.
         is_tied = outcome.fit.optima is not None and self.problem.goal is not GoalKind.MAX_MARGIN
         return self._rank(outcome, evaluate(self.problem, moves) if is_tied else outcome), is_sure
@@ -206,7 +206,7 @@ class _Alone:
         match problem.goal:
             case GoalKind.MAX_HELPED if level == 0:
                 return (level, float(sum(is_helped)), 0.0 if all(is_helped) else min(own.margins))
-            case GoalKind.MIN_COST | GoalKind.MIN_MEMBERS if own.is_answer and all(is_helped):
+            case GoalKind.MIN_COST | GoalKind.MIN_MEMBERS if standing(own)[0] == 0 and all(is_helped):
                 return (0.0, 1.0, -goal_value(problem, own.moves, own.margins))
             case _:
                 return (level, 0.0, margin)

@@ -86,7 +86,12 @@ class Evaluation:
 
     def improves_on(self, other: Evaluation | None) -> bool:
         """As :meth:`beats`, and re-trained accurately enough to be an answer."""
-        return self.inaccuracy <= self.problem.tolerances.feasibility and self.beats(other)
+        return self.is_accurate and self.beats(other)
+
+    @property
+    def is_accurate(self) -> bool:
+        """Whether margins are known well enough for this to be an answer, and for others to be held against it."""
+        return self.inaccuracy <= self.problem.tolerances.feasibility
 
     @property
     def at_best(self) -> float | None:
@@ -331,8 +336,7 @@ def enumerate_choices(
         except UndefinedLearner:
             undefined += 1
             continue
-        if outcome.inaccuracy > problem.tolerances.feasibility:
-            # Not known well enough to be an answer, nor for others to be held against it.
+        if not outcome.is_accurate:
             vague.append(outcome)
         elif outcome.is_answer:
             ranking.add(outcome)
