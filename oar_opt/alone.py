@@ -3,7 +3,7 @@
 The budgets, the queries, the guards and the goal are those of all. Where its own goal cannot be reached by one member
 it takes the largest margin instead. So one member's outcomes compare lexicographically by ``(level, first, second)``:
 
-- ``level`` is 0 where guards and the limit on the loss are kept, else that of :mod:`oar_opt.standing`, the rest 0;
+- ``level`` is 0 where guards and the limit on the loss are surely kept, else that of :mod:`oar_opt.standing`;
 - ``max_margin``: ``(0, margin)``; ``max_helped``: the number of helped queries, then, unless that is all, the margin;
   ``min_cost`` and ``min_members``: ``(1, -goal)`` where every query reaches its required margin, else ``(0, margin)``.
 
