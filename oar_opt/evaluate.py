@@ -148,11 +148,11 @@ def evaluate(problem: RecourseProblem, moves: Iterable[Move]) -> Evaluation:
     moves = tuple(sorted(moves, key=lambda move: move.record))
     learner = learner_of(problem)
     records = problem.apply(moves)
-    fit = _updated(problem, records)
+    fit = _updated(problem, records) if moves else _present(problem)
     parameters = take_position(problem, fit.optima) if fit.optima else fit.parameters
     increase = None
     if problem.max_loss_increase is not None:
-        present = _updated(problem, problem.records)
+        present = _present(problem)
         before = learner.training_loss(problem, problem.records, present.parameters)
         increase = learner.training_loss(problem, problem.records, parameters) - before
     margins = tuple(parameters.margin(query) for query in problem.queries)
@@ -175,6 +175,13 @@ def evaluate_present(problem: RecourseProblem) -> Evaluation | None:
         return evaluate(problem, ())
     except UndefinedLearner:
         return None
+
+
+def _present(problem: RecourseProblem) -> Fit:
+    """The fit on the records as they are, trained once for a problem: every search starts there."""
+    if not problem.present_fit:
+        problem.present_fit.append(_updated(problem, problem.records))
+    return problem.present_fit[0]
 
 
 def _updated(problem: RecourseProblem, records: Records) -> Fit:
@@ -209,7 +216,7 @@ def _forbidden_tie(problem: RecourseProblem, fit: Fit) -> str | None:
         return None
     tied, when = fit.optima, "for these moves"
     if tied is None:
-        tied, when = _updated(problem, problem.records).optima, "before anyone acts"
+        tied, when = _present(problem).optima, "before anyone acts"
         if tied is not None and not tied.directions[:-1].any():
             # All these optima have the same weights, so the same penalty, so the same loss.
             tied = None
