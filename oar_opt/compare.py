@@ -25,7 +25,7 @@ from oar_opt.discovery import heuristics, not_replayed
 from oar_opt.errors import InputError, UnsupportedError, VerificationError
 from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate, evaluate_present
 from oar_opt.individual import IndividualRecourse, individual_recourse
-from oar_opt.problem import GoalKind, RecourseProblem
+from oar_opt.problem import RecourseProblem
 from oar_opt.result import Status
 from oar_opt.rules import budget_violations
 from oar_opt.verification import move_violations
@@ -49,8 +49,9 @@ class Row:
     """What one method reaches.
 
     ``reason`` says why there is nothing to tell (the method does not apply, or found no answer); ``remark`` what a
-    reader should know. ``objective`` is the goal's value of an answer, ``margin`` the smallest margin of the queries,
-    also where the moves are no answer. ``gap`` is relative to the proved bound; None where either is missing.
+    reader should know. ``succeeds``: it is an answer that helps every query. ``objective`` is the goal's value of an
+    answer, ``margin`` the smallest margin of the queries, also where the moves are no answer. ``gap`` is relative to
+    the proved bound; None where either is missing.
     """
 
     method: str
@@ -205,7 +206,7 @@ def _row(name: str, outcome: Evaluation, seconds: float, remark: str) -> Row:
     vague = "" if outcome.is_accurate else f"margins are known to {outcome.inaccuracy:.1g} only, by re-training"
     return Row(
         name,
-        succeeds=is_answer and (outcome.problem.goal is not GoalKind.MAX_MARGIN or all(outcome.helped)),
+        succeeds=is_answer and all(outcome.helped),
         objective=outcome.objective if is_answer else None,
         margin=min(outcome.margins),
         helped=sum(outcome.helped),
@@ -246,7 +247,7 @@ def _row_of(problem: RecourseProblem, solution: Solution) -> Row:
     helped = sum(outcome.helped for outcome in solution.queries)
     return Row(
         EXACT,
-        succeeds=problem.goal is not GoalKind.MAX_MARGIN or helped == len(problem.queries),
+        succeeds=helped == len(problem.queries),
         objective=solution.objective,
         margin=min(outcome.margin for outcome in solution.queries),
         helped=helped,

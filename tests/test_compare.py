@@ -158,6 +158,12 @@ def test_margins_that_re_training_does_not_settle_are_no_answer(school, monkeypa
     assert row.reason == "margins are known to 0.01 only, by re-training"
 
 
+def test_an_answer_that_helps_nobody_is_no_success(make):
+    problem = make(2, "ridge", "penalized", goal="max_helped", members=0, required=1e3)
+    for row in compare(problem, ["stay", EXACT], **QUICK).rows:
+        assert (row.objective, row.helped, row.succeeds) == (0.0, 0, False)
+
+
 # -- formats ---
 
 
