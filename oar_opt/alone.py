@@ -3,7 +3,7 @@
 The budgets, the queries, the guards and the goal are those of all. Where its own goal cannot be reached by one member
 it takes the largest margin instead. So one member's outcomes compare lexicographically by ``(level, first, second)``:
 
-- ``level`` is 0 where guards and the limit on the loss are kept, else that of :mod:`oar_opt.standing`, the rest 0;
+- ``level`` is 0 where guards and the limit on the loss are surely kept, else that of :mod:`oar_opt.standing`;
 - ``max_margin``: ``(0, margin)``; ``max_helped``: the number of helped queries, then, unless that is all, the margin;
   ``min_cost`` and ``min_members``: ``(1, -goal)`` where every query reaches its required margin, else ``(0, margin)``.
 
@@ -194,7 +194,7 @@ class _Alone:
         outcome = tried(self.for_margin, moves)
         if outcome is None:
             return (-math.inf, 0.0, 0.0), True
-        is_sure = outcome.tie is None and outcome.inaccuracy <= self.problem.tolerances.feasibility
+        is_sure = outcome.tie is None and outcome.is_accurate
         # Which of several optima the learner takes depends on the goal; without a tie re-training does not.
         is_tied = outcome.fit.optima is not None and self.problem.goal is not GoalKind.MAX_MARGIN
         return self._rank(outcome, evaluate(self.problem, moves) if is_tied else outcome), is_sure
@@ -206,7 +206,7 @@ class _Alone:
         match problem.goal:
             case GoalKind.MAX_HELPED if level == 0:
                 return (level, float(sum(is_helped)), 0.0 if all(is_helped) else min(own.margins))
-            case GoalKind.MIN_COST | GoalKind.MIN_MEMBERS if own.is_answer and all(is_helped):
+            case GoalKind.MIN_COST | GoalKind.MIN_MEMBERS if standing(own)[0] == 0 and all(is_helped):
                 return (0.0, 1.0, -goal_value(problem, own.moves, own.margins))
             case _:
                 return (level, 0.0, margin)

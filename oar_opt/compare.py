@@ -25,7 +25,7 @@ from oar_opt.discovery import heuristics, not_replayed
 from oar_opt.errors import InputError, UnsupportedError, VerificationError
 from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate, evaluate_present
 from oar_opt.individual import IndividualRecourse, individual_recourse
-from oar_opt.problem import GoalKind, RecourseProblem
+from oar_opt.problem import RecourseProblem
 from oar_opt.result import Status
 from oar_opt.rules import budget_violations
 from oar_opt.verification import move_violations
@@ -49,8 +49,9 @@ class Row:
     """What one method reaches.
 
     ``reason`` says why there is nothing to tell (the method does not apply, or found no answer); ``remark`` what a
-    reader should know. ``objective`` is the goal's value of an answer, ``margin`` the smallest margin of the queries,
-    also where the moves are no answer. ``gap`` is relative to the proved bound; None where either is missing.
+    reader should know. ``succeeds``: it is an answer that helps every query. ``objective`` is the goal's value of an
+    answer, ``margin`` the smallest margin of the queries, also where the moves are no answer. ``gap`` is relative to
+    the proved bound; None where either is missing.
     """
 
     method: str
@@ -79,7 +80,10 @@ class CoordinationGain:
 @dataclass(frozen=True)
 class Comparison:
     """All methods on one instance; ``present`` is the outcome before anyone acts, ``exact`` the joint search's answer
-    (each None where there is none)."""
+    (each None where there is none).
+
+    ``without_individual`` says why no query has individual recourse, where that is so.
+    """
 
     problem: RecourseProblem
     rows: tuple[Row, ...]
@@ -87,6 +91,7 @@ class Comparison:
     present: Evaluation | None
     exact: Solution | None
     gain: CoordinationGain | None = None
+    without_individual: str = ""
 
     def row(self, method: str) -> Row | None:
         """The row of a method, or None."""
@@ -118,7 +123,7 @@ def compare(
     ----------
     names : some of :func:`methods`; None is all.
     seed : for every heuristic.
-    heuristic_seconds : seconds for each heuristic.
+    heuristic_seconds : seconds for each heuristic, and for each query's individual recourse.
     time_limit : seconds for the joint optimum; None is no limit.
     formulation : for the joint optimum.
     exact : a verified answer of the joint search, which is then not solved for again.
@@ -143,7 +148,8 @@ def compare(
             rows.append(_by_heuristic(problem, name, heuristics()[name], seed, heuristic_seconds))
     rows += [row for row in (refused, _row_of(problem, exact) if exact else None) if row]
     rows = [_with_gap(problem, row, exact) for row in rows]
-    found = Comparison(problem, tuple(rows), individual_recourse(problem), evaluate_present(problem), exact)
+    individual, without = _individually(problem, heuristic_seconds * len(problem.queries))
+    found = Comparison(problem, tuple(rows), individual, evaluate_present(problem), exact, without_individual=without)
     return replace(found, gain=_gain(found))
 
 
@@ -163,16 +169,28 @@ def wanted(names: Sequence[str] | None = None) -> tuple[str, ...]:
     return known if names is None else tuple(name for name in known if name in names)
 
 
+def _individually(problem: RecourseProblem, seconds: float) -> tuple[tuple[IndividualRecourse, ...], str]:
+    """Every query's individual recourse, or why there is none."""
+    try:
+        return individual_recourse(problem, time_limit=seconds), ""
+    except UnsupportedError as unsupported:
+        return (), str(unsupported)
+
+
 # -- heuristics ---
 
 
 def _by_heuristic(problem: RecourseProblem, name: str, heuristic: Heuristic, seed: int, seconds: float) -> Row:
-    reason = not_replayed(problem) or heuristic.accepts(problem)
-    if reason:
-        return Row(name, reason=reason)
-    started = time.monotonic()
-    proposal = heuristic.propose(problem, seed=seed, time_limit=seconds)
-    took = time.monotonic() - started
+    try:
+        reason = not_replayed(problem) or heuristic.accepts(problem)
+        if reason:
+            return Row(name, reason=reason)
+        started = time.monotonic()
+        proposal = heuristic.propose(problem, seed=seed, time_limit=seconds)
+        took = time.monotonic() - started
+    except UnsupportedError as unsupported:
+        # Of a member's set, say, that is met on the way only: the other methods have their rows all the same.
+        return Row(name, reason=str(unsupported))
     broken = [*budget_violations(problem, proposal.moves), *move_violations(problem, proposal.moves)]
     if broken:
         raise VerificationError(f"method '{name}' breaks a rule: {broken[0]}")
@@ -184,16 +202,18 @@ def _by_heuristic(problem: RecourseProblem, name: str, heuristic: Heuristic, see
 
 
 def _row(name: str, outcome: Evaluation, seconds: float, remark: str) -> Row:
+    is_answer = outcome.is_answer and outcome.is_accurate
+    vague = "" if outcome.is_accurate else f"margins are known to {outcome.inaccuracy:.1g} only, by re-training"
     return Row(
         name,
-        succeeds=outcome.is_answer and (outcome.problem.goal is not GoalKind.MAX_MARGIN or all(outcome.helped)),
-        objective=outcome.objective if outcome.is_answer else None,
+        succeeds=is_answer and all(outcome.helped),
+        objective=outcome.objective if is_answer else None,
         margin=min(outcome.margins),
         helped=sum(outcome.helped),
         members=len(outcome.moves),
         cost=float(sum(move.cost for move in outcome.moves)),
         seconds=seconds,
-        reason=outcome.tie or "; ".join(outcome.broken) or None,
+        reason=outcome.tie or "; ".join(outcome.broken) or vague or None,
         remark=remark,
     )
 
@@ -211,6 +231,11 @@ def _exactly(
         return None, solve(problem, formulation=formulation, time_limit=time_limit).solution
     except UnsupportedError as unsupported:
         return Row(EXACT, reason=str(unsupported)), None
+    except InputError as error:
+        if error.where != "position":
+            raise
+        # The optimum rests on a tie that the instance does not settle; rows by re-training may not.
+        return Row(EXACT, reason=str(error)), None
 
 
 def _row_of(problem: RecourseProblem, solution: Solution) -> Row:
@@ -222,7 +247,7 @@ def _row_of(problem: RecourseProblem, solution: Solution) -> Row:
     helped = sum(outcome.helped for outcome in solution.queries)
     return Row(
         EXACT,
-        succeeds=problem.goal is not GoalKind.MAX_MARGIN or helped == len(problem.queries),
+        succeeds=helped == len(problem.queries),
         objective=solution.objective,
         margin=min(outcome.margin for outcome in solution.queries),
         helped=helped,

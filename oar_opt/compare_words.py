@@ -83,7 +83,9 @@ def left_out(comparison: Comparison) -> list[str]:
 
 
 def individual_sentences(comparison: Comparison) -> list[str]:
-    """What each query subject could do by itself, under the model as it is."""
+    """What each query subject could do by itself, under the model as it is, or why that is not known."""
+    if comparison.without_individual:
+        return [f"{comparison.without_individual[:1].upper()}{comparison.without_individual[1:]}."]
     return [sentence for one in comparison.individual for sentence in _individual(comparison.problem, one)]
 
 
@@ -202,6 +204,7 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
         "margins_before": None if comparison.present is None else list(comparison.present.margins),
         "methods": comparison_records(comparison),
         "individual": [_individual_document(one) for one in comparison.individual],
+        "without_individual": comparison.without_individual or None,
         "bound": None if exact is None else exact.bound,
         "grade": None if exact is None else str(exact.certificate.grade),
         "coordination_gain": None if gain is None else {**vars(gain), "grade": str(gain.grade)},

@@ -86,7 +86,12 @@ class Evaluation:
 
     def improves_on(self, other: Evaluation | None) -> bool:
         """As :meth:`beats`, and re-trained accurately enough to be an answer."""
-        return self.inaccuracy <= self.problem.tolerances.feasibility and self.beats(other)
+        return self.is_accurate and self.beats(other)
+
+    @property
+    def is_accurate(self) -> bool:
+        """Whether margins are known well enough for this to be an answer, and for others to be held against it."""
+        return self.inaccuracy <= self.problem.tolerances.feasibility
 
     @property
     def at_best(self) -> float | None:
@@ -143,11 +148,11 @@ def evaluate(problem: RecourseProblem, moves: Iterable[Move]) -> Evaluation:
     moves = tuple(sorted(moves, key=lambda move: move.record))
     learner = learner_of(problem)
     records = problem.apply(moves)
-    fit = _updated(problem, records)
+    fit = _updated(problem, records) if moves else _present(problem)
     parameters = take_position(problem, fit.optima) if fit.optima else fit.parameters
     increase = None
     if problem.max_loss_increase is not None:
-        present = _updated(problem, problem.records)
+        present = _present(problem)
         before = learner.training_loss(problem, problem.records, present.parameters)
         increase = learner.training_loss(problem, problem.records, parameters) - before
     margins = tuple(parameters.margin(query) for query in problem.queries)
@@ -170,6 +175,13 @@ def evaluate_present(problem: RecourseProblem) -> Evaluation | None:
         return evaluate(problem, ())
     except UndefinedLearner:
         return None
+
+
+def _present(problem: RecourseProblem) -> Fit:
+    """The fit on the records as they are, trained once for a problem: every search starts there."""
+    if not problem.present_fit:
+        problem.present_fit.append(_updated(problem, problem.records))
+    return problem.present_fit[0]
 
 
 def _updated(problem: RecourseProblem, records: Records) -> Fit:
@@ -204,7 +216,7 @@ def _forbidden_tie(problem: RecourseProblem, fit: Fit) -> str | None:
         return None
     tied, when = fit.optima, "for these moves"
     if tied is None:
-        tied, when = _updated(problem, problem.records).optima, "before anyone acts"
+        tied, when = _present(problem).optima, "before anyone acts"
         if tied is not None and not tied.directions[:-1].any():
             # All these optima have the same weights, so the same penalty, so the same loss.
             tied = None
@@ -331,8 +343,7 @@ def enumerate_choices(
         except UndefinedLearner:
             undefined += 1
             continue
-        if outcome.inaccuracy > problem.tolerances.feasibility:
-            # Not known well enough to be an answer, nor for others to be held against it.
+        if not outcome.is_accurate:
             vague.append(outcome)
         elif outcome.is_answer:
             ranking.add(outcome)

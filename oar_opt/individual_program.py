@@ -183,9 +183,9 @@ class _Program:
             self.rows += [z >= 0, z <= len(grid) - 1, self.to_change[j] * self.e[j] == grid[0] + pitch * z]
             self.integer = True
 
-    def margins(self) -> Any:
-        """The pieces in their unit, ``(K,)``."""
-        return (self.pieces.G * self.to_change / self.unit) @ self.e + self.pieces.base_vector / self.unit
+    def margins(self, less: float = 0.0) -> Any:
+        """The pieces less a number, in their unit, ``(K,)``."""
+        return (self.pieces.G * self.to_change / self.unit) @ self.e + (self.pieces.base_vector - less) / self.unit
 
     def _length_rows(self, norm: Norm, length: Any) -> list[Any]:
         """Rows for ``||e|| <= length``; the first two of the linear ones have the change's multipliers."""
@@ -229,8 +229,9 @@ class _Program:
     def best(self, norm: Norm | None, limit: float | None) -> Found:
         import cvxpy as cp
 
-        m = cp.Variable()
-        demand = self.margins() >= m
+        # Over the least base: where slopes are nearly nothing, their unit makes an infinite number of a margin.
+        m, least = cp.Variable(), float(self.pieces.base_vector.min())
+        demand = self.margins(less=least) >= m
         # The box holds the linf ball.
         limited = norm is not None and norm is not Norm.LINF and math.isfinite(self.one.ball(norm))
         radius = self.one.ball(norm) / self.size if norm is not None and limited else math.inf
@@ -240,7 +241,7 @@ class _Program:
                 -m,
                 [demand, cp.sum(squares) <= radius**2],
                 squares,
-                value=lambda: float(m.value) * self.unit,
+                value=lambda: float(m.value) * self.unit + least,
                 inner=lambda rest: rest.best(norm, limit),
                 floor=AGREE * self.unit,
             )
@@ -253,7 +254,7 @@ class _Program:
         if not self.integer and demand.dual_value is not None:
             pull = self._pull(norm, lengths) if norm is not None and limited else np.zeros(self.one.d)
             multipliers = self._multipliers(np.atleast_1d(demand.dual_value), pull * self.unit / self.size, self.unit)
-        return Found(outcome, self._delta(), float(m.value) * self.unit, finished, multipliers)
+        return Found(outcome, self._delta(), float(m.value) * self.unit + least, finished, multipliers)
 
     def _with_tangents(self, outer: _Outer, limit: float | None) -> Found:
         """Mixed-integer in l2: relaxations with tangents, and for the steps of each the best continuous rest.

@@ -23,12 +23,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oar_opt.errors import InputError
+
+if TYPE_CHECKING:
+    from oar_opt.contracts import Fit
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -449,6 +452,11 @@ class RecourseProblem:
     def member_at(self) -> Mapping[int, Member]:
         """The members by their records."""
         return {member.record: member for member in self.collective.members}
+
+    @cached_property
+    def present_fit(self) -> list[Fit]:
+        """The learner's fit on the records as they are, once :mod:`oar_opt.evaluate` has it; empty before."""
+        return []
 
     @cached_property
     def _known_changes(self) -> dict[int, tuple[Option, ...]]:

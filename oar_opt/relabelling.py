@@ -13,13 +13,14 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from oar_opt.contracts import Heuristic, Proposal
 from oar_opt.evaluate import evaluate
 from oar_opt.member_room import move_of
-from oar_opt.problem import Matrix, Member, Move, Query, RecourseProblem, Vector
+from oar_opt.problem import LabelAction, Matrix, Member, Move, Query, RecourseProblem, Vector
 from oar_opt.signals import best_prefix, not_aimed, worst_off
 
 
@@ -29,8 +30,10 @@ def relabelled(problem: RecourseProblem, member: Member, label: float) -> Move |
     if records.s[i] == 0 or records.y[i] == label:
         return None
     x, s = tuple(records.X[i].tolist()), float(records.s[i])
+    # Listing what a member may do with its features takes long, and changes no label.
+    labels = replace(member, actions=tuple(action for action in member.actions if isinstance(action, LabelAction)))
     found = [
-        option for option in problem.admissible_options(member)[1:] if (option.x, option.y, option.s) == (x, label, s)
+        option for option in problem.admissible_options(labels)[1:] if (option.x, option.y, option.s) == (x, label, s)
     ]
     return move_of(member, min(found, key=lambda option: option.cost)) if found else None
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -66,6 +66,14 @@ def worth_of(problem: RecourseProblem, gain: float, cost: float) -> tuple[float,
     if problem.goal is not GoalKind.MIN_COST:
         return (gain, -cost)
     return (gain / cost if cost > 0 else math.inf, gain)
+
+
+def in_time(members: Iterable[Member], deadline: float) -> Iterator[Member]:
+    """The first member in any case, then the others until the deadline (of :func:`time.monotonic`)."""
+    for k, member in enumerate(members):
+        if k and time.monotonic() > deadline:
+            return
+        yield member
 
 
 # -- imitation ---

@@ -1,9 +1,10 @@
 """How the outcomes of moves compare in searches: answers first, by the goal; of others, how far they are from one.
 
 The standing of an outcome is ``(0, g)`` where it is an answer, with ``g`` the goal's value, negated where the goal
-minimises; else ``(-1 - miss, 0)``, with ``miss`` the largest of what guards lack of their needed margins (queries too,
-where the goal has required margins) and of what the training loss rises beyond its limit, at least 0. Where the moves
-leave the learner undefined it is ``(-inf, -inf)``. Standings compare lexicographically, so that a search walks towards
+minimises; ``(-1/2, g)`` where it would be one if re-training were accurate enough to tell; else ``(-1 - miss, 0)``,
+with ``miss`` the largest of what guards lack of their needed margins (queries too, where the goal has required margins)
+and of what the training loss rises beyond its limit, at least 0. Where the moves leave the learner undefined it is
+``(-inf, -inf)``. Standings compare lexicographically, so that a search walks towards
 answers first. This is a rule of searches only: whether an outcome is an answer, :mod:`oar_opt.evaluate` says.
 """
 
@@ -18,6 +19,7 @@ from oar_opt.problem import Move, RecourseProblem
 Standing = tuple[float, float]
 
 UNDEFINED: Standing = (-math.inf, -math.inf)
+VAGUE = -0.5
 
 
 def tried(problem: RecourseProblem, moves: Sequence[Move]) -> Evaluation | None:
@@ -33,7 +35,9 @@ def standing(outcome: Evaluation | None) -> Standing:
     if outcome is None:
         return UNDEFINED
     sign = 1.0 if outcome.problem.goal.maximises else -1.0
-    return (0.0, sign * outcome.objective) if outcome.is_answer else (-1.0 - _miss(outcome), 0.0)
+    if not outcome.is_answer:
+        return (-1.0 - _miss(outcome), 0.0)
+    return (0.0 if outcome.is_accurate else VAGUE, sign * outcome.objective)
 
 
 class Best:

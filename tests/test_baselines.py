@@ -11,8 +11,8 @@ import pytest
 from oar_opt import alone
 from oar_opt.alone import Evidence
 from oar_opt.contracts import line_with_room
-from oar_opt.discovery import heuristics
-from oar_opt.evaluate import UndefinedLearner, evaluate
+from oar_opt.discovery import heuristics, learners
+from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate
 from oar_opt.feature_search import CROWD
 from oar_opt.heuristics.nearest_members import _halves_first, worst_off
 from oar_opt.heuristics.random_moves import MOST_DRAWS, _Draws
@@ -472,3 +472,19 @@ def test_answers_stand_before_all_others_and_those_by_what_they_lack():
     for moves in (both[:1], both, ()):
         best.look(tuple(moves))
     assert best.moves == tuple(both) and best.standing == (0.0, -2.0)
+
+
+def test_what_re_training_does_not_settle_stands_between_answers_and_others(monkeypatch):
+    problem = two_sides(goal=GoalKind.MIN_MEMBERS, required=0.3)
+    both = [move for i in range(2) for move in _flips(problem, i)]
+    answer, short = tried(problem, both), tried(problem, both[:1])
+    monkeypatch.setattr(Evaluation, "inaccuracy", 1.0)
+    assert standing(answer) == (-0.5, -2.0) and standing(short)[0] < -1
+
+
+def test_the_present_model_is_trained_once_for_all(monkeypatch):
+    problem, learner = two_sides(), learners()["ridge"]
+    fits, fit = [], learner.fit
+    monkeypatch.setattr(learner, "fit", lambda *given: fits.append(given) or fit(*given))
+    assert tried(problem, ()).margins == evaluate(problem, ()).margins == tried(problem, ()).margins
+    assert len(fits) == 1

@@ -7,6 +7,7 @@ import io
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from oar_opt.compare import EXACT, compare, wanted
@@ -22,8 +23,8 @@ from oar_opt.compare_words import (
 )
 from oar_opt.contracts import Proposal
 from oar_opt.discovery import heuristics
-from oar_opt.errors import InputError, VerificationError
-from oar_opt.evaluate import enumerate_choices, evaluate
+from oar_opt.errors import InputError, UnsupportedError, VerificationError
+from oar_opt.evaluate import Evaluation, enumerate_choices, evaluate
 from oar_opt.library import load
 from oar_opt.problem import Collective, GoalKind, Move
 from oar_opt.result import Status
@@ -111,6 +112,56 @@ def test_infeasible_instances_and_empty_collectives_have_a_table():
     problem = load("school-two-neighbourhoods")
     nobody = compare(replace(problem, collective=Collective(())), **QUICK)
     assert nobody.row(EXACT).objective == nobody.row("stay").objective and nobody.row(EXACT).members == 0
+
+
+def refusing(error):
+    """A function that raises an error, whatever it is called with."""
+
+    def refuse(*_, **__):
+        raise error
+
+    return refuse
+
+
+def test_what_one_method_cannot_do_is_its_own_reason_only(school, monkeypatch):
+    monkeypatch.setattr(type(heuristics()["local_search"]), "propose", refusing(UnsupportedError("too many values")))
+    found = compare(school, ["stay", "local_search"])
+    assert found.row("local_search").reason == "too many values" and found.row("local_search").seconds is None
+    assert found.row("stay").objective == evaluate(school, ()).objective
+
+
+def test_an_optimum_on_an_unsettled_tie_is_a_reason_and_other_mistakes_are_errors(school, monkeypatch):
+    monkeypatch.setattr("oar_opt.pipeline.solve", refusing(InputError("position", "is unsettled")))
+    found = compare(school, ["stay", EXACT])
+    assert found.row(EXACT).reason == "position: is unsettled" and found.row("stay").objective is not None
+    monkeypatch.setattr("oar_opt.pipeline.solve", refusing(InputError("--formulation", "is unknown")))
+    with pytest.raises(InputError, match="--formulation"):
+        compare(school, ["stay", EXACT])
+
+
+def test_without_a_model_before_anyone_acts_members_are_compared_all_the_same(make):
+    """Only + has records; whoever reports - makes a learner of it."""
+    problem = make(1, "logistic", "free", labels=True, options=0)
+    problem = replace(problem, records=replace(problem.records, y=np.ones(problem.n)))
+    found = compare(problem, ["stay", "local_search"], **QUICK)
+    assert found.present is None and found.individual == () and "has no weight left" in found.row("stay").reason
+    assert found.row("local_search").objective is not None and found.row("local_search").members >= 1
+    (sentence,) = individual_sentences(found)
+    assert sentence.startswith("No individual recourse: the learner is undefined")
+    assert comparison_document(found)["without_individual"].startswith("no individual recourse")
+
+
+def test_margins_that_re_training_does_not_settle_are_no_answer(school, monkeypatch):
+    monkeypatch.setattr(Evaluation, "inaccuracy", 0.01)
+    row = compare(school, ["stay"]).row("stay")
+    assert row.objective is None and not row.succeeds and row.margin == min(evaluate(school, ()).margins)
+    assert row.reason == "margins are known to 0.01 only, by re-training"
+
+
+def test_an_answer_that_helps_nobody_is_no_success(make):
+    problem = make(2, "ridge", "penalized", goal="max_helped", members=0, required=1e3)
+    for row in compare(problem, ["stay", EXACT], **QUICK).rows:
+        assert (row.objective, row.helped, row.succeeds) == (0.0, 0, False)
 
 
 # -- formats ---

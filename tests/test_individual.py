@@ -153,6 +153,15 @@ def test_distances_in_many_features_with_random_scales(monkeypatch, seed, norm):
     assert found.cost.grade is found.best_margin.grade is Grade.PROVED
 
 
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_model_that_hardly_depends_on_the_record(monkeypatch, norm):
+    """Slopes of 1e-21 beside a value of 1: rounding of a learner that is constant."""
+    with_model(monkeypatch, LinearParameters((1e-21, 0.0), 1.0))
+    found = the_one(subject((0.5, 0.0), required=2.0, norm=norm)).best_margin
+    assert (found.status, found.grade, found.value) == (Status.OPTIMAL, Grade.PROVED, 1.0)
+    assert found.bound == pytest.approx(1.0, abs=1e-12)
+
+
 def test_a_fixed_feature_leaves_the_work_to_the_other_one(monkeypatch):
     """f = 3 a - b - 1: with a fixed, b falls by 2, and within the radius 1 by 1."""
     with_model(monkeypatch, LinearParameters((3.0, -1.0), -1.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -29,8 +30,9 @@ from oar_opt.problem import (
     Records,
     RecourseProblem,
 )
+from oar_opt.relabelling import relabelled
 from oar_opt.rules import budget_violations
-from oar_opt.signals import Prefixes
+from oar_opt.signals import Prefixes, in_time
 from oar_opt.standing import Best
 from oar_opt.update_settings import gradient_update
 from oar_opt.verification import move_violations
@@ -211,6 +213,27 @@ def test_rankings_by_hand(name, expected):
     assert evaluate(problem, ()).margins[0] > 0
     keys = heuristics()[name].keys(problem, 1.0, [1, 2, 3, 4])
     assert [i for _, i in sorted(zip(keys, [1, 2, 3, 4], strict=True))] == expected
+
+
+def test_ranking_lists_no_feature_changes(monkeypatch):
+    """They change no label, and with a crowd listing them takes longer than all else."""
+    problem = on_a_line([4, -3], [1, -1], [1])
+    (member,) = problem.collective.members
+    moving = replace(member, actions=(FeatureAction(Norm.L2, 1.0), *member.actions))
+    monkeypatch.setattr("oar_opt.changes.listed_options", None)
+    move = relabelled(replace(problem, collective=Collective((moving,))), moving, 1.0)
+    assert (move.record, move.x, move.y, move.s) == (1, (-3.0,), 1.0, 1.0)
+
+
+def test_without_a_carrier_all_are_equally_far():
+    problem = on_a_line([4, -3], [-1, -1], [0, 1])
+    assert heuristics()["rb_dist"].keys(problem, 1.0, [0, 1]) == [(np.inf,), (np.inf,)]
+
+
+def test_the_first_member_is_asked_however_late_it_is():
+    members = tuple(Member(i) for i in range(3))
+    assert list(in_time(members, time.monotonic() - 1)) == [members[0]]
+    assert list(in_time(members, time.monotonic() + 100)) == list(members) and not list(in_time((), 0.0))
 
 
 # -- all ---

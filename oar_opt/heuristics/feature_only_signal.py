@@ -17,7 +17,7 @@ from oar_opt.contracts import Heuristic, Proposal
 from oar_opt.discovery import not_replayed
 from oar_opt.member_room import Room
 from oar_opt.problem import Member, Move, RecourseProblem
-from oar_opt.signals import SHARE, Wish, best_prefix, worst_off
+from oar_opt.signals import SHARE, Wish, best_prefix, in_time, worst_off
 
 
 class FeatureOnlySignal(Heuristic):
@@ -36,9 +36,7 @@ class FeatureOnlySignal(Heuristic):
     def propose(self, problem: RecourseProblem, *, seed: int = 0, time_limit: float = 1.0) -> Proposal:
         started, found = time.monotonic(), list[Move]()
         wish = Wish(problem, worst_off(problem))
-        for member in problem.collective.members:
-            if found and time.monotonic() > started + SHARE * time_limit:
-                break
+        for member in in_time(problem.collective.members, time.monotonic() + SHARE * time_limit):
             move = _features_only(wish, member)
             found += [move] if move is not None else []
         what = f"the features of those with the wanted label, towards query '{wish.query.name}'"

@@ -37,7 +37,7 @@ from oar_opt.projection import nearest
 from oar_opt.purse import within_budgets
 from oar_opt.risk import Jump, PenaltyNorm, RegularizedRisk
 from oar_opt.sensitivity import no_sensitivity
-from oar_opt.signals import Prefixes, not_aimed, worth_of
+from oar_opt.signals import SHARE, Prefixes, in_time, not_aimed, worth_of
 from oar_opt.standing import Best
 from oar_opt.training_pulls import Pulls
 
@@ -66,12 +66,13 @@ class GradientNeutralising(Heuristic):
         return no_sensitivity(problem)
 
     def propose(self, problem: RecourseProblem, *, seed: int = 0, time_limit: float = 1.0) -> Proposal:
-        deadline = time.monotonic() + time_limit
-        best, tried = Best(problem), 0
-        rooms = [Room.of(problem, member) for member in problem.collective.members]
-        for decoy in decoys(problem):
-            if tried and time.monotonic() > deadline:
-                break
+        started = time.monotonic()
+        deadline = started + time_limit
+        best, tried, waiting = Best(problem), 0, decoys(problem)
+        members = in_time(problem.collective.members, time.monotonic() + SHARE * time_limit)
+        rooms = [Room.of(problem, member) for member in members]
+        # The time is looked at before the next decoy is trained.
+        while not (tried and time.monotonic() > deadline) and (decoy := next(waiting, None)) is not None:
             tried += 1
             left = deadline - time.monotonic()
             order = _Descent(problem, decoy, rooms, time.monotonic() + left / 2).order()
@@ -182,8 +183,10 @@ class _Descent:
 
     def _changed(self, room: Room, one: ChangeSet) -> Move | None:
         """The change of a set where projected gradient descent of the square ends."""
+        if time.monotonic() > self.deadline:
+            return None
         delta = nearest(one, np.zeros(one.d))
-        if delta is None or time.monotonic() > self.deadline:
+        if delta is None:
             return None
         reach = float(((one.upper - one.lower) / one.scales).max())
         value, slope = self._square(one, delta)

@@ -25,7 +25,7 @@ from oar_opt.member_room import Room
 from oar_opt.problem import Indices, Matrix, Member, Move, Query, RecourseProblem, Vector
 from oar_opt.projection import nearest
 from oar_opt.sensitivity import margins_of, no_sensitivity
-from oar_opt.signals import SHARE, best_prefix, not_aimed, worst_off, worth_of
+from oar_opt.signals import SHARE, best_prefix, in_time, not_aimed, worst_off, worth_of
 
 FAR = 1e4
 """How much further than a set reaches a point along the slope is that is projected on it."""
@@ -46,9 +46,7 @@ class Influence(Heuristic):
         query = worst_off(problem)
         effects, slopes = effects_on(problem, query), Slopes.of(problem, query)
         found = list[tuple[tuple[float, float], Move]]()
-        for member in problem.collective.members:
-            if found and time.monotonic() > started + SHARE * time_limit:
-                break
+        for member in in_time(problem.collective.members, time.monotonic() + SHARE * time_limit):
             moves = [*(room := Room.of(problem, member)).finite, *slopes.changes(room)]
             gains = [(effect, move) for move in moves if (effect := effects.of(move)) > 0]
             ranked = [(worth_of(problem, effect, move.cost), move) for effect, move in gains]

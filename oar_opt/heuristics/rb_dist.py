@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.spatial import KDTree
 
 from oar_opt.problem import RecourseProblem
 from oar_opt.relabelling import Relabelling
@@ -27,4 +28,6 @@ class RbDist(Relabelling):
         records = problem.records
         carriers = records.X[(records.y == label) & (records.s > 0)] / problem.scales
         points = records.X[list(rows)] / problem.scales
-        return [(float(np.linalg.norm(carriers - x, axis=1).min(initial=np.inf)),) for x in points]
+        if not len(carriers) or not len(points):
+            return [(np.inf,)] * len(points)
+        return [(float(distance),) for distance in KDTree(carriers).query(points)[0]]
