@@ -271,6 +271,7 @@ def compare(
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
     as_latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX tables.")] = False,
+    as_html: Annotated[bool, typer.Option("--html", help="Print one HTML page.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
 ) -> None:
     """Exact against heuristic, joint against isolated: every method on every instance, side by side."""
@@ -279,8 +280,8 @@ def compare(
     from oar_opt.library import load
     from oar_opt.result import StoppedBy
 
-    if as_json + as_csv + as_latex > 1:
-        raise InputError("--json, --csv, --latex", "are given together", "give one of them")
+    if as_json + as_csv + as_latex + as_html > 1:
+        raise InputError("--json, --csv, --latex, --html", "are given together", "give one of them")
     names = None if methods is None else _names(methods)
     problems, found = [load(name) for name in instances], []
     try:
@@ -297,7 +298,7 @@ def compare(
             found.append(comparison)
             if as_latex:
                 print(compare_words.comparison_latex(comparison))
-            elif not (as_json or as_csv):
+            elif not (as_json or as_csv or as_html):
                 _print(compare_words.comparison_words(comparison))
             if comparison.exact is not None and comparison.exact.stopped_by is StoppedBy.INTERRUPT:
                 raise KeyboardInterrupt
@@ -307,6 +308,10 @@ def compare(
         _note(f"interrupted; {len(found)} of {len(problems)} instances were compared")
     if as_json:
         _print_json([compare_words.comparison_document(comparison) for comparison in found])
+    if as_html:
+        from oar_opt.page import comparisons_page
+
+        print(comparisons_page(found))
     if as_csv:
         print(compare_words.comparisons_csv(found), end="")
 

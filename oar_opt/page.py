@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.resources import files
 from typing import Any
 
 from oar_opt.compare import EXACT, Comparison
@@ -92,11 +91,8 @@ def page(
     why : sentences on why the instance is infeasible (default: the solution's conflicts in words).
     pictures : whether to draw.
     """
-    from jinja2 import Environment
-
-    source = files("oar_opt").joinpath("templates/page.html.j2").read_text(encoding="utf-8")
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
-    return template.render(
+    return _rendered(
+        "page.html.j2",
         problem=problem,
         title=problem.title or problem.name,
         facts=_grouped(instance_facts(problem)),
@@ -107,8 +103,22 @@ def page(
         comparison=None if comparison is None else _comparison(problem, comparison),
         figures=_figures(problem, solution) if pictures else [],
         commands=_commands(problem, solution, comparison),
-        version=version("oar_opt"),
     )
+
+
+def comparisons_page(comparisons: Sequence[Comparison]) -> str:
+    """The tables of comparisons on one page, as HTML text."""
+    return _rendered(
+        "comparisons.html.j2", comparisons=[(one.problem, _comparison(one.problem, one)) for one in comparisons]
+    )
+
+
+def _rendered(name: str, **context: Any) -> str:
+    from jinja2 import Environment, PackageLoader
+
+    loader = PackageLoader("oar_opt", "templates")
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.get_template(name).render(version=version("oar_opt"), **context)
 
 
 def _grouped(facts: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:

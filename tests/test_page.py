@@ -197,3 +197,14 @@ def test_the_command_writes_a_page_and_refuses_what_does_not_verify(oar, solved,
     for more, word in ((("--time-limit", "1"), "--time-limit: does nothing"), (("--methods", "magic"), "unknown")):
         code, _, err = oar("report", problem.name, path, "-o", tmp_path / "other.html", *more)
         assert code == 2 and word in err
+
+
+def test_comparisons_of_several_instances_stand_on_one_page(oar):
+    code, out, _ = oar("compare", "gig-two-colleagues", "tenant-immutable", "--methods", "stay", "--html", "-q")
+    reader = Reader(out)
+    assert code == 0 and out.startswith("<!DOCTYPE html>")
+    tags = [tag for tag, _ in reader.seen]
+    assert tags.count("table") == tags.count("caption") == tags.count("h2") == 2
+    assert load("tenant-immutable").title in reader.words and "Individual recourse of" in reader.words
+    labels = [attrs["aria-labelledby"] for tag, attrs in reader.seen if tag == "section"]
+    assert len(set(labels)) == 2 and set(labels) <= reader.ids
