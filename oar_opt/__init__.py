@@ -15,7 +15,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from oar_opt.compare import Comparison
     from oar_opt.explain import Explanation, explain_infeasibility
+    from oar_opt.individual import IndividualRecourse, individual_recourse
     from oar_opt.instance_file import load_instance, parse_instance, save_instance
     from oar_opt.library import load, shipped
     from oar_opt.pipeline import Result, solve
@@ -25,13 +27,16 @@ if TYPE_CHECKING:
     from oar_opt.verification import Verification, verify
 
 _HOMES = {
+    "Comparison": "compare",
     "Explanation": "explain",
+    "IndividualRecourse": "individual",
     "RecourseProblem": "problem",
     "Result": "pipeline",
     "Rounds": "rounds",
     "Solution": "solution_file",
     "Verification": "verification",
     "explain_infeasibility": "explain",
+    "individual_recourse": "individual",
     "load": "library",
     "load_instance": "instance_file",
     "load_solution": "solution_file",
@@ -45,13 +50,16 @@ _HOMES = {
 }
 
 __all__ = [
+    "Comparison",
     "Explanation",
+    "IndividualRecourse",
     "RecourseProblem",
     "Result",
     "Rounds",
     "Solution",
     "Verification",
     "explain_infeasibility",
+    "individual_recourse",
     "load",
     "load_instance",
     "load_solution",

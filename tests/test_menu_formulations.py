@@ -257,7 +257,7 @@ def test_limits_end_the_run_and_leave_a_valid_bound(make, name):
 @pytest.mark.parametrize("name", NEW)
 def test_progress_is_reported(make, name):
     seen = []
-    run(name, make(5, "svm", "penalized", n=20, members=3), replace(EXACT, progress=seen.append))
+    run(name, make(5, "svm", "penalized", n=14, members=3), replace(EXACT, progress=seen.append))
     assert seen and all(line.seconds >= 0 for line in seen)
 
 

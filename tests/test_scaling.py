@@ -80,7 +80,7 @@ def test_no_bound_is_wrong_on_badly_scaled_data(kind, intercept, shape):
             continue
         found = enumerate_choices(problem)
         slack = 1e-5 * max(1.0, abs(found.best.objective))
-        for request in (Request(time_limit=2.0), Request(time_limit=2.0, cutoff=found.best.objective)):
+        for request in (Request(time_limit=1.0), Request(time_limit=1.0, cutoff=found.best.objective)):
             claim = formulation.build(problem, request).run(request)
             assert not claim.infeasible
             assert claim.bound is None or claim.bound >= found.best.objective - slack
