@@ -19,7 +19,7 @@ from typing import Any
 
 from oar_opt.contracts import Indicator, PyomoProgram
 from oar_opt.errors import SolverError
-from oar_opt.export.names import written_chains, written_rows, written_variables
+from oar_opt.export.names import label, written_chains, written_rows, written_variables
 
 VERSION = {"major": 1, "minor": 2}
 
@@ -35,7 +35,7 @@ def mof_text(program: PyomoProgram) -> str:
         "objective": {"sense": "max" if program.maximises else "min", "function": objective.function()},
     }
     lines = [f"{json.dumps(key)}: {json.dumps(part, ensure_ascii=False)}" for key, part in head.items()]
-    variables = [{"name": variable.name} for variable in written_variables(program)]
+    variables = [{"name": label(variable.name)} for variable in written_variables(program)]
     lines += [_listed("variables", variables), _listed("constraints", _constraints(program))]
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
@@ -65,8 +65,8 @@ class Polynomial:
         products = zip(found.quadratic_vars, found.quadratic_coefs, strict=True)
         return cls(
             float(found.constant),
-            tuple((variable.name, float(value)) for variable, value in linear if value),
-            tuple((u.name, v.name, float(value)) for (u, v), value in products if value),
+            tuple((label(variable.name), float(value)) for variable, value in linear if value),
+            tuple((label(u.name), label(v.name), float(value)) for (u, v), value in products if value),
         )
 
     def function(self, *, constant: bool = True) -> Json:
@@ -97,7 +97,7 @@ def _constraints(program: PyomoProgram) -> list[Json]:
 
 
 def _of_variable(variable: Any) -> list[Json]:
-    function = {"type": "Variable", "name": variable.name}
+    function = {"type": "Variable", "name": label(variable.name)}
     low, high = variable.lb, variable.ub
     sets: list[Json] = []
     if variable.is_binary():
@@ -127,7 +127,7 @@ def _of_row(row: Any) -> Json:
 
     body = Polynomial.of(row.body)
     low, high = (None if end is None else float(value(end)) - body.constant for end in (row.lower, row.upper))
-    return {"name": row.name, "function": body.function(constant=False), "set": _interval(low, high)}
+    return {"name": label(row.name), "function": body.function(constant=False), "set": _interval(low, high)}
 
 
 def _of_chain(chain: Any) -> Json:
@@ -135,8 +135,8 @@ def _of_chain(chain: Any) -> Json:
         raise SolverError(f"special ordered sets of level {chain.level} are not written here")
     items = [(variable, weight) for variable, weight in chain.get_items() if not variable.fixed]
     return {
-        "name": chain.name,
-        "function": {"type": "VectorOfVariables", "variables": [variable.name for variable, _ in items]},
+        "name": label(chain.name),
+        "function": {"type": "VectorOfVariables", "variables": [label(variable.name) for variable, _ in items]},
         "set": {"type": "SOS1", "weights": [float(weight) for _, weight in items]},
     }
 
@@ -148,7 +148,7 @@ def _of_indicator(place: int, indicator: Indicator) -> list[Json]:
     if indicator.binary.fixed:
         active = bool(round(indicator.binary.value)) == indicator.active
         return [{"name": name, "function": body.function(constant=False), "set": inner}] if active else []
-    terms = [_term(1, indicator.binary.name, 1.0), *(_term(2, other, value) for other, value in body.linear)]
+    terms = [_term(1, label(indicator.binary.name), 1.0), *(_term(2, other, value) for other, value in body.linear)]
     return [
         {
             "name": name,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from oar_opt.contracts import PyomoProgram
+from oar_opt.errors import SolverError
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,22 @@ class Names:
     whole: frozenset[str]
 
 
+def label(component: str) -> str:
+    """The name in formats that take names as they are: blanks would end it in solvers' answers."""
+    return "_".join(component.split())
+
+
 def own_names(program: PyomoProgram) -> Names:
-    """Of formats that take names as they are."""
-    rows = {row.name: row.name for row in written_rows(program)}
-    chains = {chain.name: chain.name for chain in written_chains(program)}
-    return names_of(program, {variable.name: variable.name for variable in written_variables(program)}, rows | chains)
+    """Of those formats; two components that would be called the same are an error."""
+    rows = [part.name for part in (*written_rows(program), *written_chains(program))]
+    variables = [variable.name for variable in written_variables(program)]
+    found = (
+        {label(component): component for component in variables},
+        {label(component): component for component in rows},
+    )
+    if (len(found[0]), len(found[1])) != (len(variables), len(rows)):
+        raise SolverError("two components of the program differ in blanks of their names alone: please report it")
+    return names_of(program, *found)
 
 
 def names_of(program: PyomoProgram, symbols: Mapping[str, str], others: Mapping[str, str]) -> Names:

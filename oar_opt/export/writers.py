@@ -14,7 +14,7 @@ from pathlib import Path
 from oar_opt.contracts import PyomoProgram
 from oar_opt.errors import InputError
 from oar_opt.export.mof import mof_text
-from oar_opt.export.names import Names, names_of, own_names, written_rows
+from oar_opt.export.names import Names, label, names_of, own_names, written_rows
 from oar_opt.solver_features import SolverFeature
 
 IN_PYOMO = {"lp": "cpxlp", "mps": "mps", "mps-min": "mps", "nl": "nl", "gams": "gams", "bar": "bar"}
@@ -77,6 +77,7 @@ def _write_by_pyomo(program: PyomoProgram, path: Path, form: str) -> Names:
         # To minimise is the format's default, and GLPK's reader stops at the section.
         path.write_text(MINIMISED.sub("", text), encoding="utf-8")
     if form == "nl":
+        _label_beside(path)
         return own_names(program)
     symbols = program.model.solutions.symbol_map[identity].bySymbol
     found = {str(symbol): str(component.name) for symbol, component in symbols.items()}
@@ -100,7 +101,15 @@ def _mps_rows(program: PyomoProgram) -> dict[str, str]:
     return found
 
 
+def _label_beside(path: Path) -> None:
+    """The names in the files beside an NL file, one a line, become labels."""
+    for ending in (".row", ".col"):
+        beside = path.with_suffix(ending)
+        names = beside.read_text(encoding="utf-8").splitlines()
+        beside.write_text("".join(f"{label(name)}\n" for name in names), encoding="utf-8")
+
+
 def _write_cip(program: PyomoProgram, path: Path) -> None:
     from oar_opt.solvers.scip import Translation
 
-    Translation(program).scip.writeProblem(str(path), verbose=False)
+    Translation(program, label).scip.writeProblem(str(path), verbose=False)
