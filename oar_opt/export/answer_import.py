@@ -93,7 +93,7 @@ def _program(problem: RecourseProblem, known: ReadMap) -> PyomoProgram:
 
 
 def _set_values(program: PyomoProgram, known: ReadMap, answer: Answer, path: Path) -> None:
-    unknown = [name for name in answer.values if name not in known.columns]
+    unknown = [name for name in answer.values if name not in known.columns and name not in known.others]
     if unknown:
         raise InputError(str(path), f"has columns that the map does not know: {_list(unknown)}", "give the file's map")
     missing = [name for name in known.columns if name not in answer.values]

@@ -91,6 +91,8 @@ class ReadMap:
     columns: dict[str, str]
     meanings: dict[str, str]
     whole: frozenset[str]
+    others: frozenset[str]
+    """Names of rows, and of columns that are a solver's own."""
 
 
 def read_map(path: Path) -> ReadMap:
@@ -107,6 +109,7 @@ def read_map(path: Path) -> ReadMap:
             {symbol: entry["component"] for symbol, entry in columns.items()},
             {symbol: entry["meaning"] for symbol, entry in columns.items()},
             frozenset(symbol for symbol, entry in columns.items() if entry.get("integer")),
+            frozenset(document["names"]) - frozenset(columns),
         )
     except (KeyError, TypeError, AttributeError) as missing:
         raise InputError(str(path), f"is no map of an exported file ({missing})", "'oar export' writes it") from missing

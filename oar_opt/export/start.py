@@ -44,7 +44,8 @@ def write_start(problem: RecourseProblem, program: PyomoProgram, names: Names, p
     if values is None:
         return Start(known, "no start: the heuristics' answer could not be completed to a point of the program")
     target = path.with_name(path.name + ".sol")
-    lines = [f"{symbol} {values[component]!r}\n" for symbol, component in names.columns.items()]
+    every = {**names.columns, **names.others}
+    lines = [f"{symbol} {values[component]!r}\n" for symbol, component in every.items() if component in values]
     target.write_text("".join(lines), encoding="utf-8")
     return Start((target, *known))
 
@@ -58,7 +59,18 @@ def _completed(program: PyomoProgram, answer: Evaluation) -> dict[str, float] | 
         claim = program.run(Request(time_limit=SECONDS))
         if claim.moves is None:
             return None
-        return {v.name: _value(v) for v in variables}
+        return {v.name: _value(v) for v in variables} | _slacks(program)
+
+
+def _slacks(program: PyomoProgram) -> dict[str, float]:
+    """How far every indicator row is broken where it need not hold, by its name."""
+    from pyomo.environ import value
+
+    found = {}
+    for place, one in enumerate(program.indicators):
+        holds = bool(round(value(one.binary))) == one.active
+        found[f"indicator[{place}]"] = 0.0 if holds else max(0.0, float(value(one.body)) - one.upper)
+    return found
 
 
 @contextmanager

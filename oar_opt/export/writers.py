@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from oar_opt.contracts import PyomoProgram
@@ -30,6 +31,8 @@ def write(program: PyomoProgram, path: Path, form: str) -> Names:
                 path.write_text(mof_text(program), encoding="utf-8")
             case "cip":
                 _write_cip(program, path)
+                own = own_names(program)
+                return replace(own, others={**own.others, **slack_names(program)})
             case "mps-min":
                 with _minimised(program):
                     return _write_by_pyomo(program, path, form)
@@ -107,6 +110,12 @@ def _label_beside(path: Path) -> None:
         beside = path.with_suffix(ending)
         names = beside.read_text(encoding="utf-8").splitlines()
         beside.write_text("".join(f"{label(name)}\n" for name in names), encoding="utf-8")
+
+
+def slack_names(program: PyomoProgram) -> dict[str, str]:
+    """SCIP has a column of its own for every indicator row, in its files and in its answers: how far it is broken."""
+    rows = [f"indicator[{place}]" for place, _ in enumerate(program.indicators)]
+    return {f"indslack_{row}": row for row in rows}
 
 
 def _write_cip(program: PyomoProgram, path: Path) -> None:

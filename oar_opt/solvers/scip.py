@@ -129,8 +129,8 @@ class Translation:
             self._add_row(row)
         for chain in model.component_data_objects(SOSConstraint, active=True):
             self._add_sos(chain)
-        for indicator in program.indicators:
-            self._add_indicator(indicator.binary, indicator.active, indicator.body, indicator.upper)
+        for place, indicator in enumerate(program.indicators):
+            self._add_indicator(place, indicator.binary, indicator.active, indicator.body, indicator.upper)
         sense = "maximize" if program.maximises else "minimize"
         self.scip.setObjective(self._expression(program.objective.expr), sense)
 
@@ -162,13 +162,15 @@ class Translation:
             [column for column, _ in items], [weight for _, weight in items], name=self.label(chain.name)
         )
 
-    def _add_indicator(self, binary: Any, active: bool, body: Any, upper: float) -> None:
+    def _add_indicator(self, place: int, binary: Any, active: bool, body: Any, upper: float) -> None:
         left = self._expression(body)
         if binary.fixed:
             if bool(round(binary.value)) == active:
                 self.scip.addCons(left <= upper)
             return
-        self.scip.addConsIndicator(left <= upper, binvar=self.columns[binary], activeone=active)
+        self.scip.addConsIndicator(
+            left <= upper, binvar=self.columns[binary], activeone=active, name=f"indicator[{place}]"
+        )
 
     def _factor(self, body: Any) -> float:
         """A power of two that brings the largest coefficient of a polynomial row near 1."""
