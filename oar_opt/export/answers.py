@@ -107,7 +107,7 @@ def _cbc(path: Path, text: str) -> dict[str, float]:
 
 def _glpk(path: Path, text: str) -> dict[str, float]:
     """The table of columns: number, name (a long one has a line of its own), a mark of the basis or ``*``, value."""
-    table = re.search(r"^ +No\. Column name.*\n-.*\n(.*?)\n\n", text, re.MULTILINE | re.DOTALL)
+    table = re.search(r"^ +No\. Column name[^\n]*\n-[^\n]*\n(.*?)\n\n", text, re.MULTILINE | re.DOTALL)
     if table is None or re.search(r"^Status: +(INTEGER )?(UNDEFINED|EMPTY|INFEASIBLE)", text, re.MULTILINE):
         return {}
     joined = re.sub(r"\n {20,}", " ", table.group(1))
