@@ -31,7 +31,8 @@ from typing import Any
 import numpy as np
 
 from oar_opt.changes import ChangeSet
-from oar_opt.cone_bound import ConePoint, Range, minimise
+from oar_opt.cone_bound import ConePoint, Range, cone_form, minimise
+from oar_opt.cone_form import ConeForm
 from oar_opt.problem import CostKind, Matrix, Norm, Query, RecourseProblem, Vector
 from oar_opt.rules import ROUNDING
 
@@ -157,15 +158,37 @@ class CentroidCone:
 
     def solve(self, time_limit: float | None = None) -> Solved:
         """Run the program."""
-        objective, unit = self._goal()
-        self._add_budget()
-        self._add_loss_limit()
+        objective, unit = self._stated()
         point = minimise(objective, self.rows, self.ranges, time_limit)
         deltas = np.zeros((0, self.given.problem.d))
         if self.movers:
             deltas = point.of(self.e) * (self.e_unit * self.scales)
             deltas = np.clip(deltas, *(np.array([getattr(m, end) for m in self.movers]) for end in ("lower", "upper")))
         return Solved(deltas, unit * point.bound, point.infeasible, point)
+
+    def form(self) -> ConeForm:
+        """The program as matrices, its objective in the instance's units; in place of :meth:`solve`."""
+        objective, unit = self._stated()
+        words = {self.e.id: self._changes_in_words()} if self.movers else {}
+        maximises = self.aim is not Aim.COST
+        return cone_form(objective, self.rows, self.ranges, factor=unit, maximises=maximises, words=words)
+
+    def _changes_in_words(self) -> list[list[str]]:
+        features = [
+            (feature.name, self.e_unit * scale)
+            for feature, scale in zip(self.given.problem.features, self.scales.tolist(), strict=True)
+        ]
+        return [
+            [f"member {mover.change.record}: change of '{name}' in units of {unit:.6g}" for name, unit in features]
+            for mover in self.movers
+        ]
+
+    def _stated(self) -> tuple[Any, float]:
+        """The objective to minimise and its unit, with all rows written."""
+        objective, unit = self._goal()
+        self._add_budget()
+        self._add_loss_limit()
+        return objective, unit
 
     def variable(self, shape: Any, low: Any, high: Any) -> Any:
         """A variable with its proved ends."""

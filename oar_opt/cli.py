@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from oar_opt.errors import InputError, OarError
+from oar_opt.errors import InputError, OarError, SolverError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -614,19 +614,92 @@ def instances(as_json: AsJson = False) -> None:
 
 @app.command()
 def export(
-    instance: Instance,
+    instance: Annotated[
+        str | None, typer.Argument(help="A shipped instance's name ('oar instances') or the path of a file.")
+    ] = None,
     formulation: Annotated[str, typer.Option(help="A name from 'oar formulations', or auto.")] = "auto",
-    form: Annotated[str, typer.Option("--format", help="mps or lp.")] = "mps",
+    form: Annotated[
+        str, typer.Option("--format", help="lp, mps, mps-min, cip, nl, gams, bar, mof or cbf; see --list.")
+    ] = "mps",
+    listed: Annotated[bool, typer.Option("--list", help="Say which formats hold which formulation.")] = False,
+    start: Annotated[bool, typer.Option("--start/--no-start", help="Write a start and known bounds.")] = True,
+    check: Annotated[
+        bool | None,
+        typer.Option("--check/--no-check", help="Read the file back by other programs (default: to 20,000 columns)."),
+    ] = None,
+    tighten: Annotated[
+        float | None, typer.Option(help="Seconds for better bounds; 0 is none (default: the formulation's own).")
+    ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Default: the instance's name.")] = None,
 ) -> None:
-    """Write the program as an MPS or LP file, with a JSON map of its names."""
+    """Write the program for other solvers, with a JSON map of its names, a start, and what other readers find."""
     from oar_opt.export import export as write
+    from oar_opt.export.formats import format_named
     from oar_opt.library import load
 
+    if listed:
+        _print_formats(instance)
+        return
+    if instance is None:
+        raise InputError("INSTANCE", "is missing", "name an instance, or ask for --list")
     problem = load(instance)
-    written = write(problem, output or Path(f"{problem.name}.{form}"), formulation=formulation, form=form)
+    target = output or Path(f"{problem.name}.{format_named(form).ending}")
+    written = write(problem, target, formulation=formulation, form=form, start=start, checked=check, tightening=tighten)
     print(f"{written.path}: {written.formulation}, {written.rows} rows, {written.columns} columns")
     print(f"{written.map_path}: what every name means, and the proof of every bound")
+    for path in written.start.files:
+        print(f"{path}: {'a start' if path.suffix == '.sol' else 'what is known of the optimum'}")
+    if written.start.missing:
+        _note(written.start.missing)
+    for opinion in written.opinions:
+        print(f"Read by {opinion}" if opinion.agrees is not None else f"Not read by {opinion}")
+    if any(opinion.agrees is False for opinion in written.opinions):
+        raise SolverError(f"{target} has another optimum elsewhere than here: see above")
+
+
+def _print_formats(instance: str | None) -> None:
+    from rich.table import Table
+
+    from oar_opt.export.listing import listing
+    from oar_opt.library import load
+
+    problem = load(instance) if instance else None
+    table = Table()
+    for column in ("formulation", f"formats for {problem.name}" if problem else "formats", "not"):
+        table.add_column(column)
+    for row in listing(problem):
+        table.add_row(row.formulation, ", ".join(row.formats) or "-", row.words)
+    _print(table)
+
+
+@app.command("import-solution")
+def import_solution(
+    instance: Instance,
+    answer: Annotated[Path, typer.Argument(help="The solver's solution file for an exported program.")],
+    map_file: Annotated[
+        Path | None, typer.Option("--map", help="The exported file's map (default: FILE.map.json of FILE.sol).")
+    ] = None,
+    bound: Annotated[float | None, typer.Option(help="The solver's bound on the goal, as its claim.")] = None,
+    solver: Annotated[str | None, typer.Option(help="The solver's name (default: told by the file's style).")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the solution file here.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a solver's answer to an exported program back: re-trained, verified, as a solution file."""
+    from oar_opt.export.answer_import import import_answer
+    from oar_opt.library import load
+    from oar_opt.report import solution_words
+    from oar_opt.solution_file import save_solution
+
+    problem = load(instance)
+    _check_writable(output)
+    result = import_answer(problem, answer, map_file, bound=bound, solver=solver)
+    if output is not None:
+        save_solution(result.solution, output)
+        _note(f"solution written to {output}")
+    if as_json:
+        _print_json(result.solution.model_dump(mode="json"))
+    else:
+        _print(solution_words(problem, result.solution))
 
 
 @app.command()

@@ -17,6 +17,7 @@ import numpy as np
 
 from oar_opt.active_bounds import Quantity
 from oar_opt.bounds import ProvedBound
+from oar_opt.cone_form import ConeForm
 from oar_opt.optima import Optima
 from oar_opt.parameters import CentroidParameters, Parameters
 from oar_opt.problem import (
@@ -187,15 +188,23 @@ class Program(ABC):
     def run(self, request: Request) -> Claim:
         """Solve it within the request's limits and say what came out."""
 
+    def written(self) -> PyomoProgram | ConeForm | None:
+        """What a file can hold of it; None where it is computed directly, or searched over many programs."""
+        return None
+
 
 @dataclass(frozen=True)
 class DirectProgram(Program):
-    """A program whose solution is computed rather than searched by a solver."""
+    """A program whose solution is computed rather than searched by a solver; ``cone`` gives its conic form, if any."""
 
     compute: Callable[[Request], Claim]
+    cone: Callable[[], ConeForm] | None = None
 
     def run(self, request: Request) -> Claim:
         return self.compute(request)
+
+    def written(self) -> ConeForm | None:
+        return self.cone() if self.cone else None
 
 
 @dataclass(frozen=True)
@@ -255,6 +264,9 @@ class PyomoProgram(Program):
 
         return run_pyomo(self, request)
 
+    def written(self) -> PyomoProgram:
+        return self
+
 
 class Formulation(ABC):
     """One statement of the single-level problem; its module's docstring is its page."""
@@ -264,7 +276,11 @@ class Formulation(ABC):
     rank: ClassVar[int] = 100
     """Order in which ``auto`` tries formulations that apply: the lowest first; see :meth:`preference`."""
     exportable: ClassVar[bool] = False
-    """Whether ``build`` returns a :class:`PyomoProgram` that a file can hold."""
+    """Whether what ``build`` returns has a :class:`PyomoProgram` that a file can hold (:meth:`Program.written`)."""
+    file_exactness: ClassVar[Exactness] = Exactness.EXACT
+    """How the program in a file relates to the problem."""
+    conic: ClassVar[bool] = False
+    """Whether it has a :class:`ConeForm` instead."""
     needs: ClassVar[frozenset[SolverFeature]] = frozenset()
     """What the solver must have; without any, and where no program is built, every solver will do."""
     exhausts: ClassVar[bool] = False

@@ -65,6 +65,16 @@ class PiecewiseProgram(Program):
     def run(self, request: Request) -> Claim:
         return PiecewiseSearch(self.model, request).run()
 
+    def written(self) -> PyomoProgram:
+        """The relaxation of the first round, without a cut."""
+        self.model.rewrite()
+        return relaxation_of(self.model)
+
+
+def relaxation_of(model: PiecewiseModel) -> PyomoProgram:
+    """The relaxation on the model's present pieces."""
+    return replace(model.pyomo_program(), quantities={})
+
 
 class PiecewiseSearch:
     """One run; see the module's docstring."""
@@ -124,7 +134,7 @@ class PiecewiseSearch:
         return self._limit()
 
     def _program(self) -> PyomoProgram:
-        return replace(self.model.pyomo_program(), quantities={})
+        return relaxation_of(self.model)
 
     def _request(self, gap: float) -> Request:
         limit, left = self.request.node_limit, self._left()

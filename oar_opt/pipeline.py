@@ -134,8 +134,8 @@ def solve(
         draft = draft.model_copy(update={"certificate": CertificateRecord(grade=grade, checks=())})
     # Another formulation's enumeration settled the best answer alone; the verification repeats it for a pool.
     enumerated = found.claim.exhausted or (pool == 1 and draft.certificate.grade is Grade.ENUMERATED)
-    verified = _verified(problem, draft, clock, enumerated, (*notes, *more))
-    return replace(verified, active_bounds=found.active)
+    result = verified(problem, draft, clock, enumerated, (*notes, *more))
+    return replace(result, active_bounds=found.active)
 
 
 def choose(
@@ -249,9 +249,10 @@ def _draft(problem: RecourseProblem, chosen: Formulation, found: Pooled, pool: i
     return draft.model_copy(update={"method": method, "pool": others})
 
 
-def _verified(
+def verified(
     problem: RecourseProblem, draft: Solution, clock: Clock, enumerated: bool, notes: tuple[str, ...]
 ) -> Result:
+    """The result that a draft makes once its verification is passed; an error where it is not."""
     found = check_answer(problem, draft, enumerated=enumerated)
     clock.lap("verify")
     solution = draft.model_copy(

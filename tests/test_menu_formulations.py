@@ -283,8 +283,11 @@ def test_what_mps_files_do_not_hold_is_not_written_to_one(make, tmp_path, name):
     assert not (tmp_path / "program.mps").exists()
 
 
-def test_a_program_that_no_file_format_holds_is_not_written(make, tmp_path):
-    with pytest.raises(UnsupportedError, match="indicator constraints, which no file here can hold"):
+def test_a_program_that_lp_files_do_not_hold_is_not_written(make, tmp_path):
+    with pytest.raises(
+        UnsupportedError,
+        match="indicator constraints, which lp files do not hold here: write it with --format cip or mof",
+    ):
         export(make(5, "svm"), tmp_path / "program.lp", formulation="kkt_indicator", form="lp")
 
 

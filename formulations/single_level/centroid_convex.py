@@ -73,6 +73,7 @@ from oar_opt.centroid_cone import Aim, CentroidCone, Given, Mover, Solved, keeps
 from oar_opt.centroid_formulation import CentroidFormulation
 from oar_opt.centroid_program import Changes, present_centroids
 from oar_opt.changes import ChangeSet, change_sets
+from oar_opt.cone_form import ConeForm
 from oar_opt.contracts import DirectProgram, WorkedExample
 from oar_opt.errors import SolverError
 from oar_opt.limits import Clock
@@ -108,12 +109,13 @@ class CentroidConvex(CentroidFormulation):
     name = "centroid_convex"
     rank = 12
     excludes = False
+    conic = True
 
     def declines(self, problem: RecourseProblem) -> str | None:
         return _combinatorial(problem) or _members(problem) or _classes(problem)
 
     def retraining_program(self, problem: RecourseProblem, request: Request) -> DirectProgram:
-        return DirectProgram(lambda request: _Statement(problem).solve(request))
+        return DirectProgram(lambda request: _Statement(problem).solve(request), lambda: _Statement(problem).form())
 
     def examples(self) -> Sequence[WorkedExample]:
         """Two classes on a line; the query at 1.5 wants the far one."""
@@ -372,6 +374,10 @@ class _Statement:
             "Clarabel finds no moves that keep all rows and no proof that there are none: "
             "the instance is within rounding of infeasible, try --formulation centroid_bilinear"
         )
+
+    def form(self) -> ConeForm:
+        """The program as matrices; classes that move away by themselves have moved."""
+        return self._cone(self._moved_away()[0], 0.0).form()
 
     def _in_goal(self, bound: float) -> float:
         """The program's bound as one on the goal; no cost is below 0."""

@@ -80,7 +80,6 @@ class KktBilinear(RiskFormulation):
 
     name = "kkt_bilinear"
     rank = 30
-    exportable = False
     needs = frozenset({SolverFeature.QUADRATIC})
     excludes = False
 

@@ -55,7 +55,6 @@ class KktIndicator(RiskFormulation):
     name = "kkt_indicator"
     rank = 27
     needs = frozenset({SolverFeature.INDICATOR})
-    exportable = False
 
     def refuses(self, problem: RecourseProblem, risk: RegularizedRisk) -> str | None:
         return no_polyline(problem, risk)

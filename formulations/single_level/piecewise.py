@@ -73,7 +73,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from oar_opt.change_program import without_room
-from oar_opt.contracts import Program, WorkedExample, line_with_room
+from oar_opt.contracts import Exactness, Program, WorkedExample, line_with_room
 from oar_opt.optimality_system import no_polyline
 from oar_opt.piecewise_duality import Duality, RecordingSystem
 from oar_opt.piecewise_model import PiecewiseModel
@@ -91,7 +91,7 @@ class Piecewise(RiskFormulation):
 
     name = "piecewise"
     rank = 34
-    exportable = False
+    file_exactness = Exactness.RELAXATION
     excludes = False
 
     def refuses(self, problem: RecourseProblem, risk: RegularizedRisk) -> str | None:

@@ -76,6 +76,7 @@ class UnrolledNonlinear(Formulation):
 
     name = "unrolled_nonlinear"
     rank = 41
+    exportable = True
     needs = frozenset({SolverFeature.QUADRATIC})
     excludes = False
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -115,10 +115,10 @@ def options_of(program: PyomoProgram, request: Request) -> dict[str, str | int |
 
 
 class Translation:
-    """A Pyomo model as a SCIP model; :attr:`columns` maps the variables."""
+    """A Pyomo model as a SCIP model; :attr:`columns` maps the variables, ``label`` gives the names there."""
 
-    def __init__(self, program: PyomoProgram) -> None:
-        self.scip = pyscipopt.Model()
+    def __init__(self, program: PyomoProgram, label: Callable[[str], str] = str) -> None:
+        self.scip, self.label = pyscipopt.Model(), label
         self.scip.hideOutput()
         self.columns: Any = ComponentMap()
         model = program.model
@@ -129,14 +129,14 @@ class Translation:
             self._add_row(row)
         for chain in model.component_data_objects(SOSConstraint, active=True):
             self._add_sos(chain)
-        for indicator in program.indicators:
-            self._add_indicator(indicator.binary, indicator.active, indicator.body, indicator.upper)
+        for place, indicator in enumerate(program.indicators):
+            self._add_indicator(place, indicator.binary, indicator.active, indicator.body, indicator.upper)
         sense = "maximize" if program.maximises else "minimize"
         self.scip.setObjective(self._expression(program.objective.expr), sense)
 
     def _column(self, variable: Any) -> Any:
         kind = "C" if variable.is_continuous() else "B" if variable.is_binary() else "I"
-        return self.scip.addVar(variable.name, kind, lb=variable.lb, ub=variable.ub)
+        return self.scip.addVar(self.label(variable.name), kind, lb=variable.lb, ub=variable.ub)
 
     def _add_row(self, row: Any) -> None:
         body, lower, upper = self._expression(row.body), value(row.lower), value(row.upper)
@@ -146,27 +146,31 @@ class Translation:
         factor = self._factor(body)
         body = factor * body
         if lower is not None and lower == upper:
-            self.scip.addCons(body == factor * lower, name=row.name)
+            self.scip.addCons(body == factor * lower, name=self.label(row.name))
         elif lower is None:
-            self.scip.addCons(body <= factor * upper, name=row.name)
+            self.scip.addCons(body <= factor * upper, name=self.label(row.name))
         elif upper is None:
-            self.scip.addCons(body >= factor * lower, name=row.name)
+            self.scip.addCons(body >= factor * lower, name=self.label(row.name))
         else:
-            self.scip.addCons(factor * lower <= (body <= factor * upper), name=row.name)
+            self.scip.addCons(factor * lower <= (body <= factor * upper), name=self.label(row.name))
 
     def _add_sos(self, chain: Any) -> None:
         if chain.level != 1:
             raise SolverError(f"special ordered sets of level {chain.level} are not written here")
         items = [(self.columns[v], w) for v, w in chain.get_items() if not (v.fixed and v.value == 0)]
-        self.scip.addConsSOS1([column for column, _ in items], [weight for _, weight in items], name=chain.name)
+        self.scip.addConsSOS1(
+            [column for column, _ in items], [weight for _, weight in items], name=self.label(chain.name)
+        )
 
-    def _add_indicator(self, binary: Any, active: bool, body: Any, upper: float) -> None:
+    def _add_indicator(self, place: int, binary: Any, active: bool, body: Any, upper: float) -> None:
         left = self._expression(body)
         if binary.fixed:
             if bool(round(binary.value)) == active:
                 self.scip.addCons(left <= upper)
             return
-        self.scip.addConsIndicator(left <= upper, binvar=self.columns[binary], activeone=active)
+        self.scip.addConsIndicator(
+            left <= upper, binvar=self.columns[binary], activeone=active, name=f"indicator[{place}]"
+        )
 
     def _factor(self, body: Any) -> float:
         """A power of two that brings the largest coefficient of a polynomial row near 1."""

@@ -1,0 +1,117 @@
+"""One export: choose a formulation that the format holds, build, write, map, start, check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from oar_opt.cone_form import ConeForm
+from oar_opt.contracts import Formulation, PyomoProgram
+from oar_opt.discovery import formulations
+from oar_opt.errors import InputError, UnsupportedError
+from oar_opt.export.cbf import cbf_text
+from oar_opt.export.formats import NO_PROGRAM, conic_refusal, format_named, formulation_refusal, refusal
+from oar_opt.export.name_map import Origin, write_conic_map, write_map
+from oar_opt.export.names import written_rows, written_variables
+from oar_opt.export.round_trip import Opinion, check, is_checked
+from oar_opt.export.start import Start, write_start
+from oar_opt.export.writers import writable, write
+from oar_opt.pipeline import choose
+from oar_opt.problem import RecourseProblem
+from oar_opt.result import Request
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The written files, the formulation, the program's size, its start and what readers say of the file.
+
+    ``opinions`` is empty where nobody was asked.
+    """
+
+    path: Path
+    map_path: Path
+    formulation: str
+    rows: int
+    columns: int
+    start: Start
+    opinions: tuple[Opinion, ...] = ()
+
+
+def export(
+    problem: RecourseProblem,
+    path: Path,
+    *,
+    formulation: str = "auto",
+    form: str = "mps",
+    start: bool = True,
+    checked: bool | None = None,
+    tightening: float | None = None,
+) -> Exported:
+    """Write the program of ``formulation`` for ``problem`` to ``path``.
+
+    Parameters
+    ----------
+    problem : the instance.
+    path : of the file; others are named after it.
+    formulation : a name, or ``auto`` for the first that applies and that the format holds.
+    form : a name of :data:`oar_opt.export.formats.FORMATS`.
+    start : whether to write a start and known bounds.
+    checked : whether to read the file back; None is up to :data:`oar_opt.export.round_trip.CHECKED_COLUMNS` columns.
+    tightening : seconds for better bounds, None for the formulation's own. A limit that is reached makes what is
+        written depend on the machine's speed; 0 never does.
+
+    Raises
+    ------
+    InputError : an unknown name, or a folder that does not exist.
+    UnsupportedError : the formulation does not apply, or has no program that the format holds.
+    SolverError : a reader finds another program in the file.
+    """
+    format_named(form)
+    if tightening is not None and not tightening >= 0:
+        raise InputError("--tighten", f"is {tightening:g}", "give a number of seconds, or 0 for none")
+    chosen = _chosen(problem, formulation, form)
+    program = chosen.build(problem, Request(tightening=tightening)).written()
+    reason = program_refusal(program, form)
+    if reason:
+        raise UnsupportedError(f"formulation '{chosen.name}': {reason}")
+    origin = Origin(chosen.name, form, chosen.file_exactness, tightening)
+    if isinstance(program, ConeForm):
+        return _export_cone(problem, program, origin, path)
+    assert program is not None
+    names = write(program, path, form)
+    map_path = write_map(problem, program, origin, names, path)
+    rows, columns = len(written_rows(program)), len(written_variables(program))
+    opinions = check(program, path, form) if checked or (checked is None and is_checked(program)) else ()
+    sign = -1.0 if form == "mps-min" and program.maximises else 1.0
+    begun = write_start(problem, program, names, path, sign) if start else Start(missing="no start: not asked for")
+    return Exported(path, map_path, chosen.name, rows, columns, begun, opinions)
+
+
+def _export_cone(problem: RecourseProblem, program: ConeForm, origin: Origin, path: Path) -> Exported:
+    with writable(path):
+        path.write_text(cbf_text(program, problem.name), encoding="utf-8")
+    map_path = write_conic_map(problem, origin, program.columns, path)
+    rows, columns = program.A.shape
+    said = Opinion("nobody", None, "no reader of cbf files is known here, so that nothing was compared")
+    start = Start(missing="no start: a convex program needs none")
+    return Exported(path, map_path, origin.formulation, rows, columns, start, (said,))
+
+
+def _chosen(problem: RecourseProblem, name: str, form: str) -> Formulation:
+    if name != "auto":
+        return choose(problem, name)[0]
+    reasons = []
+    for candidate in formulations().values():
+        reason = formulation_refusal(form, candidate) or candidate.accepts(problem)
+        if reason is None:
+            return candidate
+        reasons.append(f"{candidate.name}: {reason}")
+    raise UnsupportedError("no formulation of this instance can be written to such a file:\n  " + "\n  ".join(reasons))
+
+
+def program_refusal(program: PyomoProgram | ConeForm | None, form: str) -> str | None:
+    """Why what a file can hold of a program cannot be written in this format, or None."""
+    if program is None:
+        return f"it {NO_PROGRAM}"
+    reason = conic_refusal(form) if isinstance(program, ConeForm) else refusal(form, program.needs)
+    return reason and f"its program {reason}"
