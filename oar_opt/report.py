@@ -303,7 +303,9 @@ def certificate_words(solution: Solution) -> str:
     checks = solution.certificate.checks
     passed = sum(check.passed for check in checks)
     grade = Grade(solution.certificate.grade)
-    if solution.status is Status.FEASIBLE or solution.status is Status.UNKNOWN:
+    if solution.bound is None and solution.status is not Status.INFEASIBLE:
+        meaning = "no bound is known, and so nothing of better moves"
+    elif solution.status is Status.FEASIBLE or solution.status is Status.UNKNOWN:
         meaning = "the gap is open, and the bound rests on one solver's word"
     elif solution.status is Status.INFEASIBLE and grade is Grade.CLAIMED:
         meaning = "the infeasibility rests on one solver's word"

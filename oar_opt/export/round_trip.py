@@ -53,7 +53,7 @@ def check(program: PyomoProgram, path: Path, form: str) -> tuple[Opinion, ...]:
     """
     readers = [reader for reader in READERS if form in reader.forms]
     if not readers:
-        return (Opinion("nobody", None, f"no reader of {form} files is known here, so that nothing was compared"),)
+        return (Opinion("anybody", None, f"no reader of {form} files is known here, so that nothing was compared"),)
     size = size_of(program, form)
     solves = len(written_variables(program)) <= SOLVED_COLUMNS
     job = Job(path, form, program.maximises, program.needs, SECONDS if solves else None, GAP)
