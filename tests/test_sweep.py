@@ -66,7 +66,7 @@ def test_the_instance_at_a_value():
 @pytest.fixture
 def nobody_alone(monkeypatch):
     """Without what the query could do by itself, which is tested elsewhere and no curve shows."""
-    monkeypatch.setattr("oar_opt.compare.individual_recourse", lambda _: ())
+    monkeypatch.setattr("oar_opt.compare.individual_recourse", lambda *_, **__: ())
 
 
 def test_optima_do_not_fall_as_more_is_allowed(make, nobody_alone):

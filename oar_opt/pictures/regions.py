@@ -222,12 +222,14 @@ def _alt(view: View, outcomes: Sequence[Evaluation | None], title: str) -> str:
 def _alt_moves(problem: RecourseProblem, after: Evaluation) -> str:
     old = problem.records
     counts = (
-        (sum(bool((old.X[m.record] != m.x).any()) for m in after.moves), "records moved (arrows)"),
-        (sum(bool(old.y[m.record] != m.y) for m in after.moves), "labels changed (rings)"),
-        (sum(m.s == 0 and bool(old.s[m.record] > 0) for m in after.moves), "records withheld (crosses)"),
+        (sum(bool((old.X[m.record] != m.x).any()) for m in after.moves), "moved (arrows)"),
+        (sum(bool(old.y[m.record] != m.y) for m in after.moves), "with another label (rings)"),
+        (sum(m.s == 0 and bool(old.s[m.record] > 0) for m in after.moves), "withheld (crosses)"),
     )
     told = [f"{count} {words}" for count, words in counts if count]
-    return f"In the right panel: {', '.join(told)}; the regions are those of the re-trained model." if told else ""
+    return (
+        f"Records in the right panel: {', '.join(told)}; the regions are those of the re-trained model." if told else ""
+    )
 
 
 def _legend(view: View, outcomes: Sequence[Evaluation | None]) -> tuple[list[Any], list[str]]:
