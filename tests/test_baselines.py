@@ -14,7 +14,6 @@ from oar_opt.contracts import line_with_room
 from oar_opt.discovery import heuristics, learners
 from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate
 from oar_opt.feature_search import CROWD
-from oar_opt.heuristics.nearest_members import _halves_first, worst_off
 from oar_opt.heuristics.random_moves import MOST_DRAWS, _Draws
 from oar_opt.problem import (
     Budget,
@@ -34,6 +33,7 @@ from oar_opt.problem import (
     WithholdAction,
 )
 from oar_opt.rules import budget_violations
+from oar_opt.signals import worst_off
 from oar_opt.standing import UNDEFINED, Best, standing, tried
 from oar_opt.update_settings import gradient_update, running_centroid_update
 from oar_opt.verification import move_violations
@@ -198,7 +198,7 @@ def test_whoever_the_budget_does_not_pay_for_is_passed_over():
     assert acting("independent", replace(problem, collective=Collective(tuple(members), budget=Budget(members=1)))) == [
         0
     ]
-    assert acting("nearest_members", problem) == [0]
+    assert acting("nearest_members", problem) == [0, 2]
 
 
 def test_no_gain_is_sought_where_all_queries_are_helped():
@@ -305,7 +305,7 @@ def test_members_imitate_the_query_with_the_wanted_label_and_the_nearest_first()
         assert {move.record for move in proposal.moves} <= records
         prefixes = [tried(capped, proposal_of(problem, order)) for order in ((), (1,), (1, 3), (1, 3, 0))[: cap + 1]]
         assert outcome.objective == pytest.approx(max(one.objective for one in prefixes))
-    assert proposed("nearest_members", problem)[0].remark.endswith("the best of all 3 prefixes")
+    assert proposed("nearest_members", problem)[0].remark.endswith("3 of 3 prefixes re-trained")
 
 
 def proposal_of(problem, order):
@@ -337,12 +337,6 @@ def test_for_regression_the_target_is_near_to_what_is_wanted():
     problem = problem_of([1.0, 1.0], [0.0, 0.0], [member], [1.0], classes=None)
     proposal, _ = proposed("nearest_members", replace(problem, queries=(query,)))
     assert [(move.x, move.y) for move in proposal.moves] == [((1.1,), 3.5)]
-
-
-def test_prefixes_are_tried_from_the_ends_and_halves():
-    assert list(_halves_first(0)) == [] and list(_halves_first(1)) == [1]
-    assert list(_halves_first(7)) == [7, 4, 2, 6, 1, 3, 5]
-    assert all(sorted(_halves_first(count)) == list(range(1, count + 1)) for count in range(1, 40))
 
 
 # -- random moves ---
