@@ -113,6 +113,11 @@ class EachAlone:
         return tuple(sorted(acting, key=lambda one: (*(-value for value in one.rank), one.member.record)))
 
     @property
+    def is_settled(self) -> bool:
+        """Whether every member's own problem is solved to optimality."""
+        return len(self.found) == self.k and all(one.is_proved for one in self.found)
+
+    @property
     def words(self) -> str:
         """How well the members' problems were solved, and who was not asked."""
         count, kinds = len(self.found), Counter(one.evidence for one in self.found)

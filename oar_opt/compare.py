@@ -8,7 +8,8 @@ of that bound, so it is at least its distance from the optimum.
 The *coordination gain* is what acting together adds to every member acting as if alone: for ``max_margin`` and
 ``max_helped`` joint minus independent, for costs and members independent minus joint. With ``z`` the joint answer,
 ``b`` its proved bound and ``v`` the independent value, it lies between ``z - v`` and ``b - v`` (signs as said): both
-ends are given, with the grade of the joint certificate.
+ends are given, with the grade of the joint certificate. Where some member's own problem is not solved to optimality,
+``v`` is not what acting as if alone gives but what was found of it, and the gain is called provisional.
 
 A method that breaks a rule, or whose answer beats the proved bound, is an error, not a row.
 """
@@ -31,7 +32,7 @@ from oar_opt.rules import budget_violations
 from oar_opt.verification import move_violations
 
 if TYPE_CHECKING:
-    from oar_opt.contracts import Heuristic
+    from oar_opt.contracts import Heuristic, Proposal
     from oar_opt.solution_file import Solution
 
 EXACT = "exact"
@@ -49,9 +50,9 @@ class Row:
     """What one method reaches.
 
     ``reason`` says why there is nothing to tell (the method does not apply, or found no answer); ``remark`` what a
-    reader should know. ``succeeds``: it is an answer that helps every query. ``objective`` is the goal's value of an
-    answer, ``margin`` the smallest margin of the queries, also where the moves are no answer. ``gap`` is relative to
-    the proved bound; None where either is missing.
+    reader should know; ``settled`` is that of its :class:`~oar_opt.contracts.Proposal`. ``succeeds``: it is an answer
+    that helps every query. ``objective`` is the goal's value of an answer, ``margin`` the smallest margin of the
+    queries, also where the moves are no answer. ``gap`` is relative to the proved bound; None where either is missing.
     """
 
     method: str
@@ -66,15 +67,20 @@ class Row:
     status: Status | None = None
     reason: str | None = None
     remark: str = ""
+    settled: bool = False
 
 
 @dataclass(frozen=True)
 class CoordinationGain:
-    """What acting together adds: at least and at most, and how strong the evidence for the latter is."""
+    """What acting together adds: at least and at most, and how strong the evidence for the latter is.
+
+    ``is_provisional``: the independent value rests on members' own problems that are not solved to optimality.
+    """
 
     least: float
     most: float | None
     grade: Grade
+    is_provisional: bool
 
 
 @dataclass(frozen=True)
@@ -198,10 +204,10 @@ def _by_heuristic(problem: RecourseProblem, name: str, heuristic: Heuristic, see
         outcome = evaluate(problem, proposal.moves)
     except UndefinedLearner as undefined:
         return Row(name, seconds=took, reason=str(undefined), remark=proposal.remark)
-    return _row(name, outcome, took, proposal.remark)
+    return _row(name, outcome, took, proposal)
 
 
-def _row(name: str, outcome: Evaluation, seconds: float, remark: str) -> Row:
+def _row(name: str, outcome: Evaluation, seconds: float, proposal: Proposal) -> Row:
     is_answer = outcome.is_answer and outcome.is_accurate
     vague = "" if outcome.is_accurate else f"margins are known to {outcome.inaccuracy:.1g} only, by re-training"
     return Row(
@@ -214,7 +220,8 @@ def _row(name: str, outcome: Evaluation, seconds: float, remark: str) -> Row:
         cost=float(sum(move.cost for move in outcome.moves)),
         seconds=seconds,
         reason=outcome.tie or "; ".join(outcome.broken) or vague or None,
-        remark=remark,
+        remark=proposal.remark,
+        settled=proposal.settled,
     )
 
 
@@ -287,4 +294,4 @@ def _gain(found: Comparison) -> CoordinationGain | None:
         least = 0.0
     # A bound may be met but for rounding.
     most = None if joint.bound is None else max(least, sign * (joint.bound - alone.objective))
-    return CoordinationGain(least, most, Grade(joint.certificate.grade))
+    return CoordinationGain(least, most, Grade(joint.certificate.grade), not alone.settled)

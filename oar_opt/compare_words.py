@@ -22,7 +22,7 @@ from oar_opt.result import Status
 JOINT = {
     Status.OPTIMAL: "joint optimum",
     Status.FEASIBLE: "joint, best found",
-    Status.INFEASIBLE: "joint: proved impossible",
+    Status.INFEASIBLE: "joint: impossible",
     Status.UNKNOWN: "joint: nothing found",
 }
 
@@ -135,7 +135,12 @@ def gain_sentence(comparison: Comparison) -> str | None:
         told = "none beyond the tolerance to which optima are found"
     else:
         told = _range(gain)
-    return f"Coordination gain ({what}, joint against independent): {told}; grade {gain.grade}."
+    provisional = (
+        " Provisional: not every member's own problem is solved to optimality, so that acting as if alone may give "
+        "another value; more seconds for the heuristics may settle it."
+    )
+    sentence = f"Coordination gain ({what}, joint against independent): {told}; grade {gain.grade}."
+    return sentence + (provisional if gain.is_provisional else "")
 
 
 def _range(gain: CoordinationGain) -> str:

@@ -320,10 +320,15 @@ class Formulation(ABC):
 
 @dataclass(frozen=True)
 class Proposal:
-    """Moves that a heuristic proposes, and what a reader of its result should know ("" for nothing)."""
+    """Moves that a heuristic proposes, and what a reader of its result should know ("" for nothing).
+
+    ``settled``: these are the moves that its rule defines, not what a cut-off or a local search left of it. Only of
+    rules that others are held against is it asked.
+    """
 
     moves: tuple[Move, ...] = ()
     remark: str = ""
+    settled: bool = False
 
 
 class Heuristic(ABC):

@@ -249,6 +249,18 @@ def test_no_method_beats_the_bound_or_breaks_a_rule_on_shipped_instances(name):
         assert found.gain.most >= found.gain.least
 
 
+def test_a_gain_over_members_problems_that_are_not_solved_is_called_provisional(monkeypatch):
+    """One gradient step adds up what members do, so there is next to no gain; cut off, it would look like one."""
+    problem, methods = load("loan-next-update"), ["independent", EXACT]
+    whole = compare(problem, methods, heuristic_seconds=10)
+    assert whole.row("independent").settled and not whole.gain.is_provisional
+    assert "none beyond the tolerance" in gain_sentence(whole) and "Provisional" not in gain_sentence(whole)
+    monkeypatch.setattr("oar_opt.alone.SOLVE_SECONDS", 1e9)
+    cut = compare(problem, methods, heuristic_seconds=0.1, exact=whole.exact)
+    assert not cut.row("independent").settled and cut.gain.is_provisional
+    assert "Provisional" in gain_sentence(cut) and comparison_document(cut)["coordination_gain"]["is_provisional"]
+
+
 def test_members_who_help_only_together_gain_by_coordination():
     """Everybody optimises as if alone, and the sum of that is less than what they reach together, certified."""
     found = compare(load("iris-svm-label-flips"), ["isolated", "independent", EXACT], heuristic_seconds=2)

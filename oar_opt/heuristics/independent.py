@@ -47,11 +47,11 @@ class Independent(Heuristic):
         moves = _defined(problem, _joined(problem, order))
         remark = f"{len(order)} of {known.k} members would act alone; {known.words}"
         if not ends_early:
-            return Proposal(moves, remark)
+            return Proposal(moves, remark, known.is_settled)
         chosen, is_late = _first_answer(problem, moves, deadline)
         if is_late:
             remark = f"{remark}; time ended before fewer of them were tried"
-        return Proposal(chosen, remark)
+        return Proposal(chosen, remark, known.is_settled and not is_late)
 
 
 def _joined(problem: RecourseProblem, order: tuple[Alone, ...]) -> tuple[Move, ...]:

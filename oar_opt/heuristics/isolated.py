@@ -27,5 +27,5 @@ class Isolated(Heuristic):
         known = each_alone(problem, seed=seed, time_limit=time_limit)
         best = known.by_gain()[:1]
         if not best:
-            return Proposal((), f"nobody gains by acting alone; {known.words}")
-        return Proposal(best[0].moves, f"member {best[0].member.record} alone; {known.words}")
+            return Proposal((), f"nobody gains by acting alone; {known.words}", known.is_settled)
+        return Proposal(best[0].moves, f"member {best[0].member.record} alone; {known.words}", known.is_settled)
