@@ -38,6 +38,13 @@ app = typer.Typer(
 
 Instance = Annotated[str, typer.Argument(help="A shipped instance's name ('oar instances') or the path of a file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
+Methods = Annotated[str | None, typer.Option(help="Names with commas between (default: all that apply).")]
+JointSeconds = Annotated[float | None, typer.Option(help="Seconds for the joint optimum (default: none).")]
+HeuristicSeconds = Annotated[float, typer.Option(min=0.01, help="Seconds for each heuristic.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of the heuristics.")]
+JointFormulation = Annotated[str, typer.Option(help="For the joint optimum: from 'oar formulations', or auto.")]
 
 EXPLAIN_SECONDS = 60.0
 """For explaining an infeasibility where no time limit is given."""
@@ -131,7 +138,7 @@ def solve(
     strict: Annotated[bool, typer.Option(help="Exit with 5 unless optimal or infeasible.")] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the solution file here.")] = None,
     as_json: AsJson = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Solve an instance, verify the answer and print it."""
     from oar_opt.library import load
@@ -236,7 +243,7 @@ def rounds(
         str | None, typer.Option(help="highs, scip, or any that Pyomo finds (default: the formulation's own).")
     ] = None,
     as_json: AsJson = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Play an instance of several rounds: planned once, re-planned every round, and nobody acts, side by side."""
     from oar_opt.library import load
@@ -263,16 +270,16 @@ def rounds(
 @app.command()
 def compare(
     instances: Annotated[list[str], typer.Argument(help="Shipped instances' names or paths of files.")],
-    methods: Annotated[str | None, typer.Option(help="Names with commas between (default: all that apply).")] = None,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds for the joint optimum (default: none).")] = None,
-    heuristic_seconds: Annotated[float, typer.Option(min=0.01, help="Seconds for each heuristic.")] = 5.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the heuristics.")] = 0,
-    formulation: Annotated[str, typer.Option(help="For the joint optimum: from 'oar formulations', or auto.")] = "auto",
+    methods: Methods = None,
+    time_limit: JointSeconds = None,
+    heuristic_seconds: HeuristicSeconds = 5.0,
+    seed: Seed = 0,
+    formulation: JointFormulation = "auto",
     as_json: AsJson = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    as_csv: AsCsv = False,
     as_latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX tables.")] = False,
     as_html: Annotated[bool, typer.Option("--html", help="Print one HTML page.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Exact against heuristic, joint against isolated: every method on every instance, side by side."""
     from oar_opt import compare_words
@@ -326,14 +333,14 @@ def sweep(
             "(first:last:count, first:last in whole numbers, or a list)."
         ),
     ],
-    methods: Annotated[str | None, typer.Option(help="Names with commas between (default: all that apply).")] = None,
+    methods: Methods = None,
     goal: Annotated[
         str | None, typer.Option(help="Another goal than the file's; min_cost over required=... is the Pareto front.")
     ] = None,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds for each joint optimum (default: none).")] = None,
-    heuristic_seconds: Annotated[float, typer.Option(min=0.01, help="Seconds for each heuristic.")] = 5.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the heuristics.")] = 0,
-    formulation: Annotated[str, typer.Option(help="For the joint optimum: from 'oar formulations', or auto.")] = "auto",
+    time_limit: JointSeconds = None,
+    heuristic_seconds: HeuristicSeconds = 5.0,
+    seed: Seed = 0,
+    formulation: JointFormulation = "auto",
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     output: Annotated[
         Path | None,
@@ -344,8 +351,8 @@ def sweep(
         str, typer.Option(help="What the curves show: objective, margin, cost, members, seconds, succeeds or gap.")
     ] = "objective",
     as_json: AsJson = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    as_csv: AsCsv = False,
+    quiet: Quiet = False,
 ) -> None:
     """Compare methods at many values of a radius, the collective's size, a budget or the required margin."""
     from dataclasses import replace
@@ -435,11 +442,11 @@ def report(
     methods: Annotated[
         str | None, typer.Option(help="To compare with: names with commas between, or none (default: all that apply).")
     ] = None,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds for the joint optimum (default: none).")] = None,
-    heuristic_seconds: Annotated[float, typer.Option(min=0.01, help="Seconds for each heuristic.")] = 5.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the heuristics.")] = 0,
-    formulation: Annotated[str, typer.Option(help="For the joint optimum: from 'oar formulations', or auto.")] = "auto",
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    time_limit: JointSeconds = None,
+    heuristic_seconds: HeuristicSeconds = 5.0,
+    seed: Seed = 0,
+    formulation: JointFormulation = "auto",
+    quiet: Quiet = False,
 ) -> None:
     """Write one self-contained HTML page: the problem, the answer, pictures, other methods, what was checked."""
     from oar_opt.compare import compare as run
@@ -620,7 +627,7 @@ def export(
     formulation: Annotated[str, typer.Option(help="A name from 'oar formulations', or auto.")] = "auto",
     form: Annotated[
         str, typer.Option("--format", help="lp, mps, mps-min, cip, nl, gams, bar, mof or cbf; see --list.")
-    ] = "mps",
+    ] = "mps-min",
     listed: Annotated[bool, typer.Option("--list", help="Say which formats hold which formulation.")] = False,
     start: Annotated[bool, typer.Option("--start/--no-start", help="Write a start and known bounds.")] = True,
     check: Annotated[
@@ -647,6 +654,8 @@ def export(
     written = write(problem, target, formulation=formulation, form=form, start=start, checked=check, tightening=tighten)
     print(f"{written.path}: {written.formulation}, {written.rows} rows, {written.columns} columns")
     print(f"{written.map_path}: what every name means, and the proof of every bound")
+    if written.is_negated:
+        print("The goal is maximised, and the file minimises minus it: its optimum has the other sign.")
     for path in written.start.files:
         print(f"{path}: {'a start' if path.suffix == '.sol' else 'what is known of the optimum'}")
     if written.start.missing:
@@ -714,7 +723,7 @@ def plot(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="FILE.png, .svg or .pdf (default: INSTANCE-KIND.png).")
     ] = None,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Draw decision regions before and after, the members' moves, or the progress of a solve."""
     from oar_opt.library import load

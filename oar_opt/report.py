@@ -232,11 +232,13 @@ def headline(problem: RecourseProblem, solution: Solution) -> str:
         case Status.OPTIMAL:
             return f"{problem.name}: optimal {goal} {value} (bound {bound}, gap {percent(solution.relative_gap)})"
         case Status.FEASIBLE:
-            reason = solution.stopped_by.words
-            return (
-                f"{problem.name}: best {goal} found {value}, bound {bound}, gap {percent(solution.relative_gap)}; "
-                f"stopped because {reason}"
-            )
+            known = "no bound is known"
+            if solution.bound is not None:
+                known = f"bound {bound}, gap {percent(solution.relative_gap)}"
+            # A solver whose own gap is closed, or who was not ours, gives no reason why this one is not.
+            closed = solution.stopped_by is StoppedBy.GAP
+            why = "" if closed else f"; stopped because {solution.stopped_by.words}"
+            return f"{problem.name}: best {goal} found {value}, {known}{why}"
         case Status.INFEASIBLE:
             return f"{problem.name}: infeasible: no admissible move of this collective gives what the instance requires"
         case _:

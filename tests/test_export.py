@@ -624,3 +624,22 @@ def test_the_command_writes_a_solution_that_verifies(oar, problem, answer, tmp_p
     save_instance(replace(load_instance(instance), title="changed"), instance)
     code, _, err = oar(*arguments)
     assert code == 2 and "instance 'small'" in err and "unchanged" in err
+
+
+def test_by_default_an_mps_file_is_minimised_whoever_reads_it(oar, problem, tmp_path):
+    """CBC reads over OBJSENSE MAX and minimises: what is maximised is written as minus itself, and that is said."""
+    assert problem.goal.maximises
+    instance = tmp_path / "small.json"
+    save_instance(replace(problem, name="small"), instance)
+    code, out, _ = oar("export", instance, "-o", tmp_path / "small.mps", "--no-start", "--no-check")
+    assert code == 0 and "minimises minus it" in out
+    assert "OBJSENSE" not in (tmp_path / "small.mps").read_text(encoding="utf-8")
+
+
+def test_an_imported_answer_without_a_bound_says_that_none_is_known(oar, problem, answer, tmp_path):
+    instance, target = tmp_path / "small.json", tmp_path / "small.lp"
+    save_instance(replace(problem, name="small"), instance)
+    assert oar("export", instance, "--format", "lp", "-o", target, "--tighten", "0", "--no-check")[0] == 0
+    by_highs(target, tmp_path / "small.lp.sol")
+    code, out, _ = oar("import-solution", instance, tmp_path / "small.lp.sol")
+    assert code == 0 and "no bound is known" in out and "stopped because" not in out

@@ -13,7 +13,7 @@ from oar_opt.export.cbf import cbf_text
 from oar_opt.export.formats import NO_PROGRAM, conic_refusal, format_named, formulation_refusal, refusal
 from oar_opt.export.name_map import Origin, write_conic_map, write_map
 from oar_opt.export.names import written_rows, written_variables
-from oar_opt.export.round_trip import Opinion, check, is_checked
+from oar_opt.export.round_trip import Opinion, check, is_checked, unread
 from oar_opt.export.start import Start, write_start
 from oar_opt.export.writers import writable, write
 from oar_opt.pipeline import choose
@@ -25,7 +25,7 @@ from oar_opt.result import Request
 class Exported:
     """The written files, the formulation, the program's size, its start and what readers say of the file.
 
-    ``opinions`` is empty where nobody was asked.
+    ``opinions`` is empty where nobody was asked. ``is_negated``: the file minimises minus a goal that is maximised.
     """
 
     path: Path
@@ -35,6 +35,7 @@ class Exported:
     columns: int
     start: Start
     opinions: tuple[Opinion, ...] = ()
+    is_negated: bool = False
 
 
 def export(
@@ -42,7 +43,7 @@ def export(
     path: Path,
     *,
     formulation: str = "auto",
-    form: str = "mps",
+    form: str = "mps-min",
     start: bool = True,
     checked: bool | None = None,
     tightening: float | None = None,
@@ -82,9 +83,10 @@ def export(
     map_path = write_map(problem, program, origin, names, path)
     rows, columns = len(written_rows(program)), len(written_variables(program))
     opinions = check(program, path, form) if checked or (checked is None and is_checked(program)) else ()
-    sign = -1.0 if form == "mps-min" and program.maximises else 1.0
+    is_negated = form == "mps-min" and program.maximises
+    sign = -1.0 if is_negated else 1.0
     begun = write_start(problem, program, names, path, sign) if start else Start(missing="no start: not asked for")
-    return Exported(path, map_path, chosen.name, rows, columns, begun, opinions)
+    return Exported(path, map_path, chosen.name, rows, columns, begun, opinions, is_negated)
 
 
 def _export_cone(problem: RecourseProblem, program: ConeForm, origin: Origin, path: Path) -> Exported:
@@ -92,9 +94,8 @@ def _export_cone(problem: RecourseProblem, program: ConeForm, origin: Origin, pa
         path.write_text(cbf_text(program, problem.name), encoding="utf-8")
     map_path = write_conic_map(problem, origin, program.columns, path)
     rows, columns = program.A.shape
-    said = Opinion("nobody", None, "no reader of cbf files is known here, so that nothing was compared")
     start = Start(missing="no start: a convex program needs none")
-    return Exported(path, map_path, origin.formulation, rows, columns, start, (said,))
+    return Exported(path, map_path, origin.formulation, rows, columns, start, (unread("cbf"),))
 
 
 def _chosen(problem: RecourseProblem, name: str, form: str) -> Formulation:

@@ -41,6 +41,11 @@ class Opinion:
         return f"{self.reader}: {self.words}"
 
 
+def unread(form: str) -> Opinion:
+    """Of a format that nobody here reads."""
+    return Opinion("anybody", None, f"no reader of {form} files is known here, so that nothing was compared")
+
+
 def is_checked(program: PyomoProgram) -> bool:
     """Whether a program is small enough to be read back by default."""
     return len(written_variables(program)) <= CHECKED_COLUMNS
@@ -53,7 +58,7 @@ def check(program: PyomoProgram, path: Path, form: str) -> tuple[Opinion, ...]:
     """
     readers = [reader for reader in READERS if form in reader.forms]
     if not readers:
-        return (Opinion("anybody", None, f"no reader of {form} files is known here, so that nothing was compared"),)
+        return (unread(form),)
     size = size_of(program, form)
     solves = len(written_variables(program)) <= SOLVED_COLUMNS
     job = Job(path, form, program.maximises, program.needs, SECONDS if solves else None, GAP)
