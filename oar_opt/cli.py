@@ -132,6 +132,10 @@ def solve(
     threads: Annotated[int, typer.Option(min=1, help="Threads of the solver.")] = 1,
     confirm: Annotated[bool, typer.Option(help="Solve again by a second formulation or solver.")] = False,
     pool: Annotated[int, typer.Option(min=1, help="How many of the best different moves to find.")] = 1,
+    solver_option: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE, an option of the solver by its own name; may be repeated.")
+    ] = None,
+    solver_log: Annotated[Path | None, typer.Option(help="Write the solver's own log here.")] = None,
     explain: Annotated[
         bool, typer.Option("--explain/--no-explain", help="Say which requirements conflict if infeasible.")
     ] = True,
@@ -146,6 +150,7 @@ def solve(
     from oar_opt.report import explanation_words, solution_words
     from oar_opt.result import Status
     from oar_opt.solution_file import save_solution
+    from oar_opt.solvers.options import parse_options
 
     problem = load(instance)
     _check_writable(output)
@@ -161,6 +166,8 @@ def solve(
         confirm=confirm,
         pool=pool,
         progress=None if quiet else _Progress(),
+        solver_options=parse_options(solver_option or ()),
+        solver_log=solver_log,
     )
     if not quiet:
         for note in result.notes:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
 
 from oar_opt.active_bounds import ActiveBound
 from oar_opt.answer_document import answer_document, pool_document
@@ -18,7 +20,7 @@ from oar_opt.errors import InputError, UnsupportedError, VerificationError
 from oar_opt.limits import Clock, interruptible
 from oar_opt.pool import Pooled, search_best
 from oar_opt.problem import RecourseProblem
-from oar_opt.result import Claim, Progress, Request, Status
+from oar_opt.result import Claim, Options, Progress, Request, Status
 from oar_opt.solution_file import Alternative, CertificateRecord, MoveRecord, Seconds, Solution
 from oar_opt.solver_features import unfit
 from oar_opt.verification import Verification, check_answer
@@ -76,6 +78,8 @@ def solve(
     confirm: bool = False,
     pool: int = 1,
     progress: Callable[[Progress], None] | None = None,
+    solver_options: Options = MappingProxyType({}),
+    solver_log: Path | None = None,
 ) -> Result:
     """Find the best collective change, and verify it.
 
@@ -92,6 +96,10 @@ def solve(
     pool : how many of the best different moves to find, each with a bound on all others but those before it; see
         :mod:`oar_opt.pool`. A time limit holds for all of them together.
     progress : called with every progress line.
+    solver_options : the solver's own options by its names; they go before ours.
+    solver_log : a file for the solver's own log.
+
+    With options or a log, formulations apply whose program is given to one solver as it stands.
 
     Returns
     -------
@@ -119,17 +127,25 @@ def solve(
         threads=threads,
         progress=progress,
         pool=pool,
+        options=solver_options,
+        log=solver_log,
     )
     clock = Clock(time_limit)
     with interruptible() as interrupted:
-        chosen, notes = choose(problem, formulation, solver, several=pool > 1)
+        handed = bool(solver_options) or solver_log is not None
+        chosen, notes = choose(problem, formulation, solver, several=pool > 1, handed=handed)
+        if solver_log is not None:
+            from oar_opt.solvers.options import begin_log
+
+            begin_log(solver_log)
         request = replace(request, interrupted=interrupted)
         found = search_best(problem, chosen, request, clock, pool)
     draft = _draft(problem, chosen, found, pool, clock)
     more = found.notes
     if confirm:
         with interruptible() as interrupted:
-            grade, by = _confirm(problem, chosen, replace(request, pool=1, interrupted=interrupted), draft)
+            second = replace(request, pool=1, interrupted=interrupted, options={}, log=None)
+            grade, by = _confirm(problem, chosen, second, draft)
         more = (*more, by)
         draft = draft.model_copy(update={"certificate": CertificateRecord(grade=grade, checks=())})
     # Another formulation's enumeration settled the best answer alone; the verification repeats it for a pool.
@@ -139,18 +155,24 @@ def solve(
 
 
 def choose(
-    problem: RecourseProblem, name: str = "auto", solver: str | None = None, *, several: bool = False
+    problem: RecourseProblem,
+    name: str = "auto",
+    solver: str | None = None,
+    *,
+    several: bool = False,
+    handed: bool = False,
 ) -> tuple[Formulation, tuple[str, ...]]:
     """The formulation for a problem, with the reasons; an error that lists every reason where none applies.
 
     One that ``solver`` cannot run does not apply, nor does one that finds the best move only where ``several`` are
-    wanted.
+    wanted, nor one that hands no program to a solver where options or a log are ``handed`` to that.
     """
     known = formulations()
     if name != "auto":
         if name not in known:
             raise InputError("--formulation", f"'{name}' is unknown", f"there are: auto, {', '.join(known)}")
         reason = known[name].accepts(problem) or (known[name].single(problem) if several else None)
+        reason = reason or (_unhanded(known[name]) if handed else None)
         if reason:
             raise UnsupportedError(f"formulation '{name}' does not apply: {reason}")
         reason = known[name].unfit(solver)
@@ -161,6 +183,7 @@ def choose(
     for candidate in sorted(known.values(), key=lambda item: item.preference(problem)[0]):
         reason = candidate.accepts(problem) or candidate.unfit(solver)
         reason = reason or (candidate.single(problem) if several else None)
+        reason = reason or (_unhanded(candidate) if handed else None)
         if reason is None:
             passed = "".join(f"; {text}" for text in reasons)
             return candidate, (f"formulation {candidate.name}: {candidate.preference(problem)[1]}{passed}",)
@@ -170,6 +193,12 @@ def choose(
         f"learner '{kind}' with these actions, update and goal is not solved yet by any formulation:\n  "
         + "\n  ".join(reasons)
     )
+
+
+def _unhanded(candidate: Formulation) -> str | None:
+    if candidate.exportable:
+        return None
+    return "it hands no program to a solver that could take options or keep a log"
 
 
 def choose_program(problem: RecourseProblem, name: str, *, no_program: str, none: str) -> Formulation:

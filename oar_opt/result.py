@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 from oar_opt.parameters import Parameters
 from oar_opt.problem import Move
+
+Options = Mapping[str, str | int | float | bool]
+"""A solver's options by its own names."""
 
 
 class Status(StrEnum):
@@ -63,7 +67,8 @@ class Request:
     of the goal that a verified move reaches, so that a program need only hold moves at least as good. ``tightening``
     is how many seconds building may spend on better bounds; None leaves that to the formulation. ``excluded`` are moves
     that must not come back (a cutoff that only they reach is then the caller's mistake). ``pool`` is how many of the
-    best different moves are wanted, of programs that find several in one run.
+    best different moves are wanted, of programs that find several in one run. ``options`` are the caller's own, by the
+    solver's names, and go before ours; to the file ``log`` the solver's own log is appended.
     """
 
     solver: str | None = None
@@ -79,6 +84,8 @@ class Request:
     interrupted: Callable[[], bool] = lambda: False
     excluded: tuple[tuple[Move, ...], ...] = ()
     pool: int = 1
+    options: Options = field(default_factory=dict)
+    log: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,7 @@ class Claim:
     exhausted: bool = False
     parameters: Parameters | None = None
     solver: str = ""
-    options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    options: Options = field(default_factory=dict)
     nodes: int = 0
     ranking: tuple[tuple[Move, ...], ...] = ()
 

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TextIO
 
+from pyomo.common.errors import ApplicationError
 from pyomo.environ import SolverFactory as OlderFactory
 from pyomo.opt import TerminationCondition as OlderCondition
 
 from oar_opt.contracts import PyomoProgram
 from oar_opt.errors import InputError, SolverError
 from oar_opt.result import Claim, Request, StoppedBy
+from oar_opt.solvers.options import WHERE, append
 
 ALIASES = {"gurobi": "gurobi_direct", "highs_pyomo": "highs"}
 FEASIBILITY = 1e-9
@@ -44,13 +50,19 @@ def run(program: PyomoProgram, request: Request) -> Claim:
 
 def _older(name: str) -> Any | None:
     """Pyomo's older interface of that name where it can run, else None."""
-    log = logging.getLogger("pyomo")
-    level = log.level
-    # Pyomo logs a traceback for a name it does not know; the caller gets one sentence instead.
-    log.setLevel(logging.CRITICAL + 1)
-    try:
+    with _quiet_pyomo():
         solver = OlderFactory(name)
         return solver if hasattr(solver, "available") and solver.available(exception_flag=False) else None
+
+
+@contextmanager
+def _quiet_pyomo() -> Iterator[None]:
+    """Pyomo logs a traceback for a name that it does not know, or a run that fails; the caller gets one sentence."""
+    log = logging.getLogger("pyomo")
+    level = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
     finally:
         log.setLevel(level)
 
@@ -86,17 +98,24 @@ def _run_current(program: PyomoProgram, request: Request, name: str) -> Claim:
         raise InputError(
             "--solver", f"'{request.solver}' is not available here", f"installed: {', '.join(installed())}"
         )
-    options = dict(TIGHTEN.get(name, {}))
-    outcome: Any = solver.solve(
-        program.model,
-        load_solutions=False,
-        raise_exception_on_nonoptimal_result=False,
-        time_limit=request.time_limit,
-        rel_gap=request.relative_gap / 2,
-        abs_gap=request.relative_gap / 2,
-        threads=request.threads,
-        solver_options=options,
-    )
+    options = TIGHTEN.get(name, {}) | dict(request.options)
+    with _log_of(request) as log:
+        try:
+            outcome: Any = solver.solve(
+                program.model,
+                load_solutions=False,
+                raise_exception_on_nonoptimal_result=False,
+                time_limit=request.time_limit,
+                rel_gap=request.relative_gap / 2,
+                abs_gap=request.relative_gap / 2,
+                threads=request.threads,
+                solver_options=options,
+                tee=log,
+            )
+        except KeyError as wrong:
+            if not request.options:
+                raise
+            raise InputError(WHERE, f"one of {', '.join(request.options)} is refused by {name}: {wrong}") from wrong
     stops = {
         TerminationCondition.convergenceCriteriaSatisfied: StoppedBy.GAP,
         TerminationCondition.provenInfeasible: StoppedBy.PROOF,
@@ -118,8 +137,31 @@ def _run_current(program: PyomoProgram, request: Request, name: str) -> Claim:
     return Claim(stops[condition], moves, _known(outcome.incumbent_objective), bound, parameters=parameters, **common)
 
 
+@contextmanager
+def _log_of(request: Request) -> Iterator[TextIO | bool]:
+    """What Pyomo's interfaces take as ``tee``."""
+    if request.log is None:
+        yield False
+        return
+    with request.log.open("a", encoding="utf-8") as log:
+        yield log
+
+
 def _run_older(program: PyomoProgram, request: Request, solver: Any, name: str) -> Claim:
-    outcome = solver.solve(program.model, load_solutions=False, timelimit=request.time_limit)
+    with TemporaryDirectory() as folder, _quiet_pyomo():
+        log = Path(folder) / "log"
+        try:
+            outcome = solver.solve(
+                program.model,
+                load_solutions=False,
+                timelimit=request.time_limit,
+                options=dict(request.options),
+                logfile=str(log),
+            )
+        except ApplicationError as failure:
+            raise SolverError(_failure(name, request, log)) from failure
+        if request.log is not None:
+            append(request.log, log.read_text(encoding="utf-8"))
     stops = {
         OlderCondition.optimal: StoppedBy.GAP,
         OlderCondition.infeasible: StoppedBy.PROOF,
@@ -141,6 +183,12 @@ def _run_older(program: PyomoProgram, request: Request, solver: Any, name: str) 
     program.model.solutions.load_from(outcome)
     moves, parameters = program.read()
     return Claim(stops[condition], moves, program.objective_value(), bound, parameters=parameters, **common)
+
+
+def _failure(name: str, request: Request, log: Path) -> str:
+    said = log.read_text(encoding="utf-8").strip().splitlines() if log.exists() else []
+    given = "; its options were " + ", ".join(f"{key}={value}" for key, value in request.options.items())
+    return f"{name} broke off" + (f": {said[-1]}" if said else "") + (given if request.options else "")
 
 
 def _title(name: str, version: tuple[int, ...] | None) -> str:

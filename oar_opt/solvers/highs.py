@@ -22,7 +22,8 @@ from scipy import sparse
 from oar_opt.contracts import PyomoProgram
 from oar_opt.errors import SolverError
 from oar_opt.problem import Vector
-from oar_opt.result import Claim, Progress, Request, StoppedBy
+from oar_opt.result import Claim, Options, Progress, Request, StoppedBy
+from oar_opt.solvers.options import append, refused
 from oar_opt.solvers.scaling import equilibrate
 
 FEASIBILITY = 1e-9
@@ -143,7 +144,7 @@ def _load(program: PyomoProgram, compiled: Any, r: Vector, c: Vector) -> highspy
     return solver
 
 
-def options_of(request: Request) -> dict[str, str | int | float | bool]:
+def options_of(request: Request) -> Options:
     """The HiGHS options that a request means; the gap is halved so that re-trained numbers still close it."""
     options: dict[str, str | int | float | bool] = {
         "mip_rel_gap": request.relative_gap / 2,
@@ -157,13 +158,13 @@ def options_of(request: Request) -> dict[str, str | int | float | bool]:
         options["time_limit"] = float(request.time_limit)
     if request.node_limit is not None:
         options["mip_max_nodes"] = request.node_limit
-    return options
+    return options | dict(request.options)
 
 
 def _set_options(solver: highspy.Highs, request: Request) -> None:
     for name, value in options_of(request).items():
         if solver.setOptionValue(name, value) == highspy.HighsStatus.kError:
-            raise SolverError(f"HiGHS refuses the option {name} = {value}")
+            raise refused("HiGHS", name, value)
 
 
 def _watch(solver: highspy.Highs, request: Request) -> None:
@@ -176,6 +177,14 @@ def _watch(solver: highspy.Highs, request: Request) -> None:
 
     solver.cbMipInterrupt += stop
     solver.cbSimplexInterrupt += stop
+    if request.log is not None:
+        log = request.log
+
+        def keep(event: Any) -> None:
+            # Not HiGHS's own log_file, which begins anew with every run.
+            append(log, event.message)
+
+        solver.cbLogging += keep
     if request.progress is not None:
         report = request.progress
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
@@ -31,8 +31,9 @@ from pyscipopt import SCIP_EVENTTYPE, SCIP_PARAMSETTING
 
 from oar_opt.contracts import PyomoProgram
 from oar_opt.errors import SolverError
-from oar_opt.result import Claim, Progress, Request, StoppedBy
+from oar_opt.result import Claim, Options, Progress, Request, StoppedBy
 from oar_opt.solver_features import SolverFeature
+from oar_opt.solvers.options import refused
 from oar_opt.solvers.stderr_filter import stderr_without
 
 FEASIBILITY = 1e-9
@@ -62,16 +63,14 @@ STOPS = {
 }
 
 
-Settings = Mapping[str, str | int | float | bool]
-"""SCIP parameters by name."""
-
-
-def run(program: PyomoProgram, request: Request, settings: Settings = MappingProxyType({})) -> Claim:
+def run(program: PyomoProgram, request: Request, settings: Options = MappingProxyType({})) -> Claim:
     """Solve a :class:`PyomoProgram`; ``settings`` are the program's own, where measurements ask for them."""
     started = time.monotonic()
     translation = Translation(program)
-    scip, options = translation.scip, options_of(program, request) | dict(settings)
-    scip.setParams(options)
+    scip, options = translation.scip, options_of(program, request) | dict(settings) | dict(request.options)
+    _set_options(scip, options)
+    if request.log is not None:
+        scip.setLogfile(str(request.log))
     scip.includeEventhdlr(_Watch(request), "watch", "progress and interruption")
     if request.start is not None:
         _set_start(translation, program, request)
@@ -84,6 +83,15 @@ def run(program: PyomoProgram, request: Request, settings: Settings = MappingPro
             scip.setParam("limits/time", max(0.1, request.time_limit - (time.monotonic() - started)))
         _optimize(scip)
     return _claim(translation, program, options)
+
+
+def _set_options(scip: Any, options: Options) -> None:
+    for name, given in options.items():
+        try:
+            with stderr_without(b"["):
+                scip.setParam(name, given)
+        except (KeyError, ValueError) as wrong:
+            raise refused("SCIP", name, given) from wrong
 
 
 def _optimize(scip: Any) -> None:
