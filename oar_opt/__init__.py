@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from oar_opt.individual import IndividualRecourse, individual_recourse
     from oar_opt.instance_file import load_instance, parse_instance, save_instance
     from oar_opt.library import load, shipped
+    from oar_opt.open_program import OpenProgram, program
     from oar_opt.pipeline import Result, solve
     from oar_opt.problem import RecourseProblem
     from oar_opt.rounds import Rounds, play_rounds
@@ -30,6 +31,7 @@ _HOMES = {
     "Comparison": "compare",
     "Explanation": "explain",
     "IndividualRecourse": "individual",
+    "OpenProgram": "open_program",
     "RecourseProblem": "problem",
     "Result": "pipeline",
     "Rounds": "rounds",
@@ -42,6 +44,7 @@ _HOMES = {
     "load_solution": "solution_file",
     "parse_instance": "instance_file",
     "play_rounds": "rounds",
+    "program": "open_program",
     "save_instance": "instance_file",
     "save_solution": "solution_file",
     "shipped": "library",
@@ -53,6 +56,7 @@ __all__ = [
     "Comparison",
     "Explanation",
     "IndividualRecourse",
+    "OpenProgram",
     "RecourseProblem",
     "Result",
     "Rounds",
@@ -65,6 +69,7 @@ __all__ = [
     "load_solution",
     "parse_instance",
     "play_rounds",
+    "program",
     "save_instance",
     "save_solution",
     "shipped",

@@ -31,8 +31,7 @@ from typing import Any
 import numpy as np
 
 from oar_opt.changes import ChangeSet
-from oar_opt.cone_bound import ConePoint, Range, cone_form, minimise
-from oar_opt.cone_form import ConeForm
+from oar_opt.cone_bound import ConePoint, Range, minimise, rows_of
 from oar_opt.problem import CostKind, Matrix, Norm, Query, RecourseProblem, Vector
 from oar_opt.rules import ROUNDING
 
@@ -166,22 +165,34 @@ class CentroidCone:
             deltas = np.clip(deltas, *(np.array([getattr(m, end) for m in self.movers]) for end in ("lower", "upper")))
         return Solved(deltas, unit * point.bound, point.infeasible, point)
 
-    def form(self) -> ConeForm:
-        """The program as matrices, its objective in the instance's units; in place of :meth:`solve`."""
-        objective, unit = self._stated()
-        words = {self.e.id: self._changes_in_words()} if self.movers else {}
-        maximises = self.aim is not Aim.COST
-        return cone_form(objective, self.rows, self.ranges, factor=unit, maximises=maximises, words=words)
+    def stated(self) -> Any:
+        """The program as one of cvxpy, its objective in the instance's units; in place of :meth:`solve`."""
+        import cvxpy as cp
 
-    def _changes_in_words(self) -> list[list[str]]:
+        objective, unit = self._stated()
+        aim = cp.Minimize(unit * objective) if self.aim is Aim.COST else cp.Maximize(-unit * objective)
+        return cp.Problem(aim, rows_of(self.rows, self.ranges))
+
+    def changes(self) -> dict[int, Any]:
+        """The expression ``(d,)`` of every mover's change, by record, in the features' own units."""
+        import cvxpy as cp
+
+        units = self.e_unit * self.scales
+        return {mover.change.record: cp.multiply(self.e[row], units) for row, mover in enumerate(self.movers)}
+
+    def words(self) -> dict[int, Any]:
+        """What the entries of variables are, by the variable's id."""
+        if not self.movers:
+            return {}
         features = [
             (feature.name, self.e_unit * scale)
             for feature, scale in zip(self.given.problem.features, self.scales.tolist(), strict=True)
         ]
-        return [
+        changes = [
             [f"member {mover.change.record}: change of '{name}' in units of {unit:.6g}" for name, unit in features]
             for mover in self.movers
         ]
+        return {self.e.id: changes}
 
     def _stated(self) -> tuple[Any, float]:
         """The objective to minimise and its unit, with all rows written."""

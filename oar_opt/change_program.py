@@ -31,7 +31,7 @@ import pyomo.environ as pyo
 from oar_opt.active_bounds import Quantity
 from oar_opt.bounds import Interval
 from oar_opt.change_reach import Reach
-from oar_opt.changes import ChangeSet
+from oar_opt.changes import SHRUNK, ChangeSet
 from oar_opt.contracts import PyomoProgram
 from oar_opt.errors import UnsupportedError
 from oar_opt.menu_program import MenuModel, equal_options
@@ -54,8 +54,6 @@ MOST_DIAGONALS = 4
 """Features whose diagonals get rows."""
 MORE_THAN_NEEDED = 0.5
 """Of the feasibility tolerance, which every required margin is less by: SCIP has been off by a fifth of it."""
-SHRUNK = (0.0, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
-"""Shares of a change that may be given up so that a budget holds to the last digit."""
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,8 @@ SAME = 1e-12
 """Changes are nothing below that, relative to the feature's size."""
 HIDDEN = 2e-15
 """Of the sizes of a row's terms, what rounding may hide."""
+SHRUNK = (0.0, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
+"""Shares of a solver's changes that may be given up so that budgets and radii hold to the last digit."""
 LOOSE = 1e-6
 """Over scaled features, how far rows and groups must be out of reach for a set to count as empty."""
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from oar_opt.cone_form import ConeForm
+from oar_opt.cone_form import check_dims
 from oar_opt.errors import SolverError
 from oar_opt.problem import Vector
 
@@ -68,7 +68,7 @@ def minimise(
     """
     import cvxpy as cp
 
-    program = _stated(objective, rows, ranges)
+    program = cp.Problem(cp.Minimize(objective), rows_of(rows, ranges))
     data, chain, _ = program.get_problem_data(cp.CLARABEL)
     options = dict(ACCURACY) if time_limit is None else {**ACCURACY, "time_limit": time_limit}
     found = chain.solve_via_data(program, data, solver_opts=options)
@@ -85,52 +85,10 @@ def minimise(
     return ConePoint(values, bound, proof > SURE * size)
 
 
-def cone_form(
-    objective: Any,
-    rows: Sequence[Any],
-    ranges: Sequence[Range],
-    *,
-    factor: float,
-    maximises: bool,
-    words: dict[int, Any],
-) -> ConeForm:
-    """The program of :func:`minimise` as matrices, with ``factor`` times its objective (maximised: times minus that).
-
-    ``words`` says what a variable's entries are, by its id, in its shape; those without are auxiliary.
-    """
-    import cvxpy as cp
-
-    data, _, _ = _stated(objective, rows, ranges).get_problem_data(cp.CLARABEL)
-    _check_dims(data["dims"])
-    columns = np.full(data["A"].shape[1], "auxiliary", dtype=object)
-    for one in ranges:
-        if one.variable.id in words:
-            first = data["param_prob"].var_id_to_col[one.variable.id]
-            columns[first : first + one.variable.size] = np.array(words[one.variable.id]).ravel(order="F")
-    dims, sign = data["dims"], -1.0 if maximises else 1.0
-    return ConeForm(
-        np.asarray(sign * factor * data["c"], dtype=np.float64),
-        data["A"],
-        np.asarray(data["b"], dtype=np.float64),
-        int(dims.zero),
-        int(dims.nonneg),
-        tuple(map(int, dims.soc)),
-        maximises,
-        tuple(map(str, columns)),
-    )
-
-
-def _stated(objective: Any, rows: Sequence[Any], ranges: Sequence[Range]) -> Any:
-    """As a problem of cvxpy; the ends of ``ranges`` are rows."""
-    import cvxpy as cp
-
+def rows_of(rows: Sequence[Any], ranges: Sequence[Range]) -> list[Any]:
+    """The ends of ``ranges`` as rows, before the others."""
     ends = [row for one in ranges for row in (one.variable >= one.low, one.variable <= one.high)]
-    return cp.Problem(cp.Minimize(objective), [*ends, *rows])
-
-
-def _check_dims(dims: Any) -> None:
-    if dims.exp or dims.psd or dims.p3d:
-        raise SolverError("the convex program has cones that are not of second order: please report it")
+    return [*ends, *rows]
 
 
 def _ends(ranges: Sequence[Range], columns: dict[int, int], total: int) -> tuple[Vector, Vector]:
@@ -146,7 +104,7 @@ def _ends(ranges: Sequence[Range], columns: dict[int, int], total: int) -> tuple
 
 def _in_dual_cone(y: Vector, dims: Any) -> Vector:
     """The nearest dual vector: multipliers of inequalities at least 0, those of cones in their cones."""
-    _check_dims(dims)
+    check_dims(dims)
     place = dims.zero + dims.nonneg
     y[dims.zero : place] = np.maximum(0.0, y[dims.zero : place])
     for size in dims.soc:

@@ -17,7 +17,7 @@ import numpy as np
 
 from oar_opt.active_bounds import Quantity
 from oar_opt.bounds import ProvedBound
-from oar_opt.cone_form import ConeForm
+from oar_opt.cone_form import ConeForm, ConvexProgram
 from oar_opt.optima import Optima
 from oar_opt.parameters import CentroidParameters, Parameters
 from oar_opt.problem import (
@@ -192,19 +192,26 @@ class Program(ABC):
         """What a file can hold of it; None where it is computed directly, or searched over many programs."""
         return None
 
+    def convex(self) -> ConvexProgram | None:
+        """The program of cvxpy that it is, where it is one."""
+        return None
+
 
 @dataclass(frozen=True)
 class DirectProgram(Program):
-    """A program whose solution is computed rather than searched by a solver; ``cone`` gives its conic form, if any."""
+    """A program whose solution is computed rather than searched by a solver; ``state`` writes it for cvxpy, if any."""
 
     compute: Callable[[Request], Claim]
-    cone: Callable[[], ConeForm] | None = None
+    state: Callable[[], ConvexProgram] | None = None
 
     def run(self, request: Request) -> Claim:
         return self.compute(request)
 
+    def convex(self) -> ConvexProgram | None:
+        return self.state() if self.state else None
+
     def written(self) -> ConeForm | None:
-        return self.cone() if self.cone else None
+        return self.state().form() if self.state else None
 
 
 @dataclass(frozen=True)

@@ -201,8 +201,11 @@ def _unhanded(candidate: Formulation) -> str | None:
     return "it hands no program to a solver that could take options or keep a log"
 
 
-def choose_program(problem: RecourseProblem, name: str, *, no_program: str, none: str) -> Formulation:
-    """The formulation named, or the first that applies and builds a program; ``no_program`` says why others do not do.
+def choose_program(
+    problem: RecourseProblem, name: str, *, no_program: str, none: str, conic: bool = False
+) -> Formulation:
+    """The formulation named, or the first that applies and builds a program (with ``conic`` also one of cones);
+    ``no_program`` says why others do not do.
 
     Raises
     ------
@@ -212,7 +215,7 @@ def choose_program(problem: RecourseProblem, name: str, *, no_program: str, none
         return choose(problem, name)[0]
     reasons = []
     for candidate in formulations().values():
-        reason = candidate.accepts(problem) if candidate.exportable else no_program
+        reason = candidate.accepts(problem) if candidate.exportable or (conic and candidate.conic) else no_program
         if reason is None:
             return candidate
         reasons.append(f"{candidate.name}: {reason}")

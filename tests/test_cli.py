@@ -374,3 +374,48 @@ def test_every_row_of_an_exported_file_is_in_its_map(oar, instance, tmp_path, fo
     names = json.loads((tmp_path / f"program.{form}.map.json").read_text())["names"]
     rows = [reader.getRowName(i)[1] for i in range(reader.getNumRow())]
     assert rows and not [row for row in rows if row not in names]
+
+
+# -- a solver's own options and log -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "solver,option",
+    [("highs", "mip_heuristic_effort=0.2"), ("highs", "presolve=off"), ("scip", "misc/usesymmetry=0")],
+)
+def test_options_go_to_the_solver_and_its_log_to_a_file(oar, instance, tmp_path, solver, option):
+    log, target = tmp_path / "solver.log", tmp_path / "s.json"
+    wanted = ("--solver", solver, "--solver-option", option, "--solver-log", log, "-o", target)
+    code, _, err = oar("solve", instance(kind="svm"), *wanted)
+    assert code == 0, err
+    assert len(log.read_text().splitlines()) > 10
+    name, _, value = option.partition("=")
+    assert str(json.loads(target.read_text())["method"]["options"][name]) == value
+
+
+@pytest.mark.parametrize(
+    "wanted,words",
+    [
+        (("--solver-option", "nosuch=1"), "'nosuch=1' is refused by HiGHS"),
+        (("--solver-option", "mip_rel_gap=small"), "'mip_rel_gap=small' is refused by HiGHS"),
+        (("--solver-option", "nosuch"), "give NAME=VALUE"),
+        (("--solver", "scip", "--solver-option", "nosuch=1"), "'nosuch=1' is refused by SCIP"),
+        (("--solver", "scip", "--solver-option", "limits/gap=-2"), "'limits/gap=-2' is refused by SCIP"),
+        (("--solver", "scip_direct", "--solver-option", "nosuch=1"), "nosuch is refused by scip_direct"),
+        (("--formulation", "enumeration", "--solver-option", "threads=1"), "hands no program to a solver"),
+        (("--solver-log", "/nosuch/folder/log"), "cannot write /nosuch/folder/log"),
+    ],
+)
+def test_options_that_do_not_do_say_so(oar, instance, wanted, words):
+    code, out, err = oar("solve", instance(kind="svm"), *wanted)
+    assert (code, out) == (2, "")
+    assert words in " ".join(err.split())
+
+
+def test_a_gap_of_ones_own_is_no_proof(oar, instance, tmp_path):
+    """An option that ends the search early leaves what it leaves."""
+    target = tmp_path / "s.json"
+    path = instance(kind="svm", n=12, members=3, options=3)
+    assert oar("solve", path, "--solver-option", "mip_rel_gap=1e9", "-o", target)[0] == 0
+    found = json.loads(target.read_text())
+    assert (found["status"] == "optimal") == (found["relative_gap"] <= 1e-4)

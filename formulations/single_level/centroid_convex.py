@@ -63,7 +63,7 @@ The statement is derived here.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -72,8 +72,8 @@ import numpy as np
 from oar_opt.centroid_cone import Aim, CentroidCone, Given, Mover, Solved, keeps_loss, margins_of
 from oar_opt.centroid_formulation import CentroidFormulation
 from oar_opt.centroid_program import Changes, present_centroids
-from oar_opt.changes import ChangeSet, change_sets
-from oar_opt.cone_form import ConeForm
+from oar_opt.changes import SHRUNK, ChangeSet, change_sets
+from oar_opt.cone_form import ConvexProgram
 from oar_opt.contracts import DirectProgram, WorkedExample
 from oar_opt.errors import SolverError
 from oar_opt.limits import Clock
@@ -87,6 +87,7 @@ from oar_opt.problem import (
     LearnerSpec,
     Matrix,
     Member,
+    Move,
     Norm,
     Query,
     Records,
@@ -98,6 +99,8 @@ from oar_opt.rules import ROUNDING, budget_violations
 
 INSIDE = (1e-9, 1e-8, 1e-7, 0.0)
 """Shares by which required margins (in their unit) are raised and budgets lowered to find moves, tried in turn."""
+ROOM = 0.5
+"""Of the feasibility tolerance, which every required margin is less by."""
 SLIGHT = 1e-6
 """Changes below that, relative to the longest possible one, are left out where that loses nothing."""
 SAME = 1e-12
@@ -115,7 +118,7 @@ class CentroidConvex(CentroidFormulation):
         return _combinatorial(problem) or _members(problem) or _classes(problem)
 
     def retraining_program(self, problem: RecourseProblem, request: Request) -> DirectProgram:
-        return DirectProgram(lambda request: _Statement(problem).solve(request), lambda: _Statement(problem).form())
+        return DirectProgram(lambda request: _Statement(problem).solve(request), lambda: _Statement(problem).convex())
 
     def examples(self) -> Sequence[WorkedExample]:
         """Two classes on a line; the query at 1.5 wants the far one."""
@@ -349,6 +352,7 @@ class _Statement:
         wanted = [change for c in targets for change in self.sets.get(c, ())]
         self.movers = [Mover.of(change, float(self.weights[int(change.y)])) for change in wanted]
         self.far = {c: sets for c, sets in self.sets.items() if c not in targets}
+        self.aim = Aim.COST if problem.goal is GoalKind.MIN_COST else Aim.MARGIN
 
     def kappa(self, query: Query, c: int, ball: Ball) -> float:
         """The constant under the root; see the page."""
@@ -375,9 +379,36 @@ class _Statement:
             "the instance is within rounding of infeasible, try --formulation centroid_bilinear"
         )
 
-    def form(self) -> ConeForm:
-        """The program as matrices; classes that move away by themselves have moved."""
-        return self._cone(self._moved_away()[0], 0.0).form()
+    def convex(self) -> ConvexProgram:
+        """The program for cvxpy; classes that move away by themselves have moved.
+
+        It asks for :data:`ROOM` more margin than an answer needs, since other solvers are less accurate.
+        """
+        import cvxpy as cp
+
+        base, far = self._moved_away()
+        given = replace(self._cone(base, 0.0).given, pad=ROOM * self.problem.tolerances.feasibility)
+        cone = ConvexCone(given, self.movers, self.aim, away=self._away())
+        changes = cone.changes()
+        for c, deltas in far.items():
+            changes |= {change.record: cp.Constant(delta) for change, delta in zip(self.far[c], deltas, strict=True)}
+        for c, away in cone.away.items():
+            steps = cone.radii[c] * (cone.e_unit * away.ball.scale)
+            changes |= {change.record: steps[i] * away.direction for i, change in enumerate(self.far[c])}
+        return ConvexProgram(cone.stated(), changes, cone.words(), lambda: self._read(changes))
+
+    def _read(self, changes: Mapping[int, Any]) -> tuple[Move, ...]:
+        """The moves of the expressions' values, a little shorter where a budget or a radius needs it."""
+        sets = [change for sets in self.sets.values() for change in sets]
+        found: tuple[Move, ...] = ()
+        for share in SHRUNK:
+            deltas = [(1 - share) * _within(change, changes[change.record].value) for change in sets]
+            moves = [change.move(delta) for change, delta in zip(sets, deltas, strict=True)]
+            found = tuple(sorted((move for move in moves if move), key=lambda move: move.record))
+            far = max(change.violation(delta) for change, delta in zip(sets, deltas, strict=True))
+            if far <= ROUNDING and not budget_violations(self.problem, found):
+                break
+        return found
 
     def _in_goal(self, bound: float) -> float:
         """The program's bound as one on the goal; no cost is below 0."""
@@ -414,16 +445,15 @@ class _Statement:
 
     def _cone(self, base: Matrix, inside: float) -> ConvexCone:
         problem = self.problem
-        is_cost = problem.goal is GoalKind.MIN_COST
+        is_cost = self.aim is Aim.COST
         asked = (*problem.queries, *problem.guards) if is_cost else problem.guards
         required = {subject.name: problem.needed_margin(subject) for subject in asked}
         given = Given(problem, self.present, self.weights, base, required)
-        aim = Aim.COST if is_cost else Aim.MARGIN
-        cone = ConvexCone(given, self.movers, aim, away=self._away())
+        cone = ConvexCone(given, self.movers, self.aim, away=self._away())
         if not inside:
             return cone
         given = replace(given, pad=inside * cone.unit**2, inside=inside)
-        return ConvexCone(given, self.movers, aim, away=self._away())
+        return ConvexCone(given, self.movers, self.aim, away=self._away())
 
     def _claim(self, cone: ConvexCone, solved: Solved, bound: float, far: dict[int, Matrix]) -> Claim | None:
         """The claim of a program's changes, without those that are next to nothing; None where they miss something."""
@@ -470,6 +500,10 @@ class _Statement:
             lengths = np.clip(solved.point.of(cone.radii[c]) * (cone.e_unit * away.ball.scale), 0.0, away.ball.radii)
             found[c] = np.outer(lengths, away.direction)
         return found
+
+
+def _within(change: ChangeSet, delta: Vector) -> Vector:
+    return np.clip(delta, change.lower, change.upper)
 
 
 def _away_from(a: Vector, movable: Flags) -> Vector:

@@ -9,24 +9,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from oar_opt.answer_document import answer_document
+from oar_opt.claimed_moves import WHOLE, check_choices, verified_claim
 from oar_opt.contracts import PyomoProgram
 from oar_opt.discovery import formulations
-from oar_opt.errors import InputError, UnsupportedError, VerificationError
-from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate
+from oar_opt.errors import InputError, UnsupportedError
 from oar_opt.export.answers import Answer, read_answer
 from oar_opt.export.name_map import ReadMap, map_path_of, read_map
 from oar_opt.export.names import written_variables
 from oar_opt.limits import Clock
-from oar_opt.pipeline import Result, verified
-from oar_opt.problem import Move, RecourseProblem
+from oar_opt.pipeline import Result
+from oar_opt.problem import RecourseProblem
 from oar_opt.result import Claim, Request, StoppedBy
-from oar_opt.rules import budget_violations
-from oar_opt.solution_file import Seconds
-from oar_opt.verification import move_violations
 
-WHOLE = 1e-5
-"""How far from a whole number the value of an integer column may be."""
 MOST_NAMED = 5
 """In messages."""
 
@@ -61,14 +55,10 @@ def import_answer(
     program = _program(problem, known)
     _set_values(program, known, answer, answer_path)
     moves, parameters = program.read()
-    outcome = _evaluated(problem, moves, answer_path)
-    clock.lap("build")
     name = solver or answer.writer or "unnamed solver"
-    claim = Claim(StoppedBy.GAP, moves, outcome.objective, bound, parameters=parameters, solver=f"{name}, imported")
-    seconds = Seconds(build=clock.laps["build"], solve=0.0, verify=0.0)
-    draft = answer_document(problem, known.formulation, claim, outcome, bound, seconds)
-    clock.lap("solve")
-    return verified(problem, draft, clock, False, (f"moves of {answer_path.name}, re-trained",))
+    claim = Claim(StoppedBy.GAP, moves, bound=bound, parameters=parameters, solver=f"{name}, imported")
+    notes = (f"moves of {answer_path.name}, re-trained",)
+    return verified_claim(problem, claim, known.formulation, str(answer_path), clock, notes)
 
 
 def _map_of(answer_path: Path) -> Path:
@@ -114,7 +104,7 @@ def _set_values(program: PyomoProgram, known: ReadMap, answer: Answer, path: Pat
     for variable in variables.values():
         # In no row, so that the file does not have it and any value will do.
         variable.set_value(0.0, skip_validation=True)
-    _check_choices(program, path)
+    check_choices(program, str(path))
 
 
 def _check_whole(known: ReadMap, values: dict[str, float], path: Path) -> None:
@@ -124,33 +114,6 @@ def _check_whole(known: ReadMap, values: dict[str, float], path: Path) -> None:
         raise InputError(
             str(path), f"has fractions where whole numbers must be: {_list(told)}", "solve it as it stands"
         )
-
-
-def _check_choices(program: PyomoProgram, path: Path) -> None:
-    """Every member picks one thing: zeros that were left out must not hide a column that is missing."""
-    from pyomo.environ import value
-
-    rows = program.model.find_component("one_option")
-    broken = [str(member) for member, row in rows.items() if round(value(row.body)) != 1] if rows is not None else []
-    if broken:
-        raise InputError(
-            str(path), f"lacks columns: it picks no option, or several, for member {_list(broken)}", "give all columns"
-        )
-
-
-def _evaluated(problem: RecourseProblem, moves: tuple[Move, ...], path: Path) -> Evaluation:
-    broken = [*budget_violations(problem, moves), *move_violations(problem, moves)]
-    if broken:
-        raise VerificationError(f"{path}: the moves break rules of the instance: {'; '.join(broken)}")
-    try:
-        outcome = evaluate(problem, moves)
-    except UndefinedLearner as undefined:
-        raise VerificationError(f"{path}: the moves leave no learner: {undefined}") from undefined
-    if outcome.broken:
-        raise VerificationError(f"{path}: the moves are no answer: {'; '.join(outcome.broken)}")
-    if outcome.tie:
-        raise InputError("position", outcome.tie)
-    return outcome
 
 
 def _list(names: list[str]) -> str:
