@@ -711,6 +711,22 @@ def import_solution(
         _print(solution_words(problem, result.solution))
 
 
+@app.command("export-bilevel")
+def export_bilevel(
+    instance: Instance,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="NAME.mps (default: the instance's).")] = None,
+) -> None:
+    """Write leader and follower as MPS and AUX files for bilevel solvers, with a JSON map of their names."""
+    from oar_opt.export.bilevel import write_bilevel
+    from oar_opt.library import load
+
+    problem = load(instance)
+    written = write_bilevel(problem, output or Path(f"{problem.name}.mps"))
+    print(f"{written.path}: both levels, {written.rows} rows, {written.columns} columns")
+    print(f"{written.aux_path}: the follower, {written.lower_rows} rows, {written.lower_columns} columns")
+    print(f"{written.map_path}: what every name means, and the proof of every bound")
+
+
 @app.command()
 def plot(
     instance: Instance,
