@@ -626,7 +626,7 @@ def export(
     ] = None,
     formulation: Annotated[str, typer.Option(help="A name from 'oar formulations', or auto.")] = "auto",
     form: Annotated[
-        str, typer.Option("--format", help="lp, mps, mps-min, cip, nl, gams, bar, mof or cbf; see --list.")
+        str, typer.Option("--format", help="lp, mps, mps-min, cip, nl, gams, bar, mof, cbf or mps-aux; see --list.")
     ] = "mps-min",
     listed: Annotated[bool, typer.Option("--list", help="Say which formats hold which formulation.")] = False,
     start: Annotated[bool, typer.Option("--start/--no-start", help="Write a start and known bounds.")] = True,
@@ -653,6 +653,10 @@ def export(
     target = output or Path(f"{problem.name}.{format_named(form).ending}")
     written = write(problem, target, formulation=formulation, form=form, start=start, checked=check, tightening=tighten)
     print(f"{written.path}: {written.formulation}, {written.rows} rows, {written.columns} columns")
+    if written.aux_path is not None:
+        print(
+            f"{written.aux_path}: the follower, {written.rows_below} rows and {written.columns_below} columns of these"
+        )
     print(f"{written.map_path}: what every name means, and the proof of every bound")
     if written.is_negated:
         print("The goal is maximised, and the file minimises minus it: its optimum has the other sign.")
@@ -709,22 +713,6 @@ def import_solution(
         _print_json(result.solution.model_dump(mode="json"))
     else:
         _print(solution_words(problem, result.solution))
-
-
-@app.command("export-bilevel")
-def export_bilevel(
-    instance: Instance,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="NAME.mps (default: the instance's).")] = None,
-) -> None:
-    """Write leader and follower as MPS and AUX files for bilevel solvers, with a JSON map of their names."""
-    from oar_opt.export.bilevel import write_bilevel
-    from oar_opt.library import load
-
-    problem = load(instance)
-    written = write_bilevel(problem, output or Path(f"{problem.name}.mps"))
-    print(f"{written.path}: both levels, {written.rows} rows, {written.columns} columns")
-    print(f"{written.aux_path}: the follower, {written.lower_rows} rows, {written.lower_columns} columns")
-    print(f"{written.map_path}: what every name means, and the proof of every bound")
 
 
 @app.command()

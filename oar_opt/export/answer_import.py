@@ -15,6 +15,7 @@ from oar_opt.discovery import formulations
 from oar_opt.errors import InputError, UnsupportedError, VerificationError
 from oar_opt.evaluate import Evaluation, UndefinedLearner, evaluate
 from oar_opt.export.answers import Answer, read_answer
+from oar_opt.export.bilevel_model import Bilevel
 from oar_opt.export.name_map import ReadMap, map_path_of, read_map
 from oar_opt.export.names import written_variables
 from oar_opt.limits import Clock
@@ -84,9 +85,10 @@ def _program(problem: RecourseProblem, known: ReadMap) -> PyomoProgram:
             f"({problem.sha256[:12] or 'none'})",
             "give the instance that was exported, unchanged",
         )
-    if known.formulation not in formulations():
+    statements = {**formulations(), Bilevel.name: Bilevel()}
+    if known.formulation not in statements:
         raise InputError("--map", f"is of the formulation '{known.formulation}', which is not installed here")
-    program = formulations()[known.formulation].build(problem, Request(tightening=known.tightening)).written()
+    program = statements[known.formulation].build(problem, Request(tightening=known.tightening)).written()
     if not isinstance(program, PyomoProgram):
         raise UnsupportedError(f"{known.form} files have no names of columns, so that no answer can be brought back")
     return program

@@ -74,24 +74,19 @@ its files). The relaxed rows with Ms that are proved at the learner's optima onl
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from oar_opt.contracts import PyomoProgram
 from oar_opt.errors import InputError, UnsupportedError
-from oar_opt.evaluate import UndefinedLearner, choices, count_choices, evaluate
-from oar_opt.export.bilevel_model import Bilevel, BilevelModel
-from oar_opt.export.fixed_mps import LONGEST, Column, MixedIntegerProgram, Row, mps_text, number
-from oar_opt.problem import Position, RecourseProblem, moves_from_choice
-from oar_opt.result import Request
+from oar_opt.export.bilevel_model import BilevelProgram
+from oar_opt.export.fixed_mps import LONGEST, Column, MixedIntegerProgram, Row, mps_text, rounding, shortest
+from oar_opt.export.names import Names, names_of, written_rows, written_variables
 
-MOST_CHOICES = 1000
-"""Re-trained to prove that nothing ties."""
+LARGEST_SHIFT = 1e-6
+"""Of a row, by rounding: what solvers take for feasible."""
 
 COLUMN_LETTERS = {
     "choice": "z",
@@ -110,7 +105,7 @@ ROW_LETTERS = {
     "members_budget": "members",
     "margin_of": "mq",
     "guard": "guard",
-    "spent_on": "spent",
+    "spent_on": "sum",
     "defined": "class",
     "fixed_row": "f",
     "option_row": "o",
@@ -118,132 +113,68 @@ ROW_LETTERS = {
 """What names begin with, by the model's components; indices follow."""
 
 
-@dataclass(frozen=True)
-class Written:
-    """The files, and how many variables and rows there are, in all and of the follower."""
-
-    path: Path
-    aux_path: Path
-    map_path: Path
-    columns: int
-    rows: int
-    lower_columns: int
-    lower_rows: int
+def aux_path_of(path: Path) -> Path:
+    """Where the AUX file of an MPS file lies."""
+    return path.with_suffix(".aux")
 
 
-@dataclass(frozen=True)
-class _Levels:
-    """Both levels: the program of all variables and rows, and what of it is the follower's, by name."""
-
-    program: MixedIntegerProgram
-    lower_cost: dict[str, float]
-    lower_rows: tuple[str, ...]
-    components: dict[str, dict[str, str]]
-
-
-def carries(problem: RecourseProblem) -> str | None:
-    """Why the bilevel files cannot hold the instance, or None where they can."""
-    if problem.max_loss_increase is not None:
-        return "max_loss_increase is not written to bilevel files"
-    return Bilevel().accepts(problem) or _position(problem)
-
-
-def write_bilevel(problem: RecourseProblem, path: Path) -> Written:
-    """Write ``path`` (``NAME.mps``), ``NAME.aux`` and ``NAME.mps.map.json``.
+def write_bilevel(program: BilevelProgram, path: Path) -> Names:
+    """Write ``path`` (``NAME.mps``) and ``NAME.aux``; returns what the names mean.
 
     Raises
     ------
-    InputError : a path that does not end in ``.mps``, or a folder that does not exist.
-    UnsupportedError : the files cannot hold the instance, with the reason of :func:`carries`.
+    InputError : a path that does not end in ``.mps``, a folder that does not exist, a file that cannot be written.
+    UnsupportedError : 12 characters a number are too few for this program.
     """
     if path.suffix != ".mps":
         raise InputError(str(path), "does not end in '.mps'", "name the MPS file; the AUX file is named after it")
-    if not path.parent.is_dir():
-        raise InputError(str(path), "lies in a folder that does not exist", "create the folder first")
-    reason = carries(problem)
-    if reason:
-        raise UnsupportedError(f"{problem.name} cannot be written as a bilevel program: {reason}")
-    built = Bilevel().build(problem, Request(tightening=0.0))
-    assert isinstance(built, PyomoProgram)
-    levels = _levels(problem, built)
-    aux_path, map_path = path.with_suffix(".aux"), path.with_name(path.name + ".map.json")
-    texts = {path: mps_text(levels.program), aux_path: _aux_text(levels, path), map_path: _map(problem, built, levels)}
-    for place, text in texts.items():
-        try:
-            place.write_text(text, encoding="utf-8", newline="\n")
-        except OSError as failure:
-            raise InputError(str(place), f"cannot be written: {failure.strerror}") from failure
-    program = levels.program
-    sizes = (len(program.columns), len(program.rows), len(levels.lower_cost), len(levels.lower_rows))
-    return Written(path, aux_path, map_path, *sizes)
-
-
-# -- ties ---
-
-
-def _position(problem: RecourseProblem) -> str | None:
-    """Why the follower's ties are not those that a bilevel solver takes, or None."""
-    match problem.position:
-        case Position.OPTIMISTIC:
-            return None
-        case Position.PESSIMISTIC:
-            return "the position is pessimistic, and bilevel solvers that read these files take the best of all optima"
-    if count_choices(problem) > MOST_CHOICES:
-        return (
-            f"the position is unique, and that no choice ties is proved by re-training for at most {MOST_CHOICES}: "
-            "state the position 'optimistic'"
+    columns = {_short(COLUMN_LETTERS, one, f"X{j}"): one for j, one in enumerate(written_variables(program))}
+    rows = {_short(ROW_LETTERS, one, f"R{r}"): one for r, one in enumerate(_ordered_rows(program))}
+    stated = _stated(program, path, columns, rows)
+    off = rounding(stated)
+    if not off.shift <= LARGEST_SHIFT:
+        raise UnsupportedError(
+            f"{path.name}: {off.words}, and more than {LARGEST_SHIFT:g} is another program: bring the features to one "
+            "scale, or state records with fewer digits"
         )
-    return next((f"the position is unique, and {tie}" for tie in _ties(problem)), None)
+    path.write_text(mps_text(stated, off.words if off.numbers else ""), encoding="ascii", newline="\n")
+    aux_path_of(path).write_text(_aux_text(program, path, columns, rows), encoding="utf-8", newline="\n")
+    return names_of(program, {name: one.name for name, one in (columns | rows).items()}, {})
 
 
-def _ties(problem: RecourseProblem) -> Iterator[str]:
-    for choice in choices(problem):
-        try:
-            tie = evaluate(problem, moves_from_choice(problem, choice)).tie
-        except UndefinedLearner:
-            # The leader's rows forbid it.
-            continue
-        if tie:
-            yield tie
+def _short(letters: Mapping[str, str], data: Any, otherwise: str) -> str:
+    """A name that tells what it is where that fits."""
+    index = data.index()
+    parts = () if index is None else index if isinstance(index, tuple) else (index,)
+    name = letters[data.parent_component().local_name] + "_".join(map(str, parts))
+    return name if len(name) <= LONGEST else otherwise
+
+
+def _ordered_rows(program: BilevelProgram) -> list[Any]:
+    """The leader's rows first."""
+    return sorted(written_rows(program), key=lambda one: one.name in program.lower_rows)
 
 
 # -- from the model to rows and columns ---
 
 
-def _levels(problem: RecourseProblem, built: PyomoProgram) -> _Levels:
-    from pyomo.environ import Var
-
-    model = built.model
-    names: dict[int, str] = {}
-    columns: list[Column] = []
-    components: dict[str, dict[str, str]] = {"columns": {}, "rows": {}}
-    for variable in model.component_data_objects(Var, sort=False):
-        name = _short(COLUMN_LETTERS, variable, len(columns))
-        names[id(variable)], components["columns"][name] = name, variable.name
-        columns.append(_column(name, variable))
-    rows: list[Row] = []
-    lower_rows: list[str] = []
-    for constraint, kept in _constraints(model):
-        name = _short(ROW_LETTERS, constraint, len(rows))
-        components["rows"][name] = constraint.name
-        rows.append(_row(name, constraint, names))
-        lower_rows += [name] if kept else []
-    program = MixedIntegerProgram(_title(problem), tuple(columns), tuple(rows), _objective(built, names))
-    shorts = {component: name for name, component in components["columns"].items()}
-    lower_cost = {shorts[component]: price for component, price in model.lower_cost.items()}
-    return _Levels(program, lower_cost, tuple(lower_rows), components)
+def _stated(
+    program: BilevelProgram, path: Path, columns: Mapping[str, Any], rows: Mapping[str, Any]
+) -> MixedIntegerProgram:
+    names = {id(variable): name for name, variable in columns.items()}
+    goal, constant = _terms(program.objective.expr, names)
+    assert constant == 0, "goals are variables"
+    sign = -1.0 if program.maximises else 1.0
+    return MixedIntegerProgram(
+        _title(path),
+        tuple(_column(name, variable) for name, variable in columns.items()),
+        tuple(_row(name, constraint, names) for name, constraint in rows.items()),
+        {name: sign * value for name, value in goal.items()},
+    )
 
 
-def _title(problem: RecourseProblem) -> str:
-    return re.sub("[^A-Za-z0-9]", "-", problem.name)[:LONGEST] or "bilevel"
-
-
-def _short(letters: dict[str, str], data: Any, place: int) -> str:
-    """A name that tells what it is where that fits, else a capital and its place."""
-    index = data.index()
-    parts = () if index is None else index if isinstance(index, tuple) else (index,)
-    name = letters[data.parent_component().local_name] + "_".join(map(str, parts))
-    return name if len(name) <= LONGEST else f"X{place}"
+def _title(path: Path) -> str:
+    return re.sub("[^A-Za-z0-9]", "-", path.stem)[:LONGEST]
 
 
 def _column(name: str, variable: Any) -> Column:
@@ -252,17 +183,7 @@ def _column(name: str, variable: Any) -> Column:
     return Column(name, lower, upper, not variable.is_continuous())
 
 
-def _constraints(model: Any) -> Iterator[tuple[Any, bool]]:
-    """The rows, the leader's first, and whether each is the follower's."""
-    from pyomo.environ import Constraint
-
-    rows = list(model.component_data_objects(Constraint, active=True, sort=False))
-    lower = [row.parent_component().local_name in BilevelModel.lower_rows for row in rows]
-    for kept in (False, True):
-        yield from ((row, kept) for row, is_lower in zip(rows, lower, strict=True) if is_lower is kept)
-
-
-def _terms(expression: Any, names: dict[int, str]) -> tuple[dict[str, float], float]:
+def _terms(expression: Any, names: Mapping[int, str]) -> tuple[dict[str, float], float]:
     """Coefficients by column, and the constant."""
     from pyomo.repn import generate_standard_repn
 
@@ -272,45 +193,23 @@ def _terms(expression: Any, names: dict[int, str]) -> tuple[dict[str, float], fl
     return {names[id(variable)]: float(value) for variable, value in pairs if value}, float(found.constant)
 
 
-def _row(name: str, constraint: Any, names: dict[int, str]) -> Row:
+def _row(name: str, constraint: Any, names: Mapping[int, str]) -> Row:
     terms, constant = _terms(constraint.body, names)
     if constraint.equality:
         return Row(name, "E", terms, float(constraint.upper) - constant)
+    assert constraint.lower is None or constraint.upper is None, "no row of these has two ends"
     if constraint.lower is not None:
         return Row(name, "G", terms, float(constraint.lower) - constant)
     return Row(name, "L", terms, float(constraint.upper) - constant)
 
 
-def _objective(built: PyomoProgram, names: dict[int, str]) -> dict[str, float]:
-    terms, constant = _terms(built.objective.expr, names)
-    assert constant == 0, "goals are variables"
-    sign = -1.0 if built.maximises else 1.0
-    return {name: sign * value for name, value in terms.items()}
+def _aux_text(program: BilevelProgram, path: Path, columns: Mapping[str, Any], rows: Mapping[str, Any]) -> str:
+    prices = {name: program.lower_cost[one.name] for name, one in columns.items() if one.name in program.lower_cost}
+    own = [name for name, one in rows.items() if one.name in program.lower_rows]
 
+    def lines() -> Iterator[str]:
+        yield from ("@NUMVARS", str(len(prices)), "@NUMCONSTRS", str(len(own)), "@VARSBEGIN")
+        yield from (f"{name} {shortest(price)}" for name, price in prices.items())
+        yield from ("@VARSEND", "@CONSTRSBEGIN", *own, "@CONSTRSEND", "@NAME", _title(path), "@MPS", path.name)
 
-# -- texts ---
-
-
-def _aux_text(levels: _Levels, path: Path) -> str:
-    lines = ["@NUMVARS", str(len(levels.lower_cost)), "@NUMCONSTRS", str(len(levels.lower_rows))]
-    lines += ["@VARSBEGIN", *(f"{name} {number(price)}" for name, price in levels.lower_cost.items()), "@VARSEND"]
-    lines += ["@CONSTRSBEGIN", *levels.lower_rows, "@CONSTRSEND"]
-    return "\n".join([*lines, "@NAME", levels.program.name, "@MPS", path.name]) + "\n"
-
-
-def _map(problem: RecourseProblem, built: PyomoProgram, levels: _Levels) -> str:
-    def meaning(component: str) -> str:
-        return built.meanings.get(component, "")
-
-    document = {
-        "instance": problem.name,
-        "instance_sha256": problem.sha256,
-        "objective": "negated, as the goal maximises" if built.maximises else "as the goal states",
-        "follower": {"columns": list(levels.lower_cost), "rows": list(levels.lower_rows)},
-        **{
-            kind: {name: {"component": one, "meaning": meaning(one)} for name, one in found.items()}
-            for kind, found in levels.components.items()
-        },
-        "proved_bounds": {name: bound.words for name, bound in built.bounds.items()},
-    }
-    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    return "\n".join(lines()) + "\n"

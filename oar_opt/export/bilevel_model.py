@@ -1,21 +1,28 @@
 """The bilevel program in memory: the leader's part of every program over menus, and the learner as a linear program.
 
 Letters and proofs: :mod:`oar_opt.export.bilevel`. Choices, budgets, definedness, goal, guards and the proved intervals
-are those of :mod:`oar_opt.risk_program`; only the learner's optimality is not stated, but the learner itself.
+are those of :mod:`oar_opt.risk_program`; instead of the learner's optimality stands the learner itself.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 import pyomo.environ as pyo
+from pyomo.core.expr.numvalue import is_potentially_variable
 
 from oar_opt.active_bounds import Quantity
 from oar_opt.bounds import Interval
+from oar_opt.contracts import Program, PyomoProgram
+from oar_opt.errors import UnsupportedError
+from oar_opt.evaluate import FEW_CHOICES, UndefinedLearner, choices, count_choices, evaluate
 from oar_opt.menu_program import dot
-from oar_opt.problem import Intercept, Query, RecourseProblem, Vector
+from oar_opt.parameters import LinearParameters, Parameters
+from oar_opt.problem import Intercept, Move, Position, Query, RecourseProblem, Vector, moves_from_choice
 from oar_opt.result import Request
 from oar_opt.risk import Line, Loss, PenaltyNorm, RegularizedRisk
 from oar_opt.risk_program import RiskFormulation, RiskModel
@@ -50,10 +57,24 @@ def outwards(value: float, side: int) -> float:
     return side * float(f"{scaled}e{unit}")
 
 
+@dataclass(frozen=True)
+class BilevelProgram(PyomoProgram):
+    """Both levels' variables and rows with the leader's objective, which is the high-point relaxation, and what of them
+    is the follower's: the price of each of its variables in what it minimises, and its rows, by name."""
+
+    lower_cost: Mapping[str, float] = field(default_factory=dict)
+    lower_rows: frozenset[str] = frozenset()
+
+
 class Bilevel(RiskFormulation):
-    """Not a statement of the learner's optimality, hence no formulation that anybody can choose."""
+    """The bilevel program itself: no statement of the learner's optimality, hence no formulation to solve by."""
 
     name = "bilevel"
+
+    def accepts(self, problem: RecourseProblem) -> str | None:
+        if problem.max_loss_increase is not None:
+            return "max_loss_increase is not written to bilevel files"
+        return super().accepts(problem) or _position(problem)
 
     def refuses(self, problem: RecourseProblem, risk: RegularizedRisk) -> str | None:
         y = {*problem.records.y.tolist()}
@@ -65,16 +86,60 @@ class Bilevel(RiskFormulation):
     def model(self, problem: RecourseProblem, risk: RegularizedRisk, request: Request) -> BilevelModel:
         return BilevelModel(problem, risk, request)
 
+    def build(self, problem: RecourseProblem, request: Request | None = None) -> Program:
+        # The follower answers to every choice, so intervals that hold for good moves only are of no use.
+        return super().build(problem, replace(request or Request(), tightening=0.0))
+
     def add_learner(self, model: RiskModel) -> None:
         assert isinstance(model, BilevelModel)
         model.add_losses()
+
+    def program(self, model: RiskModel) -> Program:
+        assert isinstance(model, BilevelModel)
+        rows = list(model.model.component_data_objects(pyo.Constraint, active=True))
+        for one in rows:
+            if not is_potentially_variable(one.body):
+                raise UnsupportedError(
+                    f"{model.problem.name} has no bilevel program to write: its row '{one.name}' holds for no choice "
+                    "of the members, so no move of theirs can help"
+                )
+        lower = frozenset(one.name for one in rows if one.parent_component().local_name in BilevelModel.lower_rows)
+        plain = model.pyomo_program()
+        known = {one.name: getattr(plain, one.name) for one in fields(plain)}
+        return BilevelProgram(**known, lower_cost=model.lower_cost, lower_rows=lower)
+
+
+def _position(problem: RecourseProblem) -> str | None:
+    """Why the follower's ties are not those that a bilevel solver takes, or None."""
+    match problem.position:
+        case Position.OPTIMISTIC:
+            return None
+        case Position.PESSIMISTIC:
+            return "the position is pessimistic, and bilevel solvers that read these files take the best of all optima"
+    if count_choices(problem) > FEW_CHOICES:
+        return (
+            f"the position is unique, and that no choice ties is proved by re-training for at most {FEW_CHOICES}: "
+            "state the position 'optimistic'"
+        )
+    return next((f"the position is unique, and {tie}" for tie in _ties(problem)), None)
+
+
+def _ties(problem: RecourseProblem) -> Iterator[str]:
+    for choice in choices(problem):
+        try:
+            tie = evaluate(problem, moves_from_choice(problem, choice)).tie
+        except UndefinedLearner:
+            # The leader's rows forbid it.
+            continue
+        if tie:
+            yield tie
 
 
 class BilevelModel(RiskModel):
     """A :class:`RiskModel` whose ``theta`` is in the instance's own coordinates.
 
-    ``lower_cost``, also of the Pyomo model, is the follower's objective by the name of each of its variables;
-    ``lower_rows`` are the names of its components with rows.
+    ``lower_cost`` is the follower's objective by the name of each of its variables, ``lower_rows`` are the names of its
+    components with rows.
     """
 
     lower_rows = ("fixed_row", "option_row")
@@ -83,7 +148,6 @@ class BilevelModel(RiskModel):
         super().__init__(problem, risk, request)
         self.own = risk
         self.lower_cost: dict[str, float] = {}
-        self.model.lower_cost = self.lower_cost
 
     # -- theta ---
 
@@ -172,6 +236,38 @@ class BilevelModel(RiskModel):
     def _prices(self, variables: Any, prices: dict[Any, float]) -> None:
         self.lower_cost.update({variables[index].name: price for index, price in prices.items()})
 
+    # -- reading and starting ---
+
+    def read(self) -> tuple[tuple[Move, ...], LinearParameters]:
+        w, b = self.own.split(np.array([pyo.value(parameter) for parameter in self.parameters]))
+        return self.read_choice(), LinearParameters.of(w, b)
+
+    def start(self, moves: Sequence[Move], parameters: Parameters | None) -> Mapping[str, float]:
+        """Values of the choices and, where the parameters are known, of all the follower's variables."""
+        values = self.start_choices(moves)
+        if not isinstance(parameters, LinearParameters):
+            return values
+        m, theta = self.model, self.own.join(np.array(parameters.w), parameters.b)
+        for j in m.up:
+            step = float(theta[j]) - self.own.theta0[j]
+            values |= {m.up[j].name: max(0.0, step), m.down[j].name: max(0.0, -step)}
+        if self.own.intercept is Intercept.FREE:
+            values[m.intercept.name] = float(theta[-1])
+        records = self.problem.records
+        f = self.own.extend(records.X) @ theta
+        for i in m.fixed_loss:
+            values[m.fixed_loss[i].name] = self._loss(float(records.y[i]), float(f[i]))
+        for i, menu in self.menus:
+            for k, option in enumerate(menu):
+                if option.s > 0:
+                    own = float(self.own.extend(np.array([option.x]))[0] @ theta)
+                    chosen = values[m.choice[i, k].name]
+                    values[m.option_loss[i, k].name] = chosen * self._loss(option.y, own)
+        return values
+
+    def _loss(self, y: float, f: float) -> float:
+        return max(0.0, *(slope * f + offset for slope, offset in self._parts(y)))
+
     # -- names ---
 
     def all_quantities(self) -> dict[str, Quantity]:
@@ -195,6 +291,25 @@ class BilevelModel(RiskModel):
             words[f"fixed_loss[{i}]"] = f"loss of record {i}, unweighted"
         for i, k in self.pairs:
             words[f"option_loss[{i},{k}]"] = f"loss of member {i} under option {k}, unweighted; 0 unless chosen"
+        return words | self._meanings_of_rows()
+
+    def _meanings_of_rows(self) -> dict[str, str]:
+        words = {f"one_option[{i}]": f"member {i} picks one option" for i, _ in self.menus}
+        words |= {"total_budget": "the budget of all members", "members_budget": "how many members may act"}
+        words["spent_on"] = "what the goal minimises, from the choices"
+        for g, guard in enumerate(self.problem.guards):
+            words[f"guard[{g}]"] = f"guard '{guard.name}' keeps its margin"
+        for g in range(2):
+            words[f"defined[{g}]"] = "keeps the learner defined"
+        for i in self.bounds.fixed_index:
+            for c, part in enumerate(self._parts(float(self.problem.records.y[i]))):
+                words[f"fixed_row[{i},{c}]"] = f"loss of record {i} is at least {_in_words(part)}"
+        for i, menu in self.menus:
+            for k, option in enumerate(menu):
+                for c, part in enumerate(self._parts(option.y)):
+                    words[f"option_row[{i},{k},{c}]"] = (
+                        f"loss of member {i} under option {k}, if chosen, is at least {_in_words(part)}"
+                    )
         return words
 
     def _parameter_words(self) -> list[str]:
@@ -207,6 +322,10 @@ def _highest(parts: tuple[Part, ...], box: Interval, place: int) -> float:
     ends = (float(box.lower[place]), float(box.upper[place]))
     # A slope of 0 times an infinite end is no number.
     return max((slope * f if slope else 0.0) + offset for slope, offset in (*parts, (0.0, 0.0)) for f in ends)
+
+
+def _in_words(part: Part) -> str:
+    return f"{part[0]:g} f + {part[1]:g}"
 
 
 def _end(value: float, side: int) -> float | None:

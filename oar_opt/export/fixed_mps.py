@@ -1,24 +1,34 @@
-"""Fixed-column MPS text of a mixed-integer linear program.
+"""Fixed-column MPS text of a mixed-integer linear program, with numbers of at most 12 characters.
 
-Fields begin in columns 2, 5, 15 and 25, names have at most 8 characters and no blanks, and every line holds one entry,
-so that the text is free MPS too. A number is the shortest decimal that reads back as the same double; where that takes
-more than 12 characters it runs on past column 36, behind which nothing else stands (readers take it up to the next
-blank). The objective is minimised. A column without any entry is declared by a 0 in the objective's row. Equal programs
-give equal bytes.
+Fields begin in columns 2, 5, 15 and 25, a name has at most 8 characters and no blank, a number at most 12, and every
+line holds one entry: so readers that go by columns and readers that go by blanks read the same. A number is the
+shortest decimal that reads back as the same double. Where that takes more than 12 characters (a reader that goes by
+columns would cut off digits, or an exponent), it is the nearest decimal of 12; ends of columns are rounded outwards.
+:func:`rounding` bounds what that does: at a point within the columns' ends, row ``r`` moves by at most
+
+    sum_j |a_rj - a'_rj| max(|lower_j|, |upper_j|) + |b_r - b'_r|,
+
+where primes are the numbers of the file. The objective is minimised. A column without any entry is declared by a 0 in
+the objective's row. Equal programs give equal bytes.
 
 Reference: J. L. Nazareth, "Computer Solution of Linear Programs", 1987 (the format).
 """
 
 from __future__ import annotations
 
+import decimal
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 OBJECTIVE = "goal"
 """Name of the objective's row."""
 LONGEST = 8
 """Characters of a name."""
+WIDEST = 12
+"""Characters of a number."""
+MODES = {-1: decimal.ROUND_FLOOR, 0: decimal.ROUND_HALF_EVEN, 1: decimal.ROUND_CEILING}
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,7 @@ class Row:
 
     name: str
     sense: str
-    terms: dict[str, float]
+    terms: Mapping[str, float]
     rhs: float
 
 
@@ -48,22 +58,77 @@ class MixedIntegerProgram:
     name: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
-    objective: dict[str, float]
+    objective: Mapping[str, float]
 
 
-def mps_text(program: MixedIntegerProgram) -> str:
-    """The whole file."""
-    lines = [f"NAME          {program.name}", "ROWS", f" N  {OBJECTIVE}"]
+@dataclass(frozen=True)
+class Rounding:
+    """How many numbers are not written as they are, and a bound on how far any row moves (0 where all are)."""
+
+    numbers: int
+    shift: float
+
+    @property
+    def words(self) -> str:
+        numbers = f"{self.numbers} numbers are rounded to {WIDEST} characters"
+        return f"{numbers}, which moves no row by more than {self.shift:.1e}"
+
+
+def mps_text(program: MixedIntegerProgram, remark: str = "") -> str:
+    """The whole file; the remark becomes a comment at its head."""
+    lines = [f"* {remark}"] if remark else []
+    lines += [f"NAME          {program.name}", "ROWS", f" N  {OBJECTIVE}"]
     lines += [f" {row.sense}  {row.name}" for row in program.rows]
     lines += ["COLUMNS", *_columns(program)]
-    lines += ["RHS", *(_entry("RHS", row.name, row.rhs) for row in program.rows if row.rhs)]
+    lines += ["RHS", *(_entry("RHS", row.name, number(row.rhs)) for row in program.rows if row.rhs)]
     lines += ["BOUNDS", *(line for column in program.columns for line in _bounds(column))]
     return "\n".join([*lines, "ENDATA"]) + "\n"
 
 
-def number(value: float) -> str:
-    """The shortest decimal that reads back as the same double."""
-    return repr(float(value) + 0.0).removesuffix(".0")
+def number(value: float, side: int = 0) -> str:
+    """The shortest decimal that reads back as the same double, or the best one of 12 characters.
+
+    ``side``: 0 is the nearest, 1 the nearest that is not less, -1 the nearest that is not more.
+    """
+    exact = shortest(value)
+    if len(exact) <= WIDEST:
+        return exact
+    wanted = Decimal(value)
+    texts = [text for digits in range(WIDEST, 0, -1) for text in _decimals(wanted, digits, MODES[side])]
+    return min((text for text in texts if len(text) <= WIDEST), key=lambda text: abs(Decimal(text) - wanted))
+
+
+def shortest(value: float) -> str:
+    """The shortest decimal that reads back as the same double, of any length."""
+    return _tidy(repr(float(value) + 0.0))
+
+
+def _decimals(value: Decimal, digits: int, mode: str) -> tuple[str, str]:
+    """Without and with an exponent."""
+    rounded = decimal.Context(prec=digits, rounding=mode).create_decimal(value).normalize()
+    return format(rounded, "f"), _tidy(format(rounded, "e"))
+
+
+def _tidy(text: str) -> str:
+    mantissa, e, exponent = text.partition("e")
+    mantissa = mantissa.removesuffix(".0")
+    return f"{mantissa}e{int(exponent)}" if e else mantissa
+
+
+def rounding(program: MixedIntegerProgram) -> Rounding:
+    """What writing the program in 12 characters a number does; see the module's docstring."""
+    reach = {column.name: max(abs(column.lower), abs(column.upper)) for column in program.columns}
+    numbers, shift = 0, 0.0
+    for row in (Row(OBJECTIVE, "N", program.objective, 0.0), *program.rows):
+        moved = {name: _moved(value) for name, value in row.terms.items()}
+        own = sum(off * reach[name] for name, off in moved.items() if off) + _moved(row.rhs)
+        numbers += sum(off > 0 for off in (*moved.values(), _moved(row.rhs)))
+        shift = max(shift, own)
+    return Rounding(numbers, shift)
+
+
+def _moved(value: float) -> float:
+    return abs(float(number(value)) - value)
 
 
 def _columns(program: MixedIntegerProgram) -> Iterator[str]:
@@ -79,7 +144,7 @@ def _columns(program: MixedIntegerProgram) -> Iterator[str]:
             whole = column.is_integer
             yield _marker(whole)
         for row_name, value in entries[column.name] or [(OBJECTIVE, 0.0)]:
-            yield _entry(column.name, row_name, value)
+            yield _entry(column.name, row_name, number(value))
     if whole:
         yield _marker(False)
 
@@ -88,8 +153,8 @@ def _marker(begins: bool) -> str:
     return f"    MARKER    'MARKER'                 '{'INTORG' if begins else 'INTEND'}'"
 
 
-def _entry(first: str, second: str, value: float, kind: str = "") -> str:
-    return f" {kind:<2} {first:<8}  {second:<8}  {number(value)}"
+def _entry(first: str, second: str, text: str, kind: str = "") -> str:
+    return f" {kind:<2} {first:<8}  {second:<8}  {text}"
 
 
 def _bounds(column: Column) -> Iterator[str]:
@@ -97,6 +162,6 @@ def _bounds(column: Column) -> Iterator[str]:
     if math.isinf(lower):
         yield f" {'MI' if math.isfinite(upper) else 'FR'} {'BND':<8}  {column.name}"
     elif lower:
-        yield _entry("BND", column.name, lower, "LO")
+        yield _entry("BND", column.name, number(lower, -1), "LO")
     if math.isfinite(upper):
-        yield _entry("BND", column.name, upper, "UP")
+        yield _entry("BND", column.name, number(upper, 1), "UP")

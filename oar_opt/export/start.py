@@ -1,9 +1,9 @@
 """``FILE.sol``: a verified start for the program of a file; ``FILE.solu``: what is known of its optimum.
 
 The start is the best of the heuristics' quick answers. Its choices are fixed and the rest of the program is solved,
-so that the file has a value for every column: lines ``name value``, as SCIP and Gurobi read them. Where a program asks
-for a little more than an answer needs, the answer may be no point of it; then there is no start. ``FILE.solu`` has
-lines ``=best= NAME value`` (a verified answer reaches it) and ``=bestdual= NAME value`` (proved: nothing is better).
+so that the file has a value for every column: lines ``name value``, as SCIP and Gurobi read them. (Of a bilevel program
+the follower's variables are fixed too, at the learner's optimum.) Where a program asks for a little more than an answer
+needs, the answer may be no point of it; then there is no start. ``FILE.solu`` has lines ``=best= NAME value`` (a verified answer reaches it) and ``=bestdual= NAME value`` (proved: nothing is better).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from oar_opt.contracts import PyomoProgram
 from oar_opt.evaluate import Evaluation
+from oar_opt.export.bilevel_model import BilevelProgram
 from oar_opt.export.names import Names, written_variables
 from oar_opt.limits import Clock
 from oar_opt.problem import RecourseProblem
@@ -54,8 +55,11 @@ def _completed(program: PyomoProgram, answer: Evaluation) -> dict[str, float] | 
     """A value for every variable, with the answer's choices; None where the program has no such point."""
     values = program.start(answer.moves, answer.parameters)
     variables = written_variables(program)
-    whole = [(v, round(values[v.name])) for v in variables if not v.is_continuous() and v.name in values]
-    with _fixed(whole):
+    held = {v.name for v in variables if not v.is_continuous()}
+    if isinstance(program, BilevelProgram):
+        # The follower's answer is the learner's optimum: the leader must not choose it.
+        held |= set(program.lower_cost)
+    with _fixed([(v, _within(v, values[v.name])) for v in variables if v.name in held and v.name in values]):
         claim = program.run(Request(time_limit=SECONDS))
         if claim.moves is None:
             return None
@@ -73,8 +77,17 @@ def _slacks(program: PyomoProgram) -> dict[str, float]:
     return found
 
 
+def _within(variable: Any, value: float) -> float:
+    """A start's value of a variable, which rounding may have left just beyond an end."""
+    if not variable.is_continuous():
+        return float(round(value))
+    return float(
+        min(max(value, variable.lb if variable.has_lb() else value), variable.ub if variable.has_ub() else value)
+    )
+
+
 @contextmanager
-def _fixed(values: list[tuple[Any, int]]) -> Iterator[None]:
+def _fixed(values: list[tuple[Any, float]]) -> Iterator[None]:
     for variable, value in values:
         variable.fix(value)
     try:
