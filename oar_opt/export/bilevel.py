@@ -40,13 +40,19 @@ Hypotheses
 ----------
 Menus, labels and withholding (feature changes in few steps are menus too). A learner with an l1 norm and a piecewise
 linear loss; any intercept, weights and prior. Update ``retrain`` or ``proximal``. Finite proved intervals of all
-decision values. Position ``optimistic``; ``unique`` where re-training for each of at most :data:`MOST_CHOICES` choices
-proves that the learner never ties, so that positions do not matter. No ``max_loss_increase``.
+decision values. Position ``optimistic``; ``unique`` where re-training for each of at most
+:data:`oar_opt.evaluate.FEW_CHOICES` choices proves that the learner never ties, so that positions do not matter. No
+``max_loss_increase``. Some choice obeys the leader's rows that hold no variable.
 
 Exactness
 ---------
-Exact: the optimal value is that of the instance (negated where the goal maximises). Required margins are lowered by
-the instance's feasibility tolerance, as everywhere (:meth:`oar_opt.problem.RecourseProblem.needed_margin`).
+Exact where every number of the records has at most 12 characters with its sign: the optimal value is that of the
+instance (negated where the goal maximises). Required margins are lowered by the instance's feasibility tolerance, as
+everywhere (:meth:`oar_opt.problem.RecourseProblem.needed_margin`). Longer numbers are rounded, and :mod:`fixed_mps
+<oar_opt.export.fixed_mps>` bounds by how much any row moves, ``e``: the file's head says it, and no file is written
+where ``e`` is above :data:`LARGEST_SHIFT`. Then ``J_z`` and the follower's objective differ by at most ``h = e sum a``
+at every point within the bounds, and ``E <= h`` at the learner's optima, so that an answer of the file's follower is
+one of the learner's up to ``3 h`` in what it minimises.
 
 Size
 ----
@@ -57,19 +63,28 @@ variables and ``c (n_F + K)`` rows.
 Files
 -----
 ``NAME.mps``: both levels' variables and rows with the leader's objective, in the fixed-column form of
-:mod:`oar_opt.export.fixed_mps`. ``NAME.mps.map.json``: what each name means, with the proof of every interval.
-``NAME.aux``: which variables and rows are the follower's, by name, and its objective, which is minimised::
+:mod:`oar_opt.export.fixed_mps`. ``NAME.aux``: which variables and rows are the follower's, by name, and what it
+minimises. The AUX file is a sequence of words between blanks or ends of lines::
 
-    file    ::= "@NUMVARS" line count line "@NUMCONSTRS" line count line
-                "@VARSBEGIN" line (variable coefficient line)* "@VARSEND" line
-                "@CONSTRSBEGIN" line (row line)* "@CONSTRSEND" line
-                "@NAME" line name line "@MPS" line file-name line
+    file    ::= "@NUMVARS" count "@NUMCONSTRS" count
+                "@VARSBEGIN" (variable price)* "@VARSEND"
+                "@CONSTRSBEGIN" row* "@CONSTRSEND"
+                "@NAME" name "@MPS" file-name
+
+Both counts come before what they count, since readers take that many entries. There is no sense: the follower
+minimises. The bounds of its variables are its own. Keywords are those of BOBILib's files and of the solver idol. MibS
+reads word by word and passes over what it does not know; its manual spells three of them in the singular
+(``@NUMCONSTR``, ``@CONSTRBEGIN``, ``@CONSTREND``), versions of its source have another spelling still, so look at the
+number of lower-level rows that it prints. It guesses the AUX file's name up to the first dot of the path: better name
+it (``MibS_auxiliaryInfoFile NAME.aux``).
 
 Reference
 ---------
-J. F. Bard, "Practical Bilevel Optimization", 1998 (optimistic position); S. Tahernejad, T. K. Ralphs, S. T. DeNegre, "A
-branch-and-cut algorithm for mixed integer bilevel linear optimization problems and its implementation", 2020 (MibS and
-its files). The relaxed rows with Ms that are proved at the learner's optima only are derived here.
+J. F. Bard, "Practical Bilevel Optimization", 1998 (optimistic position); S. T. DeNegre, T. K. Ralphs, "A branch-and-cut
+algorithm for integer bilevel linear programs", 2009; S. Tahernejad, T. K. Ralphs, S. T. DeNegre, "A branch-and-cut
+algorithm for mixed integer bilevel linear optimization problems and its implementation", 2020 (MibS and its files); J.
+Thuerauf, T. Kleinert, I. Ljubic, T. Ralphs, M. Schmidt, "BOBILib: Bilevel Optimization (Benchmark) Instance Library",
+2024. The relaxed rows with Ms that are proved at the learner's optima only are derived here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Solves written bilevel files by brute force and compares with re-training for every choice of the members.
 
 The files are read by :mod:`oar_opt.export.bilevel_reading`, which knows nothing of the program that they were written
-from; the other side is :func:`oar_opt.evaluate.enumerate_choices`, which knows nothing of bounds and programs. It is for
+from; the other side is :func:`oar_opt.evaluate.enumerate_choices`, which knows nothing of bounds and programs. For
 members with few choices only.
 """
 

@@ -19,10 +19,10 @@ from oar_opt.active_bounds import Quantity
 from oar_opt.bounds import Interval
 from oar_opt.contracts import Program, PyomoProgram
 from oar_opt.errors import UnsupportedError
-from oar_opt.evaluate import FEW_CHOICES, UndefinedLearner, choices, count_choices, evaluate
+from oar_opt.evaluate import FEW_CHOICES, UndefinedLearner, choices, count_choices, evaluate, goal_value
 from oar_opt.menu_program import dot
 from oar_opt.parameters import LinearParameters, Parameters
-from oar_opt.problem import Intercept, Move, Position, Query, RecourseProblem, Vector, moves_from_choice
+from oar_opt.problem import GoalKind, Intercept, Move, Position, Query, RecourseProblem, Vector, moves_from_choice
 from oar_opt.result import Request
 from oar_opt.risk import Line, Loss, PenaltyNorm, RegularizedRisk
 from oar_opt.risk_program import RiskFormulation, RiskModel
@@ -243,27 +243,39 @@ class BilevelModel(RiskModel):
         return self.read_choice(), LinearParameters.of(w, b)
 
     def start(self, moves: Sequence[Move], parameters: Parameters | None) -> Mapping[str, float]:
-        """Values of the choices and, where the parameters are known, of all the follower's variables."""
-        values = self.start_choices(moves)
+        """Values of the choices and, where the parameters are known, of all other variables."""
+        chosen = self.start_choices(moves)
         if not isinstance(parameters, LinearParameters):
-            return values
-        m, theta = self.model, self.own.join(np.array(parameters.w), parameters.b)
+            return chosen
+        theta = self.own.join(np.array(parameters.w), parameters.b)
+        return {**chosen, **self._follower_at(theta, chosen), **self._goal_at(parameters, moves)}
+
+    def _follower_at(self, theta: Vector, chosen: Mapping[str, float]) -> dict[str, float]:
+        m, records, values = self.model, self.problem.records, dict[str, float]()
         for j in m.up:
             step = float(theta[j]) - self.own.theta0[j]
             values |= {m.up[j].name: max(0.0, step), m.down[j].name: max(0.0, -step)}
         if self.own.intercept is Intercept.FREE:
             values[m.intercept.name] = float(theta[-1])
-        records = self.problem.records
         f = self.own.extend(records.X) @ theta
         for i in m.fixed_loss:
             values[m.fixed_loss[i].name] = self._loss(float(records.y[i]), float(f[i]))
         for i, menu in self.menus:
             for k, option in enumerate(menu):
                 if option.s > 0:
-                    own = float(self.own.extend(np.array([option.x]))[0] @ theta)
-                    chosen = values[m.choice[i, k].name]
-                    values[m.option_loss[i, k].name] = chosen * self._loss(option.y, own)
+                    loss = self._loss(option.y, float(self.own.extend(np.array([option.x]))[0] @ theta))
+                    values[m.option_loss[i, k].name] = loss * chosen[m.choice[i, k].name]
         return values
+
+    def _goal_at(self, parameters: LinearParameters, moves: Sequence[Move]) -> dict[str, float]:
+        m, margins = self.model, [parameters.margin(query) for query in self.problem.queries]
+        match self.problem.goal:
+            case GoalKind.MAX_MARGIN:
+                return {m.margin.name: min(margins)}
+            case GoalKind.MAX_HELPED:
+                needed = [self.needed(query) for query in self.problem.queries]
+                return {m.reached[q].name: float(margin >= needed[q]) for q, margin in enumerate(margins)}
+        return {m.spent.name: goal_value(self.problem, moves, margins)}
 
     def _loss(self, y: float, f: float) -> float:
         return max(0.0, *(slope * f + offset for slope, offset in self._parts(y)))

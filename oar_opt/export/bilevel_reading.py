@@ -1,7 +1,7 @@
 """Reads a bilevel program from its MPS and AUX files alone and solves it by brute force, to check what was written.
 
 Nothing here is shared with the writer. The MPS file is read by columns: names in 5 to 12 and 15 to 22, a number in 25
-to 36 and nothing behind it. With ``x`` the leader's columns (``z``: those that are whole numbers), ``y`` the follower's,
+to 36 and nothing behind it. With the leader's columns ``x``, some of which, ``z``, are whole, and the follower's ``y``:
 
     for every z that obeys the leader's rows in z alone, as far as such rows tell:
         v(z) = min lower'y  subject to  the follower's rows and bounds at z              (no y: z has no answer)
@@ -168,6 +168,8 @@ class _Arrays:
         self.free = self._places(name not in files.whole for name in files.columns)
         self.follower = self._places(name in files.lower_cost for name in files.columns)
         self.lower_rows = self._places(row in set(files.lower_rows) for row in rows)
+        self.linking = self.A[np.ix_(self.lower_rows, self.whole)].any(axis=0)
+        self.answers: dict[tuple[float, ...], float | None] = {}
         others = np.setdiff1d(self.free, self.follower)
         if self.A[np.ix_(self.lower_rows, others)].any() or np.intersect1d(self.whole, self.follower).size:
             raise SolverError(
@@ -181,7 +183,7 @@ class _Arrays:
 
     def choices(self) -> Iterator[Vector]:
         """Whole numbers that obey all rows in them alone, in lexicographic order."""
-        own = [r for r in range(len(self.A)) if not self.A[r, self.free].any()]
+        own = self._places(not row.any() for row in self.A[:, self.free])
         A, low, high = self.A[np.ix_(own, self.whole)], self.low[own] - SLACK, self.high[own] + SLACK
         ranges = [range(math.ceil(a), math.floor(b) + 1) for a, b in self.ends[self.whole].tolist()]
         least = np.array([[min(a * r[0], a * r[-1]) for a, r in zip(row, ranges, strict=True)] for row in A.tolist()])
@@ -204,12 +206,19 @@ class _Arrays:
 
     def value(self, z: Vector) -> float:
         """``F(z)``; infinite where there is no answer."""
-        answer = self._solve(self.lower_cost, self.follower, self.lower_rows, z)
+        answer = self._answer(z)
         if answer is None:
             return math.inf
         face = answer + FACE * max(1.0, abs(answer))
         least = self._solve(self.cost, self.free, np.arange(len(self.A)), z, (self.lower_cost, face))
         return math.inf if least is None else least + float(self.cost[self.whole] @ z)
+
+    def _answer(self, z: Vector) -> float | None:
+        """``v(z)``, which depends on what of ``z`` the follower sees."""
+        seen = tuple(z[self.linking].tolist())
+        if seen not in self.answers:
+            self.answers[seen] = self._solve(self.lower_cost, self.follower, self.lower_rows, z)
+        return self.answers[seen]
 
     def _solve(
         self,

@@ -103,8 +103,8 @@ def export(
     begun = write_start(problem, program, names, path, sign) if start else Start(missing="no start: not asked for")
     exported = Exported(path, map_path, chosen.name, rows, columns, begun, opinions, is_negated)
     if isinstance(program, BilevelProgram):
-        below = {"rows_below": len(program.lower_rows), "columns_below": len(program.lower_cost)}
-        return replace(exported, aux_path=aux_path_of(path), **below)
+        rows, columns = len(program.lower_rows), len(program.lower_cost)
+        return replace(exported, aux_path=aux_path_of(path), rows_below=rows, columns_below=columns)
     return exported
 
 

@@ -2,9 +2,10 @@
 
 Fields begin in columns 2, 5, 15 and 25, a name has at most 8 characters and no blank, a number at most 12, and every
 line holds one entry: so readers that go by columns and readers that go by blanks read the same. A number is the
-shortest decimal that reads back as the same double. Where that takes more than 12 characters (a reader that goes by
-columns would cut off digits, or an exponent), it is the nearest decimal of 12; ends of columns are rounded outwards.
-:func:`rounding` bounds what that does: at a point within the columns' ends, row ``r`` moves by at most
+shortest decimal that reads back as the same double. Where that takes more than 12 characters (COIN-OR's reader goes on
+to the next blank, and one that goes by columns loses digits, or an exponent), it is the nearest decimal of 12; ends of
+columns are rounded outwards. :func:`rounding` bounds what that does: at a point within the columns' ends, row ``r``
+moves by at most
 
     sum_j |a_rj - a'_rj| max(|lower_j|, |upper_j|) + |b_r - b'_r|,
 
