@@ -150,15 +150,12 @@ def test_ties_are_the_leaders(kind, tmp_path):
 
 
 def test_a_wrong_file_is_told(tmp_path):
-    """With M = 1 instead of 15 for the option (2, +), its row holds while it is not chosen: staying pays for it."""
-    problem = line()
-    found = written(problem, tmp_path / "line.mps")
-    text = found.path.read_text().replace("z1_2      o1_2_0    -15.0001", "z1_2      o1_2_0    -1")
-    found.path.write_text(text.replace("o1_2_0    -14.0001", "o1_2_0    0").replace("-1\n    MARKER", "-1\n    MARKER"))
-    assert bilevel_opinion(problem, found.path).agrees is True, "the optimum chooses that very option"
-    broken = text.replace("o1_2_0    -14.0001", "o1_2_0    2")
-    found.path.write_text(broken)
-    opinion = bilevel_opinion(problem, found.path)
+    """With M = 0 for staying, its loss counts at (2, +) too: |w| + 4 (1 + w) + 2 (1 - 2 w) is least at w = 0."""
+    found = written(line(), tmp_path / "line.mps")
+    text, row = found.path.read_text(), "o1_0_0    -"
+    assert f"z1_0      {row}5.42373" in text and f"RHS       {row}4.42373" in text
+    found.path.write_text(text.replace(f"{row}5.42373", "o1_0_0    0").replace(f"{row}4.42373", "o1_0_0    1"))
+    opinion = bilevel_opinion(line(), found.path)
     assert opinion.agrees is False and "by re-training for every choice it is 0.5" in opinion.words
 
 

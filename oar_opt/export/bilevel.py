@@ -46,11 +46,11 @@ decision values. Position ``optimistic``; ``unique`` where re-training for each 
 
 Exactness
 ---------
-Exact where every number of the records has at most 12 characters with its sign: the optimal value is that of the
-instance (negated where the goal maximises). Required margins are lowered by the instance's feasibility tolerance, as
-everywhere (:meth:`oar_opt.problem.RecourseProblem.needed_margin`). Longer numbers are rounded, and :mod:`fixed_mps
-<oar_opt.export.fixed_mps>` bounds by how much any row moves, ``e``: the file's head says it, and no file is written
-where ``e`` is above :data:`LARGEST_SHIFT`. Then ``J_z`` and the follower's objective differ by at most ``h = e sum a``
+Exact where every number has at most 12 characters with its sign: the optimal value is that of the instance (negated
+where the goal maximises). Required margins are lowered by the instance's feasibility tolerance, as everywhere
+(:meth:`oar_opt.problem.RecourseProblem.needed_margin`). Longer numbers are rounded, and :mod:`oar_opt.export.fixed_mps`
+bounds by how much any row moves, ``e``: the file's head says it, and no file is written where ``e`` is above
+:data:`LARGEST_SHIFT`. Then ``J_z`` and the follower's objective differ by at most ``h = e sum a``
 at every point within the bounds, and ``E <= h`` at the learner's optima, so that an answer of the file's follower is
 one of the learner's up to ``3 h`` in what it minimises.
 

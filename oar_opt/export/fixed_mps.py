@@ -29,6 +29,8 @@ LONGEST = 8
 """Characters of a name."""
 WIDEST = 12
 """Characters of a number."""
+ARITHMETIC = 1e-15
+"""Relative: what a difference of doubles may be off by."""
 MODES = {-1: decimal.ROUND_FLOOR, 0: decimal.ROUND_HALF_EVEN, 1: decimal.ROUND_CEILING}
 
 
@@ -64,15 +66,15 @@ class MixedIntegerProgram:
 
 @dataclass(frozen=True)
 class Rounding:
-    """How many numbers are not written as they are, and a bound on how far any row moves (0 where all are)."""
+    """How many numbers of rows change by more than arithmetic's own rounding, and a bound on how far any row moves."""
 
     numbers: int
     shift: float
 
     @property
     def words(self) -> str:
-        numbers = f"{self.numbers} numbers are rounded to {WIDEST} characters"
-        return f"{numbers}, which moves no row by more than {self.shift:.1e}"
+        count = "1 number is" if self.numbers == 1 else f"{self.numbers} numbers are"
+        return f"{count} rounded to {WIDEST} characters, which moves no row by more than {self.shift:.1e}"
 
 
 def mps_text(program: MixedIntegerProgram, remark: str = "") -> str:
@@ -123,7 +125,8 @@ def rounding(program: MixedIntegerProgram) -> Rounding:
     for row in (Row(OBJECTIVE, "N", program.objective, 0.0), *program.rows):
         moved = {name: _moved(value) for name, value in row.terms.items()}
         own = sum(off * reach[name] for name, off in moved.items() if off) + _moved(row.rhs)
-        numbers += sum(off > 0 for off in (*moved.values(), _moved(row.rhs)))
+        values = (*row.terms.values(), row.rhs)
+        numbers += sum(_moved(value) > ARITHMETIC * abs(value) for value in values)
         shift = max(shift, own)
     return Rounding(numbers, shift)
 
