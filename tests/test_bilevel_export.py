@@ -412,13 +412,15 @@ def test_the_files_of_the_line_read_like_the_mathematics(tmp_path):
     assert optimum(line(), tmp_path) == pytest.approx(-0.5, abs=1e-6)
 
 
-def test_other_readers_and_the_bilevel_solve_are_asked(tmp_path):
+def test_other_readers_and_the_bilevel_solve_are_asked(tmp_path, monkeypatch):
     found = written(CASES["lad two queries"], tmp_path / "two.mps", checked=True)
     opinions = {one.reader: one for one in found.opinions}
     assert all(one.agrees is not False for one in found.opinions), found.opinions
     assert "high-point relaxation" in opinions["HiGHS"].words and "high-point relaxation" in opinions["SCIP"].words
     assert "re-training for every choice" in found.opinions[-1].words and found.opinions[-1].agrees
-    assert bilevel_opinion(CASES["lad two queries"], found.path, 2).words.startswith("not asked")
+    assert "more than 2 choices" in bilevel_opinion(CASES["lad two queries"], found.path, 2).words
+    monkeypatch.setattr("oar_opt.export.bilevel_check.SOLVED_COLUMNS", 3)
+    assert "more than 3 columns" in bilevel_opinion(CASES["lad two queries"], found.path).words
 
 
 def test_writing_twice_gives_the_same_bytes_of_all_five_files(tmp_path):
@@ -474,6 +476,16 @@ def test_the_start_is_a_point_of_the_file_and_comes_back(name, tmp_path):
     assert (result.status, result.solution.method.formulation) == (Status.FEASIBLE, "bilevel")
 
 
+def test_the_leaders_choice_alone_is_an_answer(tmp_path):
+    found = written(line(), tmp_path / "line.mps")
+    answer = tmp_path / "answer.txt"
+    answer.write_text("z1_0 0\nz1_1 0\nz1_2 1\n")
+    assert import_answer(line(), answer, found.map_path).objective == pytest.approx(0.5)
+    answer.write_text("z1_0 0\nz1_2 1\n")
+    with pytest.raises(InputError, match="lacks 1 of 3 columns: z1_1"):
+        import_answer(line(), answer, found.map_path)
+
+
 def test_a_bilevel_solvers_bound_is_its_claim(tmp_path):
     found = written(line(), tmp_path / "line.mps", start=True)
     assert import_answer(line(), found.start.files[0], bound=0.5).status is Status.OPTIMAL
@@ -524,6 +536,8 @@ def test_the_format_is_no_formulations_and_others_do_not_hold_it(tmp_path):
         export(line(learner=LearnerSpec("svm", C=1.0)), tmp_path / "p.mps", formulation="kkt_big_m", form="mps-aux")
     with pytest.raises(UnsupportedError, match="lp files hold: write it with --format mps-aux"):
         export(line(), tmp_path / "p.lp", formulation="bilevel", form="lp")
+    with pytest.raises(UnsupportedError, match="the bilevel program itself can be written: --format mps-aux"):
+        export(line(), tmp_path / "p.lp", form="lp")
     row = listing(line())[-1]
     assert (row.formulation, row.formats) == ("bilevel", ("mps-aux",)) and "leader and follower" in row.words
     assert listing(None)[-1].formats == ("mps-aux",)

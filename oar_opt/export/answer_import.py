@@ -98,11 +98,13 @@ def _set_values(program: PyomoProgram, known: ReadMap, answer: Answer, path: Pat
     unknown = [name for name in answer.values if name not in known.columns and name not in known.others]
     if unknown:
         raise InputError(str(path), f"has columns that the map does not know: {_list(unknown)}", "give the file's map")
-    missing = [name for name in known.columns if name not in answer.values]
+    # A bilevel solver may print the leader's choice alone; the follower's answer is re-trained in any case.
+    needed = known.whole if known.formulation == Bilevel.name else known.columns
+    missing = [name for name in known.columns if name in needed and name not in answer.values]
     if missing and not answer.leaves_out_zeros:
         raise InputError(
             str(path),
-            f"lacks {len(missing)} of {len(known.columns)} columns: {_list(missing)}",
+            f"lacks {len(missing)} of {len(needed)} columns: {_list(missing)}",
             "every one needs a value",
         )
     values = {name: answer.values.get(name, 0.0) for name in known.columns}

@@ -2,7 +2,7 @@
 
 The files are read by :mod:`oar_opt.export.bilevel_reading`, which knows nothing of the program that they were written
 from; the other side is :func:`oar_opt.evaluate.enumerate_choices`, which knows nothing of bounds and programs. For
-members with few choices only.
+members with few choices and files with few columns only.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from oar_opt.evaluate import count_choices, enumerate_choices
 from oar_opt.export.bilevel import aux_path_of
 from oar_opt.export.bilevel_reading import bilevel_optimum, read_bilevel
-from oar_opt.export.round_trip import AGREE, Opinion
+from oar_opt.export.round_trip import AGREE, SOLVED_COLUMNS, Opinion
 from oar_opt.problem import RecourseProblem
 
 FEW = 64
@@ -27,8 +27,11 @@ def bilevel_opinion(problem: RecourseProblem, path: Path, most: int = FEW) -> Op
     count = count_choices(problem)
     if count > most:
         return Opinion(READER, None, f"not asked, since the members have more than {most} choices")
+    files = read_bilevel(path, aux_path_of(path))
+    if len(files.columns) > SOLVED_COLUMNS:
+        return Opinion(READER, None, f"not asked, since the file has more than {SOLVED_COLUMNS} columns")
     # Queries that are reached or not are whole numbers of the leader too.
-    found = bilevel_optimum(read_bilevel(path, aux_path_of(path)), most << len(problem.queries))
+    found = bilevel_optimum(files, most << len(problem.queries))
     enumeration = enumerate_choices(problem)
     if found is None or not enumeration.complete:
         return Opinion(READER, None, "not compared, since not every choice could be tried accurately")

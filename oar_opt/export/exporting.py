@@ -137,6 +137,8 @@ def _chosen(problem: RecourseProblem, name: str, form: str) -> Formulation:
         if reason is None:
             return candidate
         reasons.append(f"{candidate.name}: {reason}")
+    if Bilevel().accepts(problem) is None:
+        reasons.append(f"but the bilevel program itself can be written: --format {MPS_AUX}")
     raise UnsupportedError("no formulation of this instance can be written to such a file:\n  " + "\n  ".join(reasons))
 
 
