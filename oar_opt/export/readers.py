@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from oar_opt.export.file_program import FileProgram
+from oar_opt.export.highs_program import highs_program
 from oar_opt.solver_features import SolverFeature
 
 
@@ -48,12 +50,22 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Reading:
-    """``size`` is None where the file was not read; ``words`` then says why."""
+    """``size`` is None where the file was not read; ``words`` then says why, and ``refused`` that the file was tried.
+
+    ``program`` is what it says, where the reader hands that out.
+    """
 
     reader: str
     size: Size | None = None
     outcome: Outcome | None = None
     words: str = ""
+    refused: bool = False
+    program: FileProgram | None = None
+
+    @classmethod
+    def refusal(cls, reader: str, why: str = "") -> Reading:
+        """Of a file that it cannot read, though it should."""
+        return cls(reader, words=f"refuses the file ({why})" if why else "refuses the file", refused=True)
 
 
 @dataclass(frozen=True)
@@ -105,10 +117,10 @@ class HighsReader(Reader):
 
         reader = quiet_highs()
         if reader.readModel(str(job.path)) == highspy.HighsStatus.kError:
-            return Reading(self.name, words="refuses the file")
+            return Reading.refusal(self.name)
         lp = reader.getLp()
         size = Size(reader.getNumRow(), reader.getNumCol(), reader.getNumNz(), constant=float(lp.offset_))
-        return Reading(self.name, size, self._solve(reader, job))
+        return Reading(self.name, size, self._solve(reader, job), program=highs_program(lp))
 
     @staticmethod
     def _solve(reader: Any, job: Job) -> Outcome | None:
@@ -141,7 +153,7 @@ class ScipReader(Reader):
         try:
             reader.readProblem(str(job.path))
         except OSError as failure:
-            return Reading(self.name, words=f"refuses the file ({failure})")
+            return Reading.refusal(self.name, str(failure))
         kinds = [row.getConshdlrName() for row in reader.getConss()]
         linear = [row for row, kind in zip(reader.getConss(), kinds, strict=True) if kind == "linear"]
         nonzeros = None if job.needs else sum(len(reader.getValsLinear(row)) for row in linear)
@@ -222,8 +234,8 @@ class CbcReader(ProgramReader):
         found = re.search(r"has (\d+) rows, (\d+) columns and (\d+) elements", printed)
         size = Size(*(int(number) for number in found.groups())) if found else None
         head = answer.partition("\n")[0]
-        if size is None and not head and job.form != "lp":
-            return Reading(self.name, words="refuses the file")
+        if size is None and not head and (job.form != "lp" or job.seconds is not None):
+            return Reading.refusal(self.name)
         if size is None and not head:
             return Reading(self.name, words="says nothing of an LP file that is not solved")
         return Reading(self.name, size or Size(), self._outcome(job, head))
@@ -260,7 +272,7 @@ class GlpkReader(ProgramReader):
         # MPS files count the objective as a row at first.
         counts = re.findall(r"^(\d+) rows, (\d+) columns, (\d+) non-zeros", printed, re.MULTILINE)
         if not counts:
-            return Reading(self.name, words="refuses the file")
+            return Reading.refusal(self.name)
         place = 1 if "free row was removed" in printed else 0
         size = Size(*map(int, counts[place]))
         if job.seconds is None:
