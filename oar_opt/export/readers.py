@@ -269,20 +269,24 @@ class GlpkReader(ProgramReader):
         return [kind, str(job.path), *limits, "-w", str(answer)]
 
     def said(self, job: Job, printed: str, answer: str) -> Reading:
-        # MPS files count the objective as a row at first.
-        counts = re.findall(r"^(\d+) rows, (\d+) columns, (\d+) non-zeros", printed, re.MULTILINE)
-        if not counts:
-            return Reading.refusal(self.name)
-        place = 1 if "free row was removed" in printed else 0
-        size = Size(*map(int, counts[place]))
         if job.seconds is None:
-            return Reading(self.name, size)
+            counts = re.findall(r"^Number of (?:rows|columns|non-zeros \(matrix\)) += +(\d+)$", printed, re.MULTILINE)
+            return Reading(self.name, Size(*map(int, counts))) if len(counts) == 3 else Reading.refusal(self.name)
+        # MPS files count the objective as a row at first.
+        found = re.findall(r"^(\d+) rows, (\d+) columns, (\d+) non-zeros", printed, re.MULTILINE)
+        place = 1 if "free row was removed" in printed else 0
+        if len(found) <= place:
+            return Reading.refusal(self.name)
+        return Reading(self.name, Size(*map(int, found[place])), self._outcome(job, printed, answer))
+
+    @staticmethod
+    def _outcome(job: Job, printed: str, answer: str) -> Outcome:
         found = re.search(r"^s (?:mip|bas) \d+ \d+ (.*)$", answer, re.MULTILINE)
         status = found.group(1).split() if found else []
         if status[:1] == ["o"] or status[:2] == ["f", "f"]:
-            return Reading(self.name, size, Outcome(True, job.sign * float(status[-1])))
+            return Outcome(True, job.sign * float(status[-1]))
         infeasible = status[:1] == ["n"] or "HAS NO PRIMAL FEASIBLE" in printed or "HAS NO INTEGER FEASIBLE" in printed
-        return Reading(self.name, size, Outcome(finished=infeasible))
+        return Outcome(finished=infeasible)
 
 
 READERS: tuple[Reader, ...] = (HighsReader(), ScipReader(), CbcReader(), GlpkReader())

@@ -113,13 +113,16 @@ def _write_by_pyomo(program: PyomoProgram, path: Path, form: str) -> Names:
         return own_names(program)
     symbols = program.model.solutions.symbol_map[identity].bySymbol
     found = {str(symbol): str(component.name) for symbol, component in symbols.items()}
-    if form in ("mps", "mps-min"):
-        return names_of(program, _without_rows(program, found), _mps_rows(program))
+    if form in ("lp", "mps", "mps-min"):
+        own = {} if form == "lp" or "ONE_VAR_CONSTANT" not in text else {name: name for name in OWN_OF_MPS}
+        return names_of(program, _without_rows(program, found), _sided_rows(program) | own)
     if form == "gams":
         return names_of(program, _without_rows(program, found), _gams_rows(program, found))
     return names_of(program, found, {name: name for name in OWN_OF_BARON} if form == "bar" else {})
 
 
+OWN_OF_MPS = ("ONE_VAR_CONSTANT", "c_e_ONE_VAR_CONSTANT")
+"""A column that is always 1, for the objective's constant, and the row that says so."""
 OWN_OF_BARON = ("ONE_VAR_CONST__", "c_e_FIX_ONE_VAR_CONST__")
 """A column that is always 1, and the row that says so: its writer has them in every file."""
 
@@ -139,8 +142,9 @@ def _gams_rows(program: PyomoProgram, found: dict[str, str]) -> dict[str, str]:
     return rows
 
 
-def _mps_rows(program: PyomoProgram) -> dict[str, str]:
-    """Row in an MPS file -> constraint: the writer puts ``c_e_``, ``c_l_``, ``c_u_`` or ``r_l_`` before its name."""
+def _sided_rows(program: PyomoProgram) -> dict[str, str]:
+    """Row in an LP or MPS file -> constraint: the writers put ``c_e_``, ``c_l_``, ``c_u_``, ``r_l_`` or ``r_u_`` before
+    its name."""
     from pyomo.core.base.label import cpxlp_label_from_name
 
     found: dict[str, str] = {}
