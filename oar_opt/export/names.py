@@ -66,10 +66,11 @@ def constant_rows(program: PyomoProgram) -> list[Any]:
 
 
 def is_constant(row: Any) -> bool:
-    """Whether the row has no variable that is not fixed."""
-    from pyomo.core.expr import identify_variables
+    """Whether the row has no variable that is not fixed, but for coefficients of 0."""
+    from pyomo.repn import generate_standard_repn
 
-    return next(identify_variables(row.body, include_fixed=False), None) is None
+    found = generate_standard_repn(row.body, quadratic=True, compute_values=True)
+    return found.nonlinear_expr is None and not any((*found.linear_coefs, *found.quadratic_coefs))
 
 
 def _rows(program: PyomoProgram) -> Iterator[Any]:

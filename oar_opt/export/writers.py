@@ -59,12 +59,15 @@ def writable(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _without_constant_rows(program: PyomoProgram) -> Iterator[None]:
-    """Rows of fixed variables alone are left out: writers lose them, or make columns for them."""
+    """Rows of fixed variables and zeros alone are left out: writers lose them, or make columns for them."""
     from pyomo.environ import value
+    from pyomo.repn import generate_standard_repn
 
     rows = constant_rows(program)
     for row in rows:
-        body, ends = float(value(row.body)), (row.lower, row.upper)
+        # A variable whose coefficient is 0 may have no value.
+        body = float(generate_standard_repn(row.body, quadratic=True, compute_values=True).constant)
+        ends = row.lower, row.upper
         low, high = (None if end is None else float(value(end)) for end in ends)
         slack = CONSTANT * max(1.0, abs(body))
         if (low is not None and body < low - slack) or (high is not None and body > high + slack):
