@@ -27,7 +27,7 @@ from oar_opt.export.gams_reader import read_gams
 from oar_opt.export.mof_reader import read_mof
 from oar_opt.export.name_map import read_map
 from oar_opt.export.points import points
-from oar_opt.export.readers import READERS, Job
+from oar_opt.export.readers import READERS, Job, Outcome, Size
 from oar_opt.export.round_trip import check, check_cone, size_of
 from oar_opt.export.writers import write
 from oar_opt.instance_file import save_instance
@@ -164,6 +164,26 @@ def test_a_file_that_is_not_solved_is_counted_by_all(tmp_path):
     absent = {title for command, title in {"cbc": "CBC", "glpsol": "GLPK"}.items() if shutil.which(command) is None}
     assert {one.reader for one in opinions if one.agrees} == {"HiGHS", "SCIP", "CBC", "GLPK"} - absent
     assert all("reads 6 rows and 8 columns, as written" in one.words for one in opinions if one.agrees)
+
+
+def test_infeasible_is_refuted_by_what_was_found_where_the_rows_are_compared(tmp_path, monkeypatch):
+    """GLPK has called programs infeasible whose columns have intervals of 1e-7: that says nothing of the file."""
+    program, path = tiny(), tmp_path / "t.mps"
+    names = write(program, path, "mps-min")
+    monkeypatch.setattr("oar_opt.export.round_trip._own_outcome", lambda _: Outcome(True, 4.0))
+    readings = {"HiGHS": Outcome(True, 4.0), "SCIP": Outcome(True), "CBC": Outcome(True, 4.5), "GLPK": None}
+    for reader in READERS:
+        read = reader.reading
+        monkeypatch.setattr(
+            reader,
+            "reading",
+            lambda job, read=read, name=reader.name: replace(
+                read(replace(job, seconds=None)), outcome=readings[name], size=Size(6, 8)
+            ),
+        )
+    found = {one.reader: one for one in check(program, names, path, "mps-min")}
+    assert found["SCIP"].agrees and "infeasible by its arithmetic" in found["SCIP"].words
+    assert found["HiGHS"].agrees and found["CBC"].agrees is False
 
 
 def test_a_reader_that_refuses_the_file_disagrees(tmp_path):

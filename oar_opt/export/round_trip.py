@@ -80,7 +80,8 @@ def check(
         if reading.program is not None:
             read = _turned(reading.program) if job.sign < 0 else reading.program
             _refuse(path, reading.reader, difference(program, names, read, start))
-    return tuple(_opinion(reading, size, own, bool(program.needs), _count(start)) for reading in readings)
+    compared = any(reading.program is not None for reading in readings)
+    return tuple(_opinion(reading, size, own, bool(program.needs), _count(start), compared) for reading in readings)
 
 
 def check_cone(form: ConeForm, path: Path) -> Opinion:
@@ -177,7 +178,10 @@ def _own_outcome(program: PyomoProgram) -> Outcome:
     return Outcome(finished, claim.objective)
 
 
-def _opinion(reading: Reading, size: Size, own: Outcome | None, nonlinear: bool, points: int) -> Opinion:
+def _opinion(
+    reading: Reading, size: Size, own: Outcome | None, nonlinear: bool, points: int, compared: bool
+) -> Opinion:
+    """``compared``: what another reader has read of the file is the program, row by row."""
     if reading.size is None:
         return Opinion(reading.reader, False if reading.refused else None, reading.words)
     counted = reading.size.rows is not None
@@ -190,6 +194,10 @@ def _opinion(reading: Reading, size: Size, own: Outcome | None, nonlinear: bool,
         return Opinion(reading.reader, True, read)
     if not reading.outcome.finished:
         return Opinion(reading.reader, True, f"{read}; not solved within {SECONDS:g} s")
+    if compared and own.value is not None and reading.outcome.value is None:
+        # GLPK says so of columns in intervals of 1e-7, and in deep trees.
+        words = f"{read}; infeasible by its arithmetic, and the file's rows hold at {own.value:.8g}, found here"
+        return Opinion(reading.reader, True, words)
     if (own.value is None) != (reading.outcome.value is None):
         return Opinion(reading.reader, False, f"{read}; {reading.outcome.words}, and the program is {own.words}")
     if own.value is None or reading.outcome.value is None:
