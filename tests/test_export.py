@@ -127,10 +127,16 @@ def test_modelling_systems_get_every_name_that_the_map_explains(problem, tmp_pat
     assert [str(one) for one in opinions] == ["our own reader: reads 41 rows and 36 columns, as written at 3 points"]
     names, text = json.loads((tmp_path / f"{path.name}.map.json").read_text())["names"], path.read_text()
     columns = [name for name, entry in names.items() if entry["kind"] == "column"]
-    assert len(columns) == 36 == 1 + 3 + sum(
-        entry["component"].startswith(("choice", "fixed", "option"))
-        for entry in names.values()
-        if entry["kind"] == "column"
+    assert (
+        len(columns)
+        == 36
+        == 1
+        + 3
+        + sum(
+            entry["component"].startswith(("choice", "fixed", "option"))
+            for entry in names.values()
+            if entry["kind"] == "column"
+        )
     )
     assert all(re.search(rf"\b{re.escape(name)}\b", text) for name in columns)
 
