@@ -674,7 +674,7 @@ def export(
     for opinion in written.opinions:
         print(f"Read by {opinion}" if opinion.agrees is not None else f"Not read by {opinion}")
     if any(opinion.agrees is False for opinion in written.opinions):
-        raise SolverError(f"{target} has another optimum elsewhere than here: see above")
+        raise SolverError(f"{target} is read otherwise elsewhere, or has another optimum there: see above")
 
 
 def _print_formats(instance: str | None) -> None:
