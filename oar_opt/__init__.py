@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from oar_opt.compare import Comparison
     from oar_opt.explain import Explanation, explain_infeasibility
+    from oar_opt.from_estimator import problem_from_estimator, table_after
     from oar_opt.individual import IndividualRecourse, individual_recourse
     from oar_opt.instance_file import load_instance, parse_instance, save_instance
     from oar_opt.library import load, shipped
@@ -42,10 +43,12 @@ _HOMES = {
     "load_solution": "solution_file",
     "parse_instance": "instance_file",
     "play_rounds": "rounds",
+    "problem_from_estimator": "from_estimator",
     "save_instance": "instance_file",
     "save_solution": "solution_file",
     "shipped": "library",
     "solve": "pipeline",
+    "table_after": "from_estimator",
     "verify": "verification",
 }
 
@@ -65,10 +68,12 @@ __all__ = [
     "load_solution",
     "parse_instance",
     "play_rounds",
+    "problem_from_estimator",
     "save_instance",
     "save_solution",
     "shipped",
     "solve",
+    "table_after",
     "verify",
 ]
 
