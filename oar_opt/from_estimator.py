@@ -8,7 +8,8 @@ radii, costs, constraints, queries) is in original units; :mod:`oar_opt.original
 restated exactly. One-hot columns become groups. :func:`table_after` takes moves back to the original table.
 
 It is checked, not assumed, that this is the same learner: re-training by the format's learner gives the estimator's
-decision values on all records and queries, to 1e-6 of their size.
+decision values on all records and queries, to 1e-6 of their size. That fails, too, where scikit-learn does not reach
+its own optimum: libsvm (``SVC``, ``SVR``) keeps inner products in single precision, which is not enough on raw records.
 """
 
 from __future__ import annotations
