@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from oar_opt.compare import Comparison
+    from oar_opt.estimators import problem_from_estimator, table_after
     from oar_opt.explain import Explanation, explain_infeasibility
-    from oar_opt.from_estimator import problem_from_estimator, table_after
     from oar_opt.individual import IndividualRecourse, individual_recourse
     from oar_opt.instance_file import load_instance, parse_instance, save_instance
     from oar_opt.library import load, shipped
@@ -43,12 +43,12 @@ _HOMES = {
     "load_solution": "solution_file",
     "parse_instance": "instance_file",
     "play_rounds": "rounds",
-    "problem_from_estimator": "from_estimator",
+    "problem_from_estimator": "estimators",
     "save_instance": "instance_file",
     "save_solution": "solution_file",
     "shipped": "library",
     "solve": "pipeline",
-    "table_after": "from_estimator",
+    "table_after": "estimators",
     "verify": "verification",
 }
 

@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from oar_opt.convert import Wishes, convert
+from oar_opt.conversion import Wishes, convert
 from oar_opt.errors import InputError
 from oar_opt.evaluate import evaluate
 from oar_opt.instance_file import load_instance
 from oar_opt.problem import Direction, FeatureType
-from oar_opt.solver_listing import TAKES, list_solvers
+from oar_opt.solvers.listing import TAKES, list_solvers
 
 LOANS = """id,income,late,own,city,approved
 a1,40.5,0,1,Rome,yes

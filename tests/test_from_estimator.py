@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas
 import pytest
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Lasso, LogisticRegression, Ridge, RidgeClassifier
+from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, OneHotEncoder, RobustScaler, StandardScaler
+from sklearn.preprocessing import (
+    MaxAbsScaler,
+    MinMaxScaler,
+    OneHotEncoder,
+    PolynomialFeatures,
+    RobustScaler,
+    StandardScaler,
+)
 from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 
 import oar_opt
-from oar_opt.errors import InputError, UnsupportedError
+from oar_opt.errors import InputError, OarError, UnsupportedError
+from oar_opt.estimators.agreement import _Loose
 from oar_opt.evaluate import evaluate
+from oar_opt.parameters import LinearParameters
 from oar_opt.problem import FeatureType, Move
 from oar_opt.verification import move_violations
 
@@ -108,11 +119,77 @@ def test_weights_are_those_of_the_fit():
         oar_opt.problem_from_estimator(fitted, X, y, members=[0], query=X[0], actions=BALL)
 
 
-def test_records_on_which_scikit_learn_misses_its_own_optimum_are_refused():
-    """libsvm keeps inner products in single precision: on raw records its objective stays above our proved optimum."""
+def notes(estimator, X, y, **wishes):
+    given = {"members": [0], "query": X[0], "actions": BALL, **wishes}
+    return oar_opt.problem_from_estimator(estimator, X, y, **given).provenance["notes"]
+
+
+def test_what_libsvm_leaves_is_accepted_and_told():
+    """On raw records single precision alone leaves more than 1e-6, at any tolerance."""
     X, y = labelled()
-    with pytest.raises(InputError, match="scale the features"):
-        oar_opt.problem_from_estimator(SVC(kernel="linear", C=0.7), X, y, members=[0], query=X[0], actions=BALL)
+    assert "as its tol=1e-09 and its arithmetic allow" in notes(SVC(kernel="linear", C=0.7), X, y)
+    assert "off its optimum by up to 0.00" in notes(SVC(kernel="linear", C=0.7).fit(X, y), X, y)
+
+
+@pytest.mark.parametrize(
+    "model", [LogisticRegression(), LogisticRegression(solver="liblinear"), LinearSVC(), SVR(kernel="linear")]
+)
+def test_an_estimator_fitted_as_it_comes_is_accepted_with_its_own_tolerance(model):
+    X, y = table() if isinstance(model, SVR) else labelled()
+    estimator = make_pipeline(StandardScaler(), clone(model)).fit(X, y)
+    wish = {"target": (">=", 1.0)} if isinstance(model, SVR) else {}
+    assert f"as its tol={model.tol:g} and" in notes(estimator, X, y, **wish)
+
+
+def test_the_duality_gap_by_hand():
+    """Two records at -1 and 1, C = 1: w = 1 and b = 0 exactly, so an estimator made to say 1 + e has the gap
+    (1 + e)^2 / 2 - 1 / 2 = e + e^2 / 2 and libsvm may leave W tol = 2 tol."""
+    X, y = np.array([[-1.0], [1.0]]), np.array([0, 1])
+    model = SVC(kernel="linear", C=1.0, tol=1e-3).fit(X, y)
+    problem = oar_opt.problem_from_estimator(model, X, y, members=[0], query=[0.5], actions=BALL)
+    at = LinearParameters.of(np.array([1.0]), 0.0)
+    for off, explained in ((1.9e-3, True), (2.1e-3, False)):
+        loose = _Loose(problem, Told(model, 1.0 + off), at)
+        assert loose.gap == pytest.approx(off + off**2 / 2, rel=1e-6) and loose.is_explained == explained
+        assert loose.distance == pytest.approx(np.sqrt(2 * loose.gap))
+
+
+class Told:
+    """A fitted SVC that says another weight."""
+
+    def __init__(self, model, w):
+        self.__class__ = type("SVC", (), {})
+        self.coef_, self.intercept_, self.tol = np.array([[w]]), np.array([0.0]), model.tol
+        self.support_, self.dual_coef_ = model.support_, model.dual_coef_
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (
+            lambda X, y: SVC(kernel="linear", C=0.8).fit(X, y).set_params(C=0.7),
+            "trained again it gives other parameters",
+        ),
+        (lambda X, y: SVC(kernel="linear", C=0.7).fit(X[1:], y[1:]), "fit it on these records"),
+        (lambda X, y: LogisticRegression().fit(X[1:], y[1:]), "fit it on these records"),
+        (lambda X, y: LogisticRegression(C=1.00001).fit(X, y).set_params(C=1.0), "trained again"),
+    ],
+)
+def test_another_program_is_refused_however_near(other, words):
+    X, y = labelled()
+    with pytest.raises(InputError, match=words):
+        notes(other(X, y), X, y)
+
+
+def test_a_tied_intercept_is_named():
+    """One record each at -1 and 1 with C = 1/4: w = 1/2 while both are inside the margin, for b in [-1/2, 1/2]."""
+    X, y = np.array([[-1.0], [1.0]]), np.array(["no", "yes"])
+    model = SVC(kernel="linear", C=0.25).fit(X, y)
+    with pytest.raises(
+        InputError, match=r"position: is 'unique', but every intercept from -0.5 to 0.5 is optimal.*optimistic"
+    ):
+        notes(model, X, y, query=[0.1])
+    assert "every intercept from -0.5 to 0.5 is optimal" in notes(model, X, y, query=[0.1], position="pessimistic")
 
 
 def test_an_estimator_that_stopped_early_is_refused():
@@ -245,7 +322,6 @@ def test_a_fitted_scaler_stays_as_it_is_and_an_unfitted_learner_is_trained():
 
 
 def test_a_dataframe_gives_names_and_takes_moves_back():
-    pandas = pytest.importorskip("pandas", reason="pandas is optional, and not installed")
     X, y = mixed()
     frame = pandas.DataFrame({"income": X[:, 0].astype(float), "late": X[:, 1].astype(int), "city": X[:, 2]})
     before = ColumnTransformer([("number", StandardScaler(), ["income", "late"]), ("city", OneHotEncoder(), ["city"])])
@@ -296,7 +372,8 @@ def test_what_cannot_be_expressed_is_refused_with_its_place(model, setting):
 @pytest.mark.parametrize(
     ("before", "words"),
     [
-        (PCA(2), "PCA is not read here"),
+        (PCA(2), "PCA is not read here, since it mixes columns"),
+        (PolynomialFeatures(2), "PolynomialFeatures is not read here, since it is not affine"),
         (MinMaxScaler(clip=True), "clip"),
         (ColumnTransformer([("a", StandardScaler(), [0]), ("b", "passthrough", [0, 1])]), "'x0' enters .* twice"),
         (OneHotEncoder(min_frequency=2), "rare categories"),
@@ -324,6 +401,8 @@ def test_transformers_that_are_not_read_are_refused(before, words):
         ({"constraints": [{"coefficients": {"x9": 1}, "sense": "<=", "rhs": 1}]}, r"constraints\[0\].coefficients.x9"),
         ({"members": [99]}, "record 99 does not exist"),
         ({"sample_weight": [1.0]}, "sample_weight: has the shape"),
+        ({"sample_weight": [-1.0] * 16}, r"sample_weight\[0\]: is -1"),
+        ({"query": [np.nan, 1.0]}, r"query\[0\], column 'x0': is NaN"),
         ({"actions": [{"kind": "fly"}]}, "'fly', which is not known"),
     ],
 )
@@ -351,3 +430,29 @@ def test_several_classes_and_missing_targets():
         NearestCentroid(), X, three, members=[0], query=X[0], target=2, actions=BALL
     )
     assert problem.classes == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("model", "X", "y", "words"),
+    [
+        (RidgeClassifier(), np.ones(3), [0, 1, 0], r"X: has the shape \(3,\)"),
+        (RidgeClassifier(), [[1.0], [np.nan]], [0, 1], r"X\[1\], column 'x0': is NaN"),
+        (RidgeClassifier(), [["a"], ["b"]], [0, 1], "X: .*encode texts"),
+        (make_pipeline(StandardScaler(), RidgeClassifier()), [["a"], ["b"]], [0, 1], "X: .*cannot be fitted"),
+        (RidgeClassifier(), [[1.0], [2.0]], [0], r"y: has the shape \(1,\) for 2 records"),
+        (RidgeClassifier(), [[1.0], [2.0]], [0, None], r"y\[1\]: is missing"),
+        (RidgeClassifier(), [[1.0], [2.0]], ["a", "a"], "y: has one value only"),
+        (Ridge(), [[1.0], [2.0]], ["a", "b"], r"y\[0\]: is 'a', and the estimator predicts numbers"),
+        (RidgeClassifier().fit([[1.0, 2], [2, 1]], [0, 1]), [[1.0], [2.0]], [0, 1], "fitted to 2"),
+        (StandardScaler().fit([[1.0]]), [[1.0], [2.0]], [0, 1], "StandardScaler is no learner"),
+        (
+            GridSearchCV(Ridge(), {"alpha": [1.0]}, cv=2).fit([[1.0], [2], [3], [4]], [1, 2, 3, 5]),
+            [[1.0]],
+            [0],
+            "best_estimator_",
+        ),
+    ],
+)
+def test_wrong_tables_and_estimators_are_named(model, X, y, words):
+    with pytest.raises(OarError, match=words):
+        oar_opt.problem_from_estimator(model, X, y, members=[0], query=[1.0], target=(">=", 0), actions=BALL)

@@ -17,13 +17,29 @@ from typing import Any
 import numpy as np
 
 from oar_opt.errors import InputError, UnsupportedError
+from oar_opt.estimators.original_units import Units
 from oar_opt.json_input import suggestion
-from oar_opt.original_units import Units
 from oar_opt.problem import Feature, FeatureType
 
 KNOWN = (
     "StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler, OneHotEncoder, ColumnTransformer, Pipeline, passthrough"
 )
+
+_MIXES = "mixes columns, so that bounds, steps and costs of one column are none of one feature"
+_BENDS = "is not affine, so that a change of the table is no fixed change of what the learner sees"
+REASONS = {
+    "PCA": _MIXES,
+    "TruncatedSVD": _MIXES,
+    "PolynomialFeatures": _BENDS,
+    "SplineTransformer": _BENDS,
+    "PowerTransformer": _BENDS,
+    "QuantileTransformer": _BENDS,
+    "KBinsDiscretizer": _BENDS,
+    "Normalizer": _BENDS,
+    "FunctionTransformer": "may be anything",
+    "SimpleImputer": "fills missing values, and no record of an instance may miss one",
+}
+"""Why the best known of the others are refused, by the ends of their names."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +98,10 @@ def _derived(transformer: Any, columns: list[Column], names: Sequence[str], wher
     kind = type(transformer).__name__
     reader = _READERS.get(kind) if type(transformer).__module__.startswith("sklearn.") else None
     if reader is None:
+        why = next((f", since it {what}" for name, what in REASONS.items() if kind.endswith(name)), "")
         raise UnsupportedError(
-            f"{where}: {kind} is not read here: use {KNOWN}, or transform the table beforehand and give what comes out"
+            f"{where}: {kind} is not read here{why}: use {KNOWN}, or transform the table beforehand and give "
+            "what comes out"
         )
     return reader(transformer, columns, names, f"{where}.{kind}")
 

@@ -58,15 +58,17 @@ class CsvColumn:
         return [number]
 
 
-def cells_of(table: CsvCells, name: str) -> list[str]:
+def cells_of(table: CsvCells, name: str, where: str) -> list[str]:
     """A column's cells, without spaces around them.
 
     Raises
     ------
-    InputError : there is no such column, or a value is missing.
+    InputError : there is no such column (said at ``where``), or a value is missing.
     """
-    place = position(table, name, "--target")
+    place = position(table, name, where)
     found = [cells[place].strip() for _, cells in table.rows]
+    if all(cell.lower() in MISSING for cell in found):
+        raise InputError(f"{table.source}, column '{name}'", "is empty", f"fill it, or drop it: --drop '{name}'")
     for (line, _), cell in zip(table.rows, found, strict=True):
         if cell.lower() in MISSING:
             raise InputError(
@@ -91,7 +93,7 @@ def inferred(table: CsvCells, name: str, stated: FeatureType | None) -> CsvColum
     ------
     InputError : see the module's docstring; or its cells are not of the stated type.
     """
-    cells = cells_of(table, name)
+    cells = cells_of(table, name, "--drop")
     where = f"{table.source}, column '{name}'"
     if len(set(cells)) == 1:
         raise InputError(where, f"has one value only ({shown(cells[0])})", f"drop it: --drop '{name}'")

@@ -45,6 +45,8 @@ def learner_document(model: Any, where: str) -> dict[str, Any]:
     kind = type(model).__name__
     reader = _READERS.get(kind) if type(model).__module__.startswith("sklearn.") else None
     if reader is None:
+        if hasattr(model, "best_estimator_"):
+            raise UnsupportedError(f"{where}: {kind} searches for an estimator: give its best_estimator_")
         raise UnsupportedError(
             f"{where}: {kind} is no learner here: use one of {', '.join(_READERS)} with the constants that you want"
         )
