@@ -1,8 +1,8 @@
 """Which solvers are installed, with versions, and what kinds of programs each can take.
 
-Two different things are told apart: what a solver takes by its own manual (:data:`TAKES`), and, beyond linear rows
-and integer variables, what this package uses it for (:mod:`oar_opt.solver_features`): several interfaces drop rows of a
-kind without a word, so only what was seen to work is used.
+Two different things are told apart: what a solver takes (:data:`TAKES`; of those that come with this package, and of
+CBC and GLPK, tried out by a test, of the others by their own manuals), and, beyond linear rows and integer variables,
+what this package uses it for (:mod:`oar_opt.solver_features`): several interfaces drop rows of a kind without a word.
 """
 
 from __future__ import annotations
@@ -25,36 +25,39 @@ class ProgramKind(StrEnum):
     MILP = "MILP"
     QP = "QP"
     MIQP = "MIQP"
-    SOS = "SOS"
+    SOS1 = "SOS1"
     INDICATOR = "indicator"
     NONLINEAR = "nonlinear"
-    CONIC = "conic"
+    SECOND_ORDER = "SOC"
+    EXPONENTIAL = "exp cone"
 
 
 _LINEAR = frozenset({ProgramKind.LP, ProgramKind.MILP})
-_CONVEX = frozenset({ProgramKind.LP, ProgramKind.QP, ProgramKind.CONIC})
+_CONVEX = frozenset({ProgramKind.LP, ProgramKind.QP, ProgramKind.SECOND_ORDER})
+_CONIC = _CONVEX | {ProgramKind.EXPONENTIAL}
 _QUADRATIC = _LINEAR | {ProgramKind.QP, ProgramKind.MIQP}
-_COMMERCIAL = _QUADRATIC | {ProgramKind.SOS, ProgramKind.INDICATOR, ProgramKind.CONIC}
-_GLOBAL = _QUADRATIC | {ProgramKind.NONLINEAR}
+_COMMERCIAL = _QUADRATIC | {ProgramKind.SOS1, ProgramKind.INDICATOR, ProgramKind.SECOND_ORDER}
+_GENERAL = frozenset({ProgramKind.NONLINEAR, ProgramKind.EXPONENTIAL})
+_GLOBAL = _QUADRATIC | _GENERAL
 
 TAKES: dict[str, frozenset[ProgramKind]] = {
     "highs": _LINEAR | {ProgramKind.QP},
-    "scip": _GLOBAL | {ProgramKind.SOS, ProgramKind.INDICATOR},
-    "clarabel": _CONVEX,
-    "scs": _CONVEX,
+    "scip": _GLOBAL | {ProgramKind.SOS1, ProgramKind.INDICATOR, ProgramKind.SECOND_ORDER},
+    "clarabel": _CONIC,
+    "scs": _CONIC,
     "osqp": frozenset({ProgramKind.LP, ProgramKind.QP}),
-    "cbc": _LINEAR | {ProgramKind.SOS},
+    "cbc": _LINEAR | {ProgramKind.SOS1},
     "glpk": _LINEAR,
-    "ipopt": frozenset({ProgramKind.LP, ProgramKind.QP, ProgramKind.NONLINEAR}),
-    "gurobi": _COMMERCIAL | {ProgramKind.NONLINEAR},
+    "ipopt": _GENERAL | {ProgramKind.LP, ProgramKind.QP},
+    "gurobi": _COMMERCIAL | _GENERAL,
     "cplex": _COMMERCIAL,
-    "xpress": _COMMERCIAL | {ProgramKind.NONLINEAR},
-    "mosek": _QUADRATIC | {ProgramKind.CONIC},
+    "xpress": _COMMERCIAL | _GENERAL,
+    "mosek": _QUADRATIC | {ProgramKind.SECOND_ORDER, ProgramKind.EXPONENTIAL},
     "bonmin": _GLOBAL,
     "couenne": _GLOBAL,
     "baron": _GLOBAL,
 }
-"""Quadratic programs of HiGHS, Clarabel, SCS, OSQP, CPLEX and MOSEK are convex ones; Ipopt and Bonmin find local optima
+"""Where a solver takes functions, a row with an exponential is its exponential cone. Quadratic programs of HiGHS, Clarabel, SCS, OSQP, CPLEX and MOSEK are convex ones; Ipopt and Bonmin find local optima
 where a program is not convex."""
 
 PACKAGES = {"highs": "highspy", "scip": "pyscipopt", "clarabel": "clarabel", "scs": "scs", "osqp": "osqp"}
