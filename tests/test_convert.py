@@ -11,7 +11,6 @@ from oar_opt.errors import InputError
 from oar_opt.evaluate import evaluate
 from oar_opt.instance_file import load_instance
 from oar_opt.problem import Direction, FeatureType
-from oar_opt.solvers.listing import TAKES, list_solvers
 
 LOANS = """id,income,late,own,city,approved
 a1,40.5,0,1,Rome,yes
@@ -65,6 +64,32 @@ def test_a_query_wants_what_it_is_not_given(made):
     assert all(evaluate(problem, ()).margins[0] < 0 for problem in (refused, granted))
 
 
+def test_a_querys_row_is_not_learnt_from_and_rows_keep_their_numbers(made):
+    """As if the row were not there: the same margin as for the query in JSON by a table without it."""
+    problem = made().problem
+    assert problem.records.s.tolist() == [1, 1, 1, 1, 1, 0] and problem.n == 6
+    query = json.dumps({"income": 25.0, "late": 2, "own": 1, "city": "Bern"})
+    rest = LOANS.rsplit("a6", 1)[0]
+    without = made(rest, query=query).problem
+    assert evaluate(problem, ()).margins == pytest.approx(evaluate(without, ()).margins, abs=1e-9)
+    kept = made(keep_query=True).problem
+    assert kept.records.s.tolist() == [1] * 6
+    assert evaluate(kept, ()).margins != pytest.approx(evaluate(without, ()).margins, abs=1e-3)
+
+
+def test_a_query_that_is_a_member_is_kept_or_refused(made):
+    with pytest.raises(InputError, match=r"--query: row 4 is a member.*--keep-query"):
+        made(query="4")
+    assert made(query="4", keep_query=True).problem.records.s.tolist() == [1] * 6
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_files_as_spreadsheets_write_them(made, delimiter):
+    """A byte-order mark, another separator, decimal commas, carriage returns."""
+    text = LOANS.replace(",", delimiter).replace(".", ",").replace("\n", "\r\n")
+    assert made("\ufeff" + text).problem.records.X.tolist() == made().problem.records.X.tolist()
+
+
 def test_a_query_by_columns_and_a_learner_in_json(made):
     query = json.dumps({"income": 30, "late": 1, "own": 0, "city": "Oslo"})
     problem = made(query=query, learner='{"kind": "svm", "C": 2}', want="yes", goal="min_cost", required=0.1).problem
@@ -106,6 +131,17 @@ def test_semicolons_and_classes_in_order(made):
         (LOANS.replace(",no", ",yes"), PART, {}, "column 'approved': has one value only"),
         (LOANS.replace("Oslo", "Rome").replace("Bern", "Rome"), PART, {}, "column 'city': has one value .*--drop"),
         (LOANS.replace("a2,30.0", "a2"), PART, {}, "line 3 has 5 cells"),
+        ("", PART, {}, "table.csv is empty"),
+        ("a,b\0\n", PART, {}, "is no text .*UTF-8"),
+        ("1,2,3\n4,5,6\n", PART, {}, "first line has numbers"),
+        (LOANS.replace("own", "late"), PART, {}, "has two columns 'late'"),
+        (LOANS.replace("own", " late"), PART, {}, "has two columns 'late'"),
+        (LOANS.replace("own", ""), PART, {}, "column 4 has no name"),
+        ("a,own,approved\n1,,no\n2, ,yes\n", PART, {"drop": ()}, "column 'own': is empty .*--drop 'own'"),
+        ("just words\nand more\n", PART, {}, "'approved' is no column"),
+        (LOANS, PART, {"classes": "yes"}, "--classes: is 'yes' .*two or more"),
+        (LOANS, PART, {"members": "0:x"}, "--members: '0:x' is no row"),
+        (LOANS.replace("a6,25.0,2,1,Bern,no", "a6,25.0,2,1,Bern,maybe"), PART, {}, "has 3 values, .*two only"),
         (LOANS.split("\n")[0] + "\n", PART, {}, "a header and no rows"),
         (LOANS, PART, {"target": "aproved"}, "--target: 'aproved' is no column .*approved"),
         (LOANS, PART, {"drop": ("idd",)}, "--drop: 'idd' is no column"),
@@ -115,7 +151,7 @@ def test_semicolons_and_classes_in_order(made):
         (LOANS, PART, {"query": None}, "--query: is missing"),
         (LOANS, PART, {"members": None}, "--members: is missing"),
         (LOANS, PART, {"members": "3:1"}, "--members: '3:1' is no row"),
-        (LOANS, PART, {"members": "0:9"}, "record 6 does not exist"),
+        (LOANS, PART, {"members": "0:9"}, "--members: row 9 does not exist .*0 to 5"),
         (LOANS, PART, {"classes": "yes,maybe"}, "--classes: leaves out 'no' in line 3"),
         (LOANS, PART, {"want": "maybe"}, "'maybe' is no class"),
         (LOANS, PART, {"target": "city"}, "has 3 values, and 'ridge' is binary"),
@@ -169,24 +205,43 @@ def test_the_written_file_loads_and_is_shown(oar, files):
 def test_numbers_can_be_referred_to(oar, files):
     out = files / "numbers.json"
     base = ("convert", files / "numbers.csv", "--target", "y", "--actions", files / "plain.json", "-o", out)
-    settings = ("--members", "1", "--query", "0", "--want", "<=1")
+    settings = ("--members", "1", "--query", "0", "--want", "<=1", "--keep-query")
     assert oar(*base, *settings)[0] == 0
     written = load_instance(out)
     assert oar(*base, *settings, "--by-reference")[0] == 0
     assert json.loads(out.read_text())["records"]["csv"] == "numbers.csv"
     referred = load_instance(out)
     assert referred == written
+    code, _, err = oar(*base, *settings[:-1], "--by-reference")
+    assert code == 2 and "row 0, the query, is no record to learn from" in err
     (files / "numbers.csv").write_text(NUMBERS.replace("0.5", "0.6"))
     with pytest.raises(InputError, match="the data have changed"):
         load_instance(out)
 
 
-def test_solvers_are_listed_with_their_versions(oar):
-    rows = {row.name: row for row in list_solvers()}
-    assert list(rows) == list(TAKES) and rows["highs"].version and rows["scip"].version
-    code, out, _ = oar("solvers", "--json")
-    found = {row["name"]: row for row in json.loads(out)}
-    assert code == 0 and found["highs"]["takes"] == ["LP", "MILP", "QP"] and found["highs"]["installed"]
-    assert "special ordered sets" in found["scip"]["used_for"]
-    code, out, _ = oar("solvers")
-    assert code == 0 and "clarabel" in out and "indicator" in out
+@pytest.mark.parametrize(
+    ("actions", "words"),
+    [
+        ("{]", "is not valid JSON"),
+        ("[]", "must hold an object"),
+        ('{"colective": {}}', "did you mean 'collective'"),
+        ('{"collective": {"actions": [{"kind": "features", "norm": "l2", "radus": 1}]}}', "radus: unknown key"),
+        (None, "does not exist"),
+    ],
+)
+def test_wrong_files_of_actions_end_with_two(oar, files, actions, words):
+    path = files / "actions.json"
+    if actions is not None:
+        path.write_text(actions)
+    code, _, err = oar(
+        "convert", files / "loans.csv", "--target", "approved", "--actions", path, "-o", files / "loans.json",
+        "--members", "0", "--query", "5", "--drop", "id",
+    )  # fmt: skip
+    assert code == 2 and words in err and "Traceback" not in err and not (files / "loans.json").exists()
+
+
+def test_a_missing_table_ends_with_two(oar, files):
+    base = ("--target", "approved", "--actions", files / "part.json", "-o", files / "loans.json")
+    for table in (files / "none.csv", files):
+        code, _, err = oar("convert", table, *base)
+        assert code == 2 and "cannot be read" in err

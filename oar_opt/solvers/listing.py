@@ -57,8 +57,9 @@ TAKES: dict[str, frozenset[ProgramKind]] = {
     "couenne": _GLOBAL,
     "baron": _GLOBAL,
 }
-"""Where a solver takes functions, a row with an exponential is its exponential cone. Quadratic programs of HiGHS, Clarabel, SCS, OSQP, CPLEX and MOSEK are convex ones; Ipopt and Bonmin find local optima
-where a program is not convex."""
+"""Where a solver takes functions, a row with an exponential is its exponential cone. Quadratic programs of HiGHS,
+Clarabel, SCS, OSQP, CPLEX and MOSEK are convex ones; Ipopt and Bonmin find local optima where a program is not convex.
+"""
 
 PACKAGES = {"highs": "highspy", "scip": "pyscipopt", "clarabel": "clarabel", "scs": "scs", "osqp": "osqp"}
 """Solvers that come as Python packages."""
