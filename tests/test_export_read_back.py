@@ -411,7 +411,7 @@ def first_example(name):
     return next(one for _, one in worked_examples() if formulations()[name].accepts(one.problem) is None)
 
 
-@pytest.mark.parametrize("name,form,has_program", cases())
+@pytest.mark.parametrize("name,form,has_program", list(cases()))
 def test_a_formulation_in_a_format_by_every_reader_or_the_reason(tmp_path, name, form, has_program):
     worked, item = first_example(name), formulations()[name]
     path = tmp_path / f"p.{FORMATS[form].ending}"
