@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -319,7 +320,7 @@ def _allowed_value(feature: Document, present: float, aim: float) -> float:
     if feature.get("direction") == "fixed" or feature.get("type") in ("binary", "categorical"):
         return present
     value = float(round(aim)) if feature.get("type") == "integer" else round(aim, 4)
-    low, high = float(feature.get("lower", value)), float(feature.get("upper", value))
+    low, high = float(feature.get("lower", -math.inf)), float(feature.get("upper", math.inf))
     if feature.get("direction") == "increase":
         low = max(low, present)
     if feature.get("direction") == "decrease":
