@@ -691,7 +691,7 @@ def export(
     ] = None,
     formulation: Annotated[str, typer.Option(help="A name from 'oar formulations', or auto.")] = "auto",
     form: Annotated[
-        str, typer.Option("--format", help="lp, mps, mps-min, cip, nl, gams, bar, mof or cbf; see --list.")
+        str, typer.Option("--format", help="lp, mps, mps-min, cip, nl, gams, bar, mof, cbf or mps-aux; see --list.")
     ] = "mps-min",
     listed: Annotated[bool, typer.Option("--list", help="Say which formats hold which formulation.")] = False,
     start: Annotated[bool, typer.Option("--start/--no-start", help="Write a start and known bounds.")] = True,
@@ -718,6 +718,10 @@ def export(
     target = output or Path(f"{problem.name}.{format_named(form).ending}")
     written = write(problem, target, formulation=formulation, form=form, start=start, checked=check, tightening=tighten)
     print(f"{written.path}: {written.formulation}, {written.rows} rows, {written.columns} columns")
+    if written.aux_path is not None:
+        print(
+            f"{written.aux_path}: the follower, {written.rows_below} rows and {written.columns_below} columns of these"
+        )
     print(f"{written.map_path}: what every name means, and the proof of every bound")
     if written.is_negated:
         print("The goal is maximised, and the file minimises minus it: its optimum has the other sign.")

@@ -244,8 +244,12 @@ class RiskModel(MenuModel):
         if place < len(self.problem.queries):
             self.proved[f"f({subject.name})"] = box
         ends = [subject.target * (value - subject.threshold) for value in (box.lower, box.upper)]
-        part = subject.target * (self.value(self._subject(subject)) - subject.threshold)
+        part = subject.target * (self.decision_value(subject) - subject.threshold)
         return Margin((part,), min(ends), max(ends))
+
+    def decision_value(self, subject: Query) -> Any:
+        """The subject's ``f``, of the model's variables."""
+        return self.value(self._subject(subject))
 
     def _subject(self, query: Query) -> Vector:
         xhat: Vector = self.risk.extend(np.array([query.x]))[0]

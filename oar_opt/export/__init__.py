@@ -3,7 +3,8 @@
 Beside ``FILE`` come ``FILE.map.json`` (:mod:`oar_opt.export.name_map`), ``FILE.sol`` with a verified start and
 ``FILE.solu`` with what is known of the optimum (:mod:`oar_opt.export.start`). The file is read back by other programs
 and compared (:mod:`oar_opt.export.round_trip`), since people's writers and readers have lost rows and constants without
-a word. A solver's answer comes back through :mod:`oar_opt.export.answers` and :mod:`oar_opt.export.answer_import`.
+a word. The bilevel program itself goes into a pair of files (:mod:`oar_opt.export.bilevel`). A solver's answer comes
+back through :mod:`oar_opt.export.answers` and :mod:`oar_opt.export.answer_import`.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from oar_opt.contracts import PyomoProgram
 from oar_opt.discovery import formulations
 from oar_opt.errors import InputError, UnsupportedError
 from oar_opt.export.answers import Answer, read_answer
+from oar_opt.export.bilevel_model import Bilevel
 from oar_opt.export.name_map import ReadMap, map_path_of, read_map
 from oar_opt.export.names import written_variables
 from oar_opt.limits import Clock
@@ -74,9 +75,10 @@ def _program(problem: RecourseProblem, known: ReadMap) -> PyomoProgram:
             f"({problem.sha256[:12] or 'none'})",
             "give the instance that was exported, unchanged",
         )
-    if known.formulation not in formulations():
+    statements = {**formulations(), Bilevel.name: Bilevel()}
+    if known.formulation not in statements:
         raise InputError("--map", f"is of the formulation '{known.formulation}', which is not installed here")
-    program = formulations()[known.formulation].build(problem, Request(tightening=known.tightening)).written()
+    program = statements[known.formulation].build(problem, Request(tightening=known.tightening)).written()
     if not isinstance(program, PyomoProgram):
         raise UnsupportedError(f"{known.form} files have no names of columns, so that no answer can be brought back")
     return program
@@ -86,11 +88,13 @@ def _set_values(program: PyomoProgram, known: ReadMap, answer: Answer, path: Pat
     unknown = [name for name in answer.values if name not in known.columns and name not in known.others]
     if unknown:
         raise InputError(str(path), f"has columns that the map does not know: {_list(unknown)}", "give the file's map")
-    missing = [name for name in known.columns if name not in answer.values]
+    # A bilevel solver may print the leader's choice alone; the follower's answer is re-trained in any case.
+    needed = known.whole if known.formulation == Bilevel.name else known.columns
+    missing = [name for name in known.columns if name in needed and name not in answer.values]
     if missing and not answer.leaves_out_zeros:
         raise InputError(
             str(path),
-            f"lacks {len(missing)} of {len(known.columns)} columns: {_list(missing)}",
+            f"lacks {len(missing)} of {len(needed)} columns: {_list(missing)}",
             "every one needs a value",
         )
     values = {name: answer.values.get(name, 0.0) for name in known.columns}

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oar_opt.cone_form import ConeForm
 from oar_opt.contracts import Formulation, PyomoProgram
 from oar_opt.discovery import formulations
 from oar_opt.errors import InputError, UnsupportedError
+from oar_opt.export.bilevel import aux_path_of
+from oar_opt.export.bilevel_check import ASKED, FEW, bilevel_opinion
+from oar_opt.export.bilevel_model import Bilevel, BilevelProgram
 from oar_opt.export.cbf import cbf_text
-from oar_opt.export.formats import NO_PROGRAM, conic_refusal, format_named, formulation_refusal, refusal
+from oar_opt.export.formats import (
+    BILEVEL_FORMATS,
+    MPS_AUX,
+    NO_PROGRAM,
+    conic_refusal,
+    format_named,
+    formulation_refusal,
+    refusal,
+)
 from oar_opt.export.name_map import Origin, write_conic_map, write_map
 from oar_opt.export.names import written_rows, written_variables
 from oar_opt.export.round_trip import Opinion, check, is_checked, unread
@@ -26,6 +37,7 @@ class Exported:
     """The written files, the formulation, the program's size, its start and what readers say of the file.
 
     ``opinions`` is empty where nobody was asked. ``is_negated``: the file minimises minus a goal that is maximised.
+    ``aux_path``, ``rows_below`` and ``columns_below`` are of the follower, where the file is a bilevel program's.
     """
 
     path: Path
@@ -36,6 +48,9 @@ class Exported:
     start: Start
     opinions: tuple[Opinion, ...] = ()
     is_negated: bool = False
+    aux_path: Path | None = None
+    rows_below: int = 0
+    columns_below: int = 0
 
 
 def export(
@@ -55,7 +70,7 @@ def export(
     problem : the instance.
     path : of the file; others are named after it.
     formulation : a name, or ``auto`` for the first that applies and that the format holds.
-    form : a name of :data:`oar_opt.export.formats.FORMATS`.
+    form : a name of :data:`oar_opt.export.formats.FORMATS`, or ``mps-aux`` for the bilevel program itself.
     start : whether to write a start and known bounds.
     checked : whether to read the file back; None is up to :data:`oar_opt.export.round_trip.CHECKED_COLUMNS` columns.
     tightening : seconds for better bounds, None for the formulation's own. A limit that is reached makes what is
@@ -82,11 +97,24 @@ def export(
     names = write(program, path, form)
     map_path = write_map(problem, program, origin, names, path)
     rows, columns = len(written_rows(program)), len(written_variables(program))
-    opinions = check(program, path, form) if checked or (checked is None and is_checked(program)) else ()
-    is_negated = form == "mps-min" and program.maximises
+    opinions = _opinions(problem, program, path, form, checked)
+    is_negated = program.maximises and format_named(form).minimised
     sign = -1.0 if is_negated else 1.0
     begun = write_start(problem, program, names, path, sign) if start else Start(missing="no start: not asked for")
-    return Exported(path, map_path, chosen.name, rows, columns, begun, opinions, is_negated)
+    exported = Exported(path, map_path, chosen.name, rows, columns, begun, opinions, is_negated)
+    if isinstance(program, BilevelProgram):
+        rows, columns = len(program.lower_rows), len(program.lower_cost)
+        return replace(exported, aux_path=aux_path_of(path), rows_below=rows, columns_below=columns)
+    return exported
+
+
+def _opinions(
+    problem: RecourseProblem, program: PyomoProgram, path: Path, form: str, checked: bool | None
+) -> tuple[Opinion, ...]:
+    if checked is False or (checked is None and not is_checked(program)):
+        return ()
+    found = check(program, path, form)
+    return (*found, bilevel_opinion(problem, path, ASKED if checked else FEW)) if form in BILEVEL_FORMATS else found
 
 
 def _export_cone(problem: RecourseProblem, program: ConeForm, origin: Origin, path: Path) -> Exported:
@@ -99,6 +127,8 @@ def _export_cone(problem: RecourseProblem, program: ConeForm, origin: Origin, pa
 
 
 def _chosen(problem: RecourseProblem, name: str, form: str) -> Formulation:
+    if form in BILEVEL_FORMATS or name == Bilevel.name:
+        return _bilevel(problem, name, form)
     if name != "auto":
         return choose(problem, name)[0]
     reasons = []
@@ -107,12 +137,29 @@ def _chosen(problem: RecourseProblem, name: str, form: str) -> Formulation:
         if reason is None:
             return candidate
         reasons.append(f"{candidate.name}: {reason}")
+    if Bilevel().accepts(problem) is None:
+        reasons.append(f"but the bilevel program itself can be written: --format {MPS_AUX}")
     raise UnsupportedError("no formulation of this instance can be written to such a file:\n  " + "\n  ".join(reasons))
+
+
+def _bilevel(problem: RecourseProblem, name: str, form: str) -> Formulation:
+    if form not in BILEVEL_FORMATS:
+        raise UnsupportedError(
+            f"the bilevel program itself is no program that {form} files hold: write it with --format {MPS_AUX}"
+        )
+    if name not in ("auto", Bilevel.name):
+        raise UnsupportedError(f"formulation '{name}': {formulation_refusal(form, choose(problem, name)[0])}")
+    reason = Bilevel().accepts(problem)
+    if reason:
+        raise UnsupportedError(f"{problem.name} cannot be written as a bilevel program: {reason}")
+    return Bilevel()
 
 
 def program_refusal(program: PyomoProgram | ConeForm | None, form: str) -> str | None:
     """Why what a file can hold of a program cannot be written in this format, or None."""
     if program is None:
         return f"it {NO_PROGRAM}"
+    if isinstance(program, BilevelProgram):
+        return None if form in BILEVEL_FORMATS else "it is no single program"
     reason = conic_refusal(form) if isinstance(program, ConeForm) else refusal(form, program.needs)
     return reason and f"its program {reason}"

@@ -22,6 +22,8 @@ class Format:
     holds: frozenset[SolverFeature] = frozenset()
     conic: bool = False
     """Whether it is for conic programs and for no others."""
+    minimised: bool = False
+    """Whether a goal that is maximised is written as minus itself."""
 
 
 SMOOTH = frozenset({SolverFeature.QUADRATIC, SolverFeature.EXPONENTIAL})
@@ -29,7 +31,7 @@ SMOOTH = frozenset({SolverFeature.QUADRATIC, SolverFeature.EXPONENTIAL})
 FORMATS: dict[str, Format] = {
     "lp": Format("CPLEX LP", "lp", frozenset({SolverFeature.SOS1, SolverFeature.QUADRATIC})),
     "mps": Format("free MPS", "mps"),
-    "mps-min": Format("free MPS, always minimised, for readers that know no OBJSENSE", "mps"),
+    "mps-min": Format("free MPS, always minimised, for readers that know no OBJSENSE", "mps", minimised=True),
     "cip": Format("SCIP's CIP", "cip", frozenset(SolverFeature)),
     "nl": Format("AMPL NL", "nl", SMOOTH | {SolverFeature.SOS1}),
     "gams": Format("GAMS", "gms", SMOOTH),
@@ -41,19 +43,28 @@ FORMATS: dict[str, Format] = {
     ),
     "cbf": Format("Conic Benchmark Format", "cbf", conic=True),
 }
-"""By the names that callers use."""
+"""Those that hold a formulation's program, by the names that callers use."""
+
+MPS_AUX = "mps-aux"
+BILEVEL_FORMATS: dict[str, Format] = {
+    MPS_AUX: Format("fixed MPS and AUX of the bilevel program itself, minimised at both levels", "mps", minimised=True)
+}
+"""Those that hold what formulations restate: leader and follower (:mod:`oar_opt.export.bilevel`)."""
 
 
 def format_named(name: str) -> Format:
     """The format; an error that lists all where there is none of that name."""
-    if name not in FORMATS:
-        raise InputError("--format", f"'{name}' is unknown", f"there are: {', '.join(FORMATS)}")
-    return FORMATS[name]
+    known = FORMATS | BILEVEL_FORMATS
+    if name not in known:
+        raise InputError("--format", f"'{name}' is unknown", f"there are: {', '.join(known)}")
+    return known[name]
 
 
 def refusal(name: str, needs: frozenset[SolverFeature]) -> str | None:
     """Why a program of rows with these needs cannot be written in this format, or None; follows "its program"."""
     form = format_named(name)
+    if name in BILEVEL_FORMATS:
+        return f"is a formulation's, and {name} files hold the bilevel program itself: name no formulation"
     if form.conic:
         return "is no conic program, and cbf files hold nothing else"
     beyond = [str(feature) for feature in SolverFeature if feature in needs - form.holds]
@@ -65,6 +76,8 @@ def refusal(name: str, needs: frozenset[SolverFeature]) -> str | None:
 
 def conic_refusal(name: str) -> str | None:
     """As :func:`refusal`, of a conic program."""
+    if name in BILEVEL_FORMATS:
+        return refusal(name, frozenset())
     return None if format_named(name).conic else f"is conic, which {name} files do not hold: write it with --format cbf"
 
 

@@ -1,4 +1,7 @@
-"""Which formats hold which formulation's program, and why others do not: for all, or for one instance."""
+"""Which formats hold which formulation's program, and why others do not: for all, or for one instance.
+
+The bilevel program itself, which is no formulation's, has the last row.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ from dataclasses import dataclass
 from oar_opt.contracts import Formulation
 from oar_opt.discovery import formulations
 from oar_opt.errors import UnsupportedError
+from oar_opt.export.bilevel_model import Bilevel
 from oar_opt.export.exporting import program_refusal
-from oar_opt.export.formats import FORMATS, formulation_refusal
+from oar_opt.export.formats import BILEVEL_FORMATS, FORMATS, formulation_refusal
 from oar_opt.problem import RecourseProblem
 from oar_opt.result import Request
 
@@ -24,12 +28,15 @@ class Row:
     formats: tuple[str, ...]
     reasons: dict[str, str]
     inapplicable: str | None = None
+    note: str = ""
 
     @property
     def words(self) -> str:
         """The reasons, those of several formats together."""
         if self.inapplicable:
             return f"does not apply: {self.inapplicable}"
+        if self.note:
+            return self.note
         grouped: dict[str, list[str]] = {}
         for form, reason in self.reasons.items():
             grouped.setdefault(reason.partition(", which")[0].partition(", and cbf")[0], []).append(form)
@@ -39,8 +46,21 @@ class Row:
 
 
 def listing(problem: RecourseProblem | None) -> tuple[Row, ...]:
-    """One row for each formulation; with a problem, its programs are built, without tightening."""
-    return tuple(_row(name, item, problem) for name, item in formulations().items())
+    """One row for each formulation, and one more; with a problem, its programs are built, without tightening."""
+    return (*(_row(name, item, problem) for name, item in formulations().items()), _bilevel_row(problem))
+
+
+def _bilevel_row(problem: RecourseProblem | None) -> Row:
+    statement = Bilevel()
+    reason = statement.accepts(problem) if problem else None
+    if problem and reason is None:
+        try:
+            statement.build(problem)
+        except UnsupportedError as unsupported:
+            reason = str(unsupported)
+    if reason is not None:
+        return Row(statement.name, (), {}, reason)
+    return Row(statement.name, tuple(BILEVEL_FORMATS), {}, note="all others: leader and follower are no single program")
 
 
 def _row(name: str, item: Formulation, problem: RecourseProblem | None) -> Row:

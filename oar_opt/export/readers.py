@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from oar_opt.export.formats import MPS_AUX, format_named
 from oar_opt.solver_features import SolverFeature
 
 
@@ -70,7 +71,7 @@ class Job:
     @property
     def sign(self) -> float:
         """Of the file's optimum in the program's."""
-        return -1.0 if self.form == "mps-min" and self.maximises else 1.0
+        return -1.0 if self.maximises and format_named(self.form).minimised else 1.0
 
 
 class Reader(ABC):
@@ -96,7 +97,7 @@ class HighsReader(Reader):
     """Through ``highspy``."""
 
     name = "HiGHS"
-    forms = frozenset({"lp", "mps", "mps-min"})
+    forms = frozenset({"lp", "mps", "mps-min", MPS_AUX})
 
     def reading(self, job: Job) -> Reading:
         import highspy
@@ -130,7 +131,7 @@ class ScipReader(Reader):
     """Through ``pyscipopt``."""
 
     name = "SCIP"
-    forms = frozenset({"lp", "mps", "mps-min", "cip", "nl"})
+    forms = frozenset({"lp", "mps", "mps-min", MPS_AUX, "cip", "nl"})
     knows = frozenset(SolverFeature)
 
     def reading(self, job: Job) -> Reading:
@@ -208,7 +209,7 @@ class CbcReader(ProgramReader):
     """COIN-OR's CBC; it says nothing of the size of LP files."""
 
     name, command = "CBC", "cbc"
-    forms = frozenset({"lp", "mps", "mps-min"})
+    forms = frozenset({"lp", "mps", "mps-min", MPS_AUX})
 
     def arguments(self, job: Job, answer: Path) -> list[str]:
         # It ignores the section of an MPS file that says what is maximised.
@@ -242,7 +243,7 @@ class GlpkReader(ProgramReader):
     """GNU's GLPK."""
 
     name, command = "GLPK", "glpsol"
-    forms = frozenset({"lp", "mps", "mps-min"})
+    forms = frozenset({"lp", "mps", "mps-min", MPS_AUX})
 
     def unknown(self, job: Job) -> str | None:
         if job.form == "mps" and job.maximises:
@@ -250,7 +251,7 @@ class GlpkReader(ProgramReader):
         return None
 
     def arguments(self, job: Job, answer: Path) -> list[str]:
-        kind = "--lp" if job.form == "lp" else "--freemps"
+        kind = {"lp": "--lp", MPS_AUX: "--mps"}.get(job.form, "--freemps")
         if job.seconds is None:
             return [kind, str(job.path), "--check"]
         limits = ["--tmlim", f"{max(1, round(job.seconds))}", "--mipgap", f"{job.gap:g}"]

@@ -2,7 +2,9 @@
 
 Compared are rows, columns, nonzeros of linear programs, special ordered sets, indicator rows and the objective's
 constant; small programs are solved as well, and the optimum must be the program's own. Another size is an error: the
-file says something else. Another optimum is reported, since a solver may stop at its own tolerances.
+file says something else. Another optimum is reported, since a solver may stop at its own tolerances. Of a bilevel
+program these readers know the MPS file alone, so the optimum is that of its high-point relaxation: both levels' rows,
+the leader's objective.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from pathlib import Path
 
 from oar_opt.contracts import PyomoProgram
 from oar_opt.errors import SolverError
+from oar_opt.export.formats import BILEVEL_FORMATS, format_named
 from oar_opt.export.names import written_chains, written_rows, written_variables
 from oar_opt.export.readers import READERS, Job, Outcome, Reading, Size
 from oar_opt.result import Request
@@ -66,7 +69,8 @@ def check(program: PyomoProgram, path: Path, form: str) -> tuple[Opinion, ...]:
     for reading in readings:
         _check_size(path, reading, size)
     own = _own_outcome(program) if solves and any(reading.size for reading in readings) else None
-    return tuple(_opinion(reading, size, own, bool(program.needs)) for reading in readings)
+    of = " of the high-point relaxation" if form in BILEVEL_FORMATS else ""
+    return tuple(_opinion(reading, size, own, bool(program.needs), of) for reading in readings)
 
 
 def size_of(program: PyomoProgram, form: str) -> Size:
@@ -83,7 +87,7 @@ def size_of(program: PyomoProgram, form: str) -> Size:
         nonzeros += sides * sum(size >= TINY for size in sizes)
         tiny += sides * sum(size < TINY for size in sizes)
     objective = generate_standard_repn(program.objective.expr, quadratic=False, compute_values=True)
-    constant = float(objective.constant) * (-1.0 if form == "mps-min" and program.maximises else 1.0)
+    constant = float(objective.constant) * (-1.0 if program.maximises and format_named(form).minimised else 1.0)
     return Size(
         rows,
         len(written_variables(program)),
@@ -126,7 +130,7 @@ def _own_outcome(program: PyomoProgram) -> Outcome:
     return Outcome(finished, claim.objective)
 
 
-def _opinion(reading: Reading, size: Size, own: Outcome | None, nonlinear: bool) -> Opinion:
+def _opinion(reading: Reading, size: Size, own: Outcome | None, nonlinear: bool, of: str) -> Opinion:
     if reading.size is None:
         return Opinion(reading.reader, None, reading.words)
     counted = reading.size.rows is not None
@@ -142,7 +146,7 @@ def _opinion(reading: Reading, size: Size, own: Outcome | None, nonlinear: bool)
     off = abs(own.value - reading.outcome.value) / max(1.0, abs(own.value))
     agrees = off <= (AGREE_NONLINEAR if nonlinear else AGREE)
     if agrees:
-        return Opinion(reading.reader, True, f"{read}; the same optimum, {own.value:.8g}")
+        return Opinion(reading.reader, True, f"{read}; the same optimum{of}, {own.value:.8g}")
     return Opinion(
         reading.reader, False, f"{read}; optimum {reading.outcome.value:.8g}, and here it is {own.value:.8g}"
     )

@@ -1,14 +1,15 @@
 """``FILE.sol``: a verified start for the program of a file; ``FILE.solu``: what is known of its optimum.
 
 The start is the best of the heuristics' quick answers. Its choices are fixed and the rest of the program is solved,
-so that the file has a value for every column: lines ``name value``, as SCIP and Gurobi read them. Where a program asks
-for a little more than an answer needs, the answer may be no point of it; then there is no start. ``FILE.solu`` has
-lines ``=best= NAME value`` (a verified answer reaches it) and ``=bestdual= NAME value`` (proved: nothing is better).
+so that the file has a value for every column: lines ``name value``, as SCIP and Gurobi read them. (Of a bilevel program
+nothing is solved: the follower's variables are the learner's optimum.) Where a program asks for a little more than an
+answer needs, the answer may be no point of it; then there is no start. ``FILE.solu`` has lines ``=best= NAME value`` (a
+verified answer reaches it) and ``=bestdual= NAME value`` (proved: nothing is better).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import Any
 
 from oar_opt.contracts import PyomoProgram
 from oar_opt.evaluate import Evaluation
-from oar_opt.export.names import Names, written_variables
+from oar_opt.export.bilevel_model import BilevelProgram
+from oar_opt.export.names import Names, written_rows, written_variables
 from oar_opt.limits import Clock
 from oar_opt.problem import RecourseProblem
 from oar_opt.result import Request
@@ -24,6 +26,8 @@ from oar_opt.search import first_answer
 
 SECONDS = 10.0
 """For the heuristics, and again for the rest of the program."""
+ROUNDING = 1e-9
+"""Relative to the sides of a row, at least 1."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,9 @@ def _completed(program: PyomoProgram, answer: Evaluation) -> dict[str, float] | 
     """A value for every variable, with the answer's choices; None where the program has no such point."""
     values = program.start(answer.moves, answer.parameters)
     variables = written_variables(program)
+    if isinstance(program, BilevelProgram):
+        # The follower answers, not the leader: its variables are the learner's optimum, and none is left to solve for.
+        return dict(values) if _is_point(program, values) else None
     whole = [(v, round(values[v.name])) for v in variables if not v.is_continuous() and v.name in values]
     with _fixed(whole):
         claim = program.run(Request(time_limit=SECONDS))
@@ -71,6 +78,27 @@ def _slacks(program: PyomoProgram) -> dict[str, float]:
         holds = bool(round(value(one.binary))) == one.active
         found[f"indicator[{place}]"] = 0.0 if holds else max(0.0, float(value(one.body)) - one.upper)
     return found
+
+
+def _is_point(program: PyomoProgram, values: Mapping[str, float]) -> bool:
+    """Whether every variable has a value, and all ends and rows hold up to rounding."""
+    from pyomo.environ import value
+
+    for variable in written_variables(program):
+        if variable.name not in values:
+            return False
+        variable.set_value(values[variable.name], skip_validation=True)
+    parts = [(one, value(one.body)) for one in written_rows(program)]
+    parts += [(one, one.value) for one in written_variables(program)]
+    return all(_holds(one.lower, body) and _holds(body, one.upper) for one, body in parts)
+
+
+def _holds(low: Any, high: Any) -> bool:
+    from pyomo.environ import value
+
+    if low is None or high is None:
+        return True
+    return bool(value(low) <= value(high) + ROUNDING * max(1.0, abs(value(high))))
 
 
 @contextmanager

@@ -1,4 +1,5 @@
-"""Writes programs of rows: LP, MPS, NL, GAMS and BARON by Pyomo's writers, CIP by SCIP's, MathOptFormat by our own.
+"""Writes programs of rows: LP, MPS, NL, GAMS and BARON by Pyomo's writers, CIP by SCIP's, MathOptFormat and the
+bilevel program's files by our own.
 
 Names are kept where a format allows them, and mapped by its writer where not. NL files keep theirs in ``.row`` and
 ``.col`` files beside them.
@@ -14,6 +15,8 @@ from pathlib import Path
 
 from oar_opt.contracts import PyomoProgram
 from oar_opt.errors import InputError
+from oar_opt.export.bilevel import write_bilevel
+from oar_opt.export.bilevel_model import BilevelProgram
 from oar_opt.export.mof import mof_text
 from oar_opt.export.names import Names, label, names_of, own_names, written_rows
 from oar_opt.solver_features import SolverFeature
@@ -36,6 +39,9 @@ def write(program: PyomoProgram, path: Path, form: str) -> Names:
             case "mps-min":
                 with _minimised(program):
                     return _write_by_pyomo(program, path, form)
+            case "mps-aux":
+                assert isinstance(program, BilevelProgram)
+                return write_bilevel(program, path)
             case _:
                 return _write_by_pyomo(program, path, form)
     return own_names(program)
