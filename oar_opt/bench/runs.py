@@ -1,9 +1,12 @@
-"""Runs of the benchmarks by instance name: one method on one instance, in a process of its own.
+"""Runs of benchmarks: one method on one instance, in a process of its own.
+
+An instance is named: one of the makers of :func:`instances`, a shipped one, or the path of a file.
 
 A method is ``textbook``, the rival that fits the instance (:mod:`oar_opt.bench.textbook` for menus, by HiGHS;
 :mod:`oar_opt.bench.textbook_features` for feature changes, by SCIP); ``ours``, which is :func:`oar_opt.solve` with
 everything at its default; or ``formulation:NAME`` and ``formulation:NAME@SOLVER``, the same with that formulation and
-solver. All of them get one thread and the instance's own tolerance for the gap.
+solver; or ``heuristic:NAME``, whose moves are re-trained and have no bound. All of them get one thread and the
+instance's own tolerance for the gap.
 
 Seconds are those from the instance in memory to the answer: heuristics, building, tightening, solving and, for all
 but the textbook's program, the verification. Everything is imported before the clock starts. What the textbook's
@@ -29,22 +32,27 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
 from functools import cache
+from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from oar_opt.bench.feature_instances import feature_instances
 from oar_opt.bench.menu_instances import menu_instances
 from oar_opt.contracts import PyomoProgram
 from oar_opt.errors import InputError, OarError, SolverError, UnsupportedError
-from oar_opt.problem import RecourseProblem
-from oar_opt.result import Claim, Request, Status, relative_gap
+from oar_opt.problem import Move, RecourseProblem
+from oar_opt.result import Claim, Progress, Request, Status, relative_gap
 
 GRACE = 30.0
+KILOBYTES = 1024
+"""In a megabyte: the unit of what the system says of memory."""
 AGREEMENT = 1e-5
 """Largest difference, relative to 1 or the value, between a claim and its re-training that still counts as verified."""
-TEXTBOOK, OURS, NAMED = "textbook", "ours", "formulation:"
+TEXTBOOK, OURS, NAMED, HEURISTIC = "textbook", "ours", "formulation:", "heuristic:"
 UNSUPPORTED, KILLED, CRASHED, ERROR = "unsupported", "killed", "crashed", "error"
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -56,6 +64,8 @@ class Run:
     ``status`` is one of :class:`~oar_opt.result.Status`, or ``unsupported``, ``killed``, ``crashed``, ``error``.
     ``objective`` is that of re-training, ``claimed`` the program's own where it is known. ``digest`` is that of the
     instance's text, so that lines of an instance that has changed since are not taken for lines of the new one.
+    ``memory`` is the process's largest, in megabytes; ``trace`` has seconds, objective and bound as they became known;
+    ``solution`` is the verified answer's document, so that it can be verified again.
     """
 
     instance: str
@@ -74,6 +84,12 @@ class Run:
     maximises: bool = True
     nodes: int | None = None
     cpu: float | None = None
+    memory: float | None = None
+    grade: str = ""
+    version: str = ""
+    date: str = ""
+    trace: tuple[tuple[float, float | None, float | None], ...] = ()
+    solution: Mapping[str, Any] | None = None
     note: str = ""
 
     @property
@@ -96,19 +112,25 @@ def instances() -> Mapping[str, Callable[[], RecourseProblem]]:
     return MappingProxyType({**menus, **features})
 
 
+def instance_of(name: str) -> RecourseProblem:
+    """The instance that a name or a path means."""
+    from oar_opt.library import load
+
+    return instances()[name]() if name in instances() else load(name)
+
+
 # -- one method on one instance, in this process ---
 
 
 def check_method(method: str) -> None:
     """An error for a method that there is not."""
-    from oar_opt.discovery import formulations
+    from oar_opt.discovery import formulations, heuristics
 
-    if method in (TEXTBOOK, OURS):
-        return
-    name = method.removeprefix(NAMED).partition("@")[0]
-    if not method.startswith(NAMED) or name not in formulations():
-        known = ", ".join((OURS, TEXTBOOK, *(NAMED + name for name in formulations())))
-        raise InputError("--methods", f"'{method}' is unknown", f"there are: {known}; @SOLVER may follow a formulation")
+    known = [OURS, TEXTBOOK, *(NAMED + name for name in formulations()), *(HEURISTIC + name for name in heuristics())]
+    plain = method.partition("@")[0] if method.startswith(NAMED) else method
+    if plain not in known:
+        every = ", ".join(known)
+        raise InputError("--methods", f"'{method}' is unknown", f"there are: {every}; @SOLVER may follow a formulation")
 
 
 def measure(problem: RecourseProblem, method: str, limit: float) -> Run:
@@ -120,8 +142,11 @@ def measure(problem: RecourseProblem, method: str, limit: float) -> Run:
         load()
     started, processor = time.perf_counter(), time.process_time()
     try:
-        run = by_textbook(problem, limit) if method == TEXTBOOK else by_solve(problem, method, limit)
-        return replace(run, cpu=time.process_time() - processor)
+        run = _run_of(method)(problem, method, limit)
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KILOBYTES
+        today = datetime.now(UTC).date().isoformat()
+        cpu = time.process_time() - processor
+        return replace(run, cpu=cpu, memory=round(memory, 1), version=version("oar_opt"), date=today)
     except OarError as error:
         status = UNSUPPORTED if isinstance(error, UnsupportedError) else ERROR
         return Run(
@@ -136,16 +161,69 @@ def measure(problem: RecourseProblem, method: str, limit: float) -> Run:
         )
 
 
+def _run_of(method: str) -> Callable[[RecourseProblem, str, float], Run]:
+    if method == TEXTBOOK:
+        return lambda problem, _, limit: by_textbook(problem, limit)
+    return by_heuristic if method.startswith(HEURISTIC) else by_solve
+
+
+class _Trace:
+    """What was known of the optimum and when, as far as it changed."""
+
+    def __init__(self) -> None:
+        self.started = time.perf_counter()
+        self.lines: list[tuple[float, float | None, float | None]] = []
+
+    def __call__(self, progress: Progress) -> None:
+        self.add(progress.primal, progress.bound)
+
+    def add(self, objective: float | None, bound: float | None) -> None:
+        if not self.lines or self.lines[-1][1:] != (objective, bound):
+            self.lines.append((round(time.perf_counter() - self.started, 3), objective, bound))
+
+
+def by_heuristic(problem: RecourseProblem, method: str, limit: float) -> Run:
+    """One proposal, re-trained; its rules are checked like those of any answer."""
+    from oar_opt.discovery import heuristics
+
+    heuristic = heuristics()[method.removeprefix(HEURISTIC)]
+    reason = heuristic.accepts(problem)
+    if reason:
+        raise UnsupportedError(reason)
+    started = time.perf_counter()
+    proposal = heuristic.propose(problem, time_limit=limit)
+    seconds = time.perf_counter() - started
+    objective, note = retrained(problem, proposal.moves)
+    return Run(
+        instance=problem.name,
+        digest=digest_of(problem),
+        method=method,
+        limit=limit,
+        seconds=seconds,
+        status=str(Status.UNKNOWN if objective is None else Status.FEASIBLE),
+        objective=objective,
+        verified=objective is not None,
+        maximises=problem.goal.maximises,
+        trace=((round(seconds, 3), objective, None),),
+        note=proposal.remark or note,
+    )
+
+
 def by_solve(problem: RecourseProblem, method: str, limit: float) -> Run:
     """:func:`oar_opt.solve`; its answer has passed the verification or it raises."""
     import oar_opt
+    from oar_opt.solution_file import solution_text
 
     name, _, solver = ("auto" if method == OURS else method.removeprefix(NAMED)).partition("@")
     started = time.perf_counter()
     # Without a solver's name the formulation takes its own.
-    result = oar_opt.solve(problem, formulation=name, solver=solver or None, time_limit=limit, threads=1)
+    trace = _Trace()
+    result = oar_opt.solve(
+        problem, formulation=name, solver=solver or None, time_limit=limit, threads=1, progress=trace
+    )
     seconds = time.perf_counter() - started
     solution = result.solution
+    trace.add(solution.objective, solution.bound)
     return Run(
         instance=problem.name,
         digest=digest_of(problem),
@@ -160,7 +238,11 @@ def by_solve(problem: RecourseProblem, method: str, limit: float) -> Run:
         gap=solution.relative_gap,
         verified=True,
         maximises=problem.goal.maximises,
-        note=f"{result.grade}; " + "; ".join(result.notes),
+        nodes=None,
+        grade=str(result.grade),
+        trace=tuple(trace.lines),
+        solution=json.loads(solution_text(solution)),
+        note="; ".join(result.notes),
     )
 
 
@@ -190,7 +272,7 @@ def rival(problem: RecourseProblem) -> tuple[PyomoProgram, str]:
 
 def judged(problem: RecourseProblem, claim: Claim, limit: float, seconds: float) -> Run:
     """A claim as a line of the results: what re-training makes of it."""
-    objective, note = retrained(problem, claim)
+    objective, note = (None, "") if claim.moves is None else retrained(problem, claim.moves)
     gap = None if objective is None or claim.bound is None else relative_gap(objective, claim.bound)
     status = Status.UNKNOWN
     if claim.infeasible:
@@ -223,20 +305,18 @@ def judged(problem: RecourseProblem, claim: Claim, limit: float, seconds: float)
     )
 
 
-def retrained(problem: RecourseProblem, claim: Claim) -> tuple[float | None, str]:
-    """The objective that the claimed moves really give, None where they are no answer; and why."""
+def retrained(problem: RecourseProblem, moves: tuple[Move, ...]) -> tuple[float | None, str]:
+    """The objective that moves really give, None where they are no answer; and why."""
     from oar_opt.evaluate import UndefinedLearner, evaluate
     from oar_opt.rules import budget_violations
     from oar_opt.verification import move_violation
 
-    if claim.moves is None:
-        return None, ""
-    broken = [words for move in claim.moves if (words := move_violation(problem, move))]
-    broken += budget_violations(problem, claim.moves, problem.tolerances.feasibility)
+    broken = [words for move in moves if (words := move_violation(problem, move))]
+    broken += budget_violations(problem, moves, problem.tolerances.feasibility)
     if broken:
         return None, f"its moves break rules: {'; '.join(broken)}"
     try:
-        outcome = evaluate(problem, claim.moves)
+        outcome = evaluate(problem, moves)
     except UndefinedLearner as error:
         return None, f"its moves leave the learner undefined: {error}"
     if not outcome.is_answer:
@@ -281,7 +361,7 @@ def run_in_process(task: Task, grace: float = GRACE) -> Run:
 
 
 def _broken_off(task: Task, digest: str, status: str, note: str) -> Run:
-    problem = instances()[task.instance]()
+    problem = instance_of(task.instance)
     return Run(
         instance=task.instance,
         digest=digest or digest_of(problem),
@@ -298,7 +378,7 @@ def _child(task: Task, sending: Connection) -> None:
     # In a session of its own: Ctrl-C means the benchmark, and must not end as the answer of a run cut short.
     os.setsid()
     resource.setrlimit(resource.RLIMIT_AS, (task.memory, task.memory))
-    problem = instances()[task.instance]()
+    problem = instance_of(task.instance)
     sending.send(digest_of(problem))
     sending.send(measure(problem, task.method, task.limit))
     sending.close()
@@ -349,7 +429,7 @@ def open_tasks(
     tasks = []
     for name in names:
         try:
-            digest = digest_of(instances()[name]())
+            digest = digest_of(instance_of(name))
         except UnsupportedError:
             continue
         for method in methods:

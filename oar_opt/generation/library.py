@@ -116,8 +116,8 @@ def _margins() -> Iterator[Recipe]:
         {"action": MIXED, "members": 3, "columns": 2, "seed": 3},
     )
     yield from _each(
-        Recipe("iris", 20, 20 - 2, "svm", LABELS, 1, columns=4, cap=0.12),
-        {"rows": 30, "members": 28, "cap": 0.08},
+        Recipe("iris", 20, 9, "svm", LABELS, 1, cap=0.25),
+        {"rows": 30, "members": 14, "cap": 0.2},
     )
     yield from _goals(Recipe("digits", 100, 8, "sqhinge", MENUS, 1, columns=6), (MARGIN, COST))
     yield from _goals(Recipe("school", 80, 8, "sqhinge", STRIKE, 1), (MARGIN, MEMBERS))
