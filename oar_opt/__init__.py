@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from oar_opt.compare import Comparison
+    from oar_opt.estimators import problem_from_estimator, table_after
     from oar_opt.explain import Explanation, explain_infeasibility
     from oar_opt.individual import IndividualRecourse, individual_recourse
     from oar_opt.instance_file import load_instance, parse_instance, save_instance
@@ -45,10 +46,12 @@ _HOMES = {
     "parse_instance": "instance_file",
     "play_rounds": "rounds",
     "program": "open_program",
+    "problem_from_estimator": "estimators",
     "save_instance": "instance_file",
     "save_solution": "solution_file",
     "shipped": "library",
     "solve": "pipeline",
+    "table_after": "estimators",
     "verify": "verification",
 }
 
@@ -69,11 +72,13 @@ __all__ = [
     "load_solution",
     "parse_instance",
     "play_rounds",
+    "problem_from_estimator",
     "program",
     "save_instance",
     "save_solution",
     "shipped",
     "solve",
+    "table_after",
     "verify",
 ]
 

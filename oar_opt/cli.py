@@ -685,6 +685,55 @@ def instances(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def solvers(as_json: AsJson = False) -> None:
+    """List the solvers that are installed, and what each can take."""
+    from oar_opt.solvers.listing import list_solvers, solver_words
+
+    rows = list_solvers()
+    if as_json:
+        _print_json([row.document() for row in rows])
+    else:
+        _print(solver_words(rows))
+
+
+@app.command()
+def convert(
+    table: Annotated[Path, typer.Argument(help="A csv file with a header, UTF-8.")],
+    target: Annotated[str, typer.Option(help="The column with labels, or numbers for regression.")],
+    actions: Annotated[Path, typer.Option(help="JSON: 'collective', 'features' and other parts of an instance.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The instance's file, NAME.json.")],
+    learner: Annotated[str | None, typer.Option(help="A kind, or JSON (default: the file's, else ridge).")] = None,
+    query: Annotated[
+        str | None, typer.Option(help="A row's number from 0 (it leaves the training records), or JSON.")
+    ] = None,
+    want: Annotated[
+        str | None, typer.Option(help="The query's class (default: the other one), or '>=3.5' for regression.")
+    ] = None,
+    required: Annotated[float | None, typer.Option(help="The margin that the query has to reach.")] = None,
+    members: Annotated[str | None, typer.Option(help="Rows like 0:9,14 (default: the file's).")] = None,
+    goal: Annotated[str | None, typer.Option(help="Default: the file's, else max_margin.")] = None,
+    classes: Annotated[str | None, typer.Option(help="Names with commas between; of two, the negative first.")] = None,
+    keep_query: Annotated[bool, typer.Option(help="Learn from the query's row, too.")] = False,
+    drop: Annotated[list[str] | None, typer.Option(help="A column to leave out; may be repeated.")] = None,
+    by_reference: Annotated[bool, typer.Option(help="Refer to the csv file instead of writing records out.")] = False,
+) -> None:
+    """Make an instance from a table and a JSON file with what the collective may do."""
+    from oar_opt.conversion import Wishes
+    from oar_opt.conversion import convert as run
+    from oar_opt.conversion.words import converted_words
+    from oar_opt.json_input import located, read_json_object
+
+    _check_writable(output)
+    part, _ = read_json_object(actions)
+    wishes = Wishes(target, learner, query, want, required, members, goal, classes, keep_query, tuple(drop or ()))
+    with located(actions.name):
+        converted = run(table, part, wishes, output.stem)
+    converted.save(output, by_reference)
+    _print(converted_words(converted))
+    _note(f"instance written to {output}")
+
+
+@app.command()
 def export(
     instance: Annotated[
         str | None, typer.Argument(help="A shipped instance's name ('oar instances') or the path of a file.")
@@ -732,7 +781,7 @@ def export(
     for opinion in written.opinions:
         print(f"Read by {opinion}" if opinion.agrees is not None else f"Not read by {opinion}")
     if any(opinion.agrees is False for opinion in written.opinions):
-        raise SolverError(f"{target} has another optimum elsewhere than here: see above")
+        raise SolverError(f"{target} is read otherwise elsewhere, or has another optimum there: see above")
 
 
 def _print_formats(instance: str | None) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from oar_opt.csv_cells import csv_cells, decoded
 from oar_opt.errors import InputError
 from oar_opt.instance_models import CsvRecords, Dataset, InlineRecords, InstanceModel, SklearnRecords
 from oar_opt.json_input import shown, suggestion
@@ -285,22 +284,8 @@ class _CsvFile:
 
     def __init__(self, records: CsvRecords, base: Path) -> None:
         self.target, self.source = records.target, records.csv
-        reader = csv.reader(io.StringIO(_checked_text(records, base), newline=""), strict=True)
-        try:
-            numbered = [(reader.line_num, cells) for cells in reader if cells]
-        except csv.Error as error:
-            raise InputError("records.csv", f"{self.source} line {reader.line_num}: {error}") from None
-        if not numbered:
-            raise InputError("records.csv", f"{self.source} is empty", "it needs a header row")
-        self.header, self.rows = numbered[0][1], numbered[1:]
-        for name in self.header:
-            if self.header.count(name) > 1:
-                raise InputError("records.csv", f"{self.source} has two columns '{name}'", "rename one")
-        for line, cells in self.rows:
-            if len(cells) != len(self.header):
-                raise InputError(
-                    "records.csv", f"{self.source} line {line} has {len(cells)} cells, the header {len(self.header)}"
-                )
+        cells = csv_cells(_checked_text(records, base), self.source, "records.csv")
+        self.header, self.rows = cells.header, cells.rows
 
     def table(self, wanted: tuple[str, ...] | None, coder: Coder) -> Table:
         """The table with the wanted feature columns, by default all but the target's."""
@@ -348,8 +333,4 @@ def _checked_text(records: CsvRecords, base: Path) -> str:
         raise InputError(
             "records.sha256", f"is {records.sha256.lower()}, but {records.csv} has {digest}", "the data have changed"
         )
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InputError("records.csv", f"{records.csv} is not UTF-8 text (line {line})") from None
+    return decoded(data, records.csv, "records.csv")

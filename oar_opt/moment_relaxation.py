@@ -219,12 +219,13 @@ class MomentRelaxation:
         """Whether a bound on the objective is below all values that it has anywhere: then there is no point."""
         return bound < _ends(self.objective)[0]
 
-    def solve(self, seconds: float | None = None) -> MomentSolution:
-        return self.program.maximise(self.objective, seconds)
+    def solve(self, seconds: float | None = None, enough: float = -math.inf) -> MomentSolution:
+        """The bound of the region; one of at most ``enough`` need not be accurate."""
+        return self.program.maximise(self.objective, seconds, enough)
 
     def end_of(self, j: int, side: float, seconds: float | None = None) -> float:
         """A bound on ``side * eta_j``."""
-        return self.program.maximise(self.eta[j] * side, seconds).bound
+        return self.program.maximise(self.eta[j] * side, seconds, math.inf).bound
 
     # -- eta and stationarity ---
 

@@ -51,6 +51,8 @@ LIGHT_TIGHTENING, TIGHTENING_SHARE, STALLED = 10.0, 0.3, 0.9
 more than that part of what is left. Rounds go on while the intervals shrink by that factor."""
 TIGHTENING_FIRST, TIGHTENING_AGAIN = 15, 4
 """The first time after so many regions, and again after so many times as many."""
+ENDING = 0.9
+"""Of the requested gap: answers are re-trained, so that only rounding needs room."""
 CUT_SLACK, WIDENING = 1e-7, 1e-9
 COUNTS = (GoalKind.MIN_MEMBERS, GoalKind.MAX_HELPED)
 """Goals whose values are whole numbers."""
@@ -125,7 +127,7 @@ class MomentSearch:
             relaxation = MomentRelaxation(self.settings[node.setting], node.region)
         except EmptyRegion:
             return
-        found = relaxation.solve(self._left())
+        found = relaxation.solve(self._left(), self._enough())
         bound = min(found.bound, -node.rank)
         if relaxation.is_empty(bound):
             return
@@ -138,12 +140,16 @@ class MomentSearch:
             heapq.heappush(self.open, _Open(-bound, self.nodes, part, node.setting))
 
     def _is_done(self, bound: float) -> bool:
+        return self.best is not None and bound <= self._enough()
+
+    def _enough(self) -> float:
+        """The bound at which a region is done."""
         if self.best is None:
-            return False
+            return -math.inf
         value = self.sign * self.best.objective
         if self.problem.goal in COUNTS:
-            return bound < value + 1 - 1e-6
-        return bound <= value + 0.5 * self.request.relative_gap * max(1.0, abs(value))
+            return value + 1 - 1e-6
+        return value + ENDING * self.request.relative_gap * max(1.0, abs(value))
 
     def _limit(self) -> StoppedBy | None:
         if self.request.interrupted():

@@ -175,6 +175,26 @@ def test_the_bound_holds_whatever_the_multipliers_are(noise, monkeypatch):
         assert program.maximise(objective).bound >= value
 
 
+def test_an_inaccurate_end_is_tried_again_where_that_matters(monkeypatch):
+    """Once under Clarabel's own settings, spoilt; once more under careful ones, and the better bound counts."""
+    run, asked = moment_program._run, []
+
+    class Broken:
+        def __init__(self, answer):
+            self.status, self.x, self.z = "NumericalError", answer.x, np.array(answer.z) + 0.1
+
+    def first_broken(A, b, q, cones, seconds, *further):
+        asked.append(further)
+        answer = run(A, b, q, cones, seconds, *further)
+        return answer if further else Broken(answer)
+
+    monkeypatch.setattr(moment_program, "_run", first_broken)
+    program, objective, value = quadratic(0)
+    assert value <= program.maximise(objective).bound <= value + 1e-6
+    assert asked == [(), (moment_program.CAREFUL,)]
+    assert program.maximise(objective, enough=1e6).bound > value + 1e-3 and len(asked) == 3
+
+
 def test_a_contradiction_is_proved():
     program = MomentProgram()
     v = program.variable()

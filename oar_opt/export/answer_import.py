@@ -7,9 +7,11 @@ checked. What a solver says of the bound is a claim of grade ``claimed``.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from oar_opt.claimed_moves import WHOLE, check_choices, verified_claim
+from oar_opt.cone_form import ConeForm
 from oar_opt.contracts import PyomoProgram
 from oar_opt.discovery import formulations
 from oar_opt.errors import InputError, UnsupportedError
@@ -50,6 +52,8 @@ def import_answer(
     UnsupportedError : the file's format has no names to go by.
     VerificationError : the moves break a rule, or beat the bound.
     """
+    if bound is not None and not math.isfinite(bound):
+        raise InputError("--bound", f"is {bound:g}", "give a finite number, or leave it out where none is known")
     clock = Clock(None)
     known = read_map(_map_of(answer_path) if map_path is None else map_path)
     answer = read_answer(answer_path)
@@ -78,9 +82,15 @@ def _program(problem: RecourseProblem, known: ReadMap) -> PyomoProgram:
     statements = {**formulations(), Bilevel.name: Bilevel()}
     if known.formulation not in statements:
         raise InputError("--map", f"is of the formulation '{known.formulation}', which is not installed here")
-    program = statements[known.formulation].build(problem, Request(tightening=known.tightening)).written()
-    if not isinstance(program, PyomoProgram):
+    chosen = statements[known.formulation]
+    reason = chosen.accepts(problem)
+    if reason is not None:
+        raise InputError("--map", f"is of the formulation '{chosen.name}', which does not apply: {reason}")
+    program = chosen.build(problem, Request(tightening=known.tightening)).written()
+    if isinstance(program, ConeForm):
         raise UnsupportedError(f"{known.form} files have no names of columns, so that no answer can be brought back")
+    if program is None:
+        raise InputError("--map", f"is of the formulation '{chosen.name}', which has no program that a file can hold")
     return program
 
 

@@ -17,6 +17,7 @@ from oar_opt.export.formats import (
     BILEVEL_FORMATS,
     MPS_AUX,
     NO_PROGRAM,
+    check_ending,
     conic_refusal,
     format_named,
     formulation_refusal,
@@ -24,7 +25,7 @@ from oar_opt.export.formats import (
 )
 from oar_opt.export.name_map import Origin, write_conic_map, write_map
 from oar_opt.export.names import written_rows, written_variables
-from oar_opt.export.round_trip import Opinion, check, is_checked, unread
+from oar_opt.export.round_trip import Opinion, check, check_cone, is_checked
 from oar_opt.export.start import Start, write_start
 from oar_opt.export.writers import writable, write
 from oar_opt.pipeline import choose
@@ -78,11 +79,11 @@ def export(
 
     Raises
     ------
-    InputError : an unknown name, or a folder that does not exist.
+    InputError : an unknown name, another ending than the format's, or a folder that does not exist.
     UnsupportedError : the formulation does not apply, or has no program that the format holds.
     SolverError : a reader finds another program in the file.
     """
-    format_named(form)
+    check_ending(path, form)
     if tightening is not None and not tightening >= 0:
         raise InputError("--tighten", f"is {tightening:g}", "give a number of seconds, or 0 for none")
     chosen = _chosen(problem, formulation, form)
@@ -92,15 +93,17 @@ def export(
         raise UnsupportedError(f"formulation '{chosen.name}': {reason}")
     origin = Origin(chosen.name, form, chosen.file_exactness, tightening)
     if isinstance(program, ConeForm):
-        return _export_cone(problem, program, origin, path)
+        return _export_cone(problem, program, origin, path, checked)
     assert program is not None
     names = write(program, path, form)
     map_path = write_map(problem, program, origin, names, path)
     rows, columns = len(written_rows(program)), len(written_variables(program))
-    opinions = _opinions(problem, program, path, form, checked)
     is_negated = program.maximises and format_named(form).minimised
     sign = -1.0 if is_negated else 1.0
     begun = write_start(problem, program, names, path, sign) if start else Start(missing="no start: not asked for")
+    opinions = check(program, names, path, form, begun.values) if _is_asked(checked, columns) else ()
+    if opinions and form in BILEVEL_FORMATS:
+        opinions = (*opinions, bilevel_opinion(problem, path, ASKED if checked else FEW))
     exported = Exported(path, map_path, chosen.name, rows, columns, begun, opinions, is_negated)
     if isinstance(program, BilevelProgram):
         rows, columns = len(program.lower_rows), len(program.lower_cost)
@@ -108,22 +111,20 @@ def export(
     return exported
 
 
-def _opinions(
-    problem: RecourseProblem, program: PyomoProgram, path: Path, form: str, checked: bool | None
-) -> tuple[Opinion, ...]:
-    if checked is False or (checked is None and not is_checked(program)):
-        return ()
-    found = check(program, path, form)
-    return (*found, bilevel_opinion(problem, path, ASKED if checked else FEW)) if form in BILEVEL_FORMATS else found
-
-
-def _export_cone(problem: RecourseProblem, program: ConeForm, origin: Origin, path: Path) -> Exported:
+def _export_cone(
+    problem: RecourseProblem, program: ConeForm, origin: Origin, path: Path, checked: bool | None
+) -> Exported:
     with writable(path):
         path.write_text(cbf_text(program, problem.name), encoding="utf-8")
     map_path = write_conic_map(problem, origin, program.columns, path)
     rows, columns = program.A.shape
+    opinions = (check_cone(program, path),) if _is_asked(checked, columns) else ()
     start = Start(missing="no start: a convex program needs none")
-    return Exported(path, map_path, origin.formulation, rows, columns, start, (unread("cbf"),))
+    return Exported(path, map_path, origin.formulation, rows, columns, start, opinions)
+
+
+def _is_asked(checked: bool | None, columns: int) -> bool:
+    return is_checked(columns) if checked is None else checked
 
 
 def _chosen(problem: RecourseProblem, name: str, form: str) -> Formulation:

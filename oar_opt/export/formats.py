@@ -7,6 +7,7 @@ reading back; the format itself may know more.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from oar_opt.contracts import Formulation
 from oar_opt.errors import InputError
@@ -58,6 +59,13 @@ def format_named(name: str) -> Format:
     if name not in known:
         raise InputError("--format", f"'{name}' is unknown", f"there are: {', '.join(known)}")
     return known[name]
+
+
+def check_ending(path: Path, name: str) -> None:
+    """Raises :class:`InputError` where a path does not end as the format's files do, which solvers know them by."""
+    ending = f".{format_named(name).ending}"
+    if not path.name.lower().endswith(ending):
+        raise InputError(str(path), f"does not end in '{ending}', by which solvers know {name} files", "name it so")
 
 
 def refusal(name: str, needs: frozenset[SolverFeature]) -> str | None:

@@ -99,6 +99,7 @@ def read_map(path: Path) -> ReadMap:
     """Raises :class:`InputError` where the file is no map."""
     document, _ = read_json_object(path)
     try:
+        _check_kinds(document)
         columns = {symbol: entry for symbol, entry in document["names"].items() if entry["kind"] == "column"}
         return ReadMap(
             document["instance"],
@@ -111,5 +112,26 @@ def read_map(path: Path) -> ReadMap:
             frozenset(symbol for symbol, entry in columns.items() if entry.get("integer")),
             frozenset(document["names"]) - frozenset(columns),
         )
-    except (KeyError, TypeError, AttributeError) as missing:
+    except (KeyError, TypeError) as missing:
         raise InputError(str(path), f"is no map of an exported file ({missing})", "'oar export' writes it") from missing
+
+
+def _check_kinds(document: dict[str, Any]) -> None:
+    """Raises :class:`TypeError` where a value is of another kind than :func:`write_map` writes."""
+    for key in ("instance", "instance_sha256", "formulation", "format"):
+        _check_kind(key, document[key], str)
+    seconds = document["tightening"]
+    if seconds is not None:
+        _check_kind("tightening", seconds, int, float)
+        if isinstance(seconds, bool) or not seconds >= 0:
+            raise TypeError(f"'tightening' is {seconds}")
+    _check_kind("names", document["names"], dict)
+    for symbol, entry in document["names"].items():
+        _check_kind(symbol, entry, dict)
+        for key in ("component", "meaning", "kind"):
+            _check_kind(f"{key} of {symbol}", entry[key], str)
+
+
+def _check_kind(key: str, found: object, *kinds: type) -> None:
+    if not isinstance(found, kinds):
+        raise TypeError(f"'{key}' is of the kind {type(found).__name__}")

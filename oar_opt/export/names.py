@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,10 +56,28 @@ def written_variables(program: PyomoProgram) -> list[Any]:
 
 
 def written_rows(program: PyomoProgram) -> list[Any]:
-    """The constraints, in the order of the model."""
+    """The constraints on variables that are not fixed, in the order of the model."""
+    return [row for row in _rows(program) if not is_constant(row)]
+
+
+def constant_rows(program: PyomoProgram) -> list[Any]:
+    """The others, which hold or do not, whatever the variables are."""
+    return [row for row in _rows(program) if is_constant(row)]
+
+
+def is_constant(row: Any) -> bool:
+    """Whether the row has no variable that is not fixed, but for coefficients of 0."""
+    from pyomo.repn import generate_standard_repn
+
+    found = generate_standard_repn(row.body, quadratic=True, compute_values=True)
+    return found.nonlinear_expr is None and not any((*found.linear_coefs, *found.quadratic_coefs))
+
+
+def _rows(program: PyomoProgram) -> Iterator[Any]:
     from pyomo.environ import Constraint
 
-    return list(program.model.component_data_objects(Constraint, active=True))
+    found: Iterator[Any] = program.model.component_data_objects(Constraint, active=True)
+    return found
 
 
 def written_chains(program: PyomoProgram) -> list[Any]:

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from oar_opt.export.file_program import FileProgram
 from oar_opt.export.formats import MPS_AUX, format_named
+from oar_opt.export.highs_program import highs_program
 from oar_opt.solver_features import SolverFeature
 
 
@@ -49,12 +51,22 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Reading:
-    """``size`` is None where the file was not read; ``words`` then says why."""
+    """``size`` is None where the file was not read; ``words`` then says why, and ``refused`` that the file was tried.
+
+    ``program`` is what it says, where the reader hands that out.
+    """
 
     reader: str
     size: Size | None = None
     outcome: Outcome | None = None
     words: str = ""
+    refused: bool = False
+    program: FileProgram | None = None
+
+    @classmethod
+    def refusal(cls, reader: str, why: str = "") -> Reading:
+        """Of a file that it cannot read, though it should."""
+        return cls(reader, words=f"refuses the file ({why})" if why else "refuses the file", refused=True)
 
 
 @dataclass(frozen=True)
@@ -106,10 +118,10 @@ class HighsReader(Reader):
 
         reader = quiet_highs()
         if reader.readModel(str(job.path)) == highspy.HighsStatus.kError:
-            return Reading(self.name, words="refuses the file")
+            return Reading.refusal(self.name)
         lp = reader.getLp()
         size = Size(reader.getNumRow(), reader.getNumCol(), reader.getNumNz(), constant=float(lp.offset_))
-        return Reading(self.name, size, self._solve(reader, job))
+        return Reading(self.name, size, self._solve(reader, job), program=highs_program(lp))
 
     @staticmethod
     def _solve(reader: Any, job: Job) -> Outcome | None:
@@ -142,7 +154,7 @@ class ScipReader(Reader):
         try:
             reader.readProblem(str(job.path))
         except OSError as failure:
-            return Reading(self.name, words=f"refuses the file ({failure})")
+            return Reading.refusal(self.name, str(failure))
         kinds = [row.getConshdlrName() for row in reader.getConss()]
         linear = [row for row, kind in zip(reader.getConss(), kinds, strict=True) if kind == "linear"]
         nonzeros = None if job.needs else sum(len(reader.getValsLinear(row)) for row in linear)
@@ -223,8 +235,8 @@ class CbcReader(ProgramReader):
         found = re.search(r"has (\d+) rows, (\d+) columns and (\d+) elements", printed)
         size = Size(*(int(number) for number in found.groups())) if found else None
         head = answer.partition("\n")[0]
-        if size is None and not head and job.form != "lp":
-            return Reading(self.name, words="refuses the file")
+        if size is None and not head and (job.form != "lp" or job.seconds is not None):
+            return Reading.refusal(self.name)
         if size is None and not head:
             return Reading(self.name, words="says nothing of an LP file that is not solved")
         return Reading(self.name, size or Size(), self._outcome(job, head))
@@ -258,20 +270,24 @@ class GlpkReader(ProgramReader):
         return [kind, str(job.path), *limits, "-w", str(answer)]
 
     def said(self, job: Job, printed: str, answer: str) -> Reading:
-        # MPS files count the objective as a row at first.
-        counts = re.findall(r"^(\d+) rows, (\d+) columns, (\d+) non-zeros", printed, re.MULTILINE)
-        if not counts:
-            return Reading(self.name, words="refuses the file")
-        place = 1 if "free row was removed" in printed else 0
-        size = Size(*map(int, counts[place]))
         if job.seconds is None:
-            return Reading(self.name, size)
+            counts = re.findall(r"^Number of (?:rows|columns|non-zeros \(matrix\)) += +(\d+)$", printed, re.MULTILINE)
+            return Reading(self.name, Size(*map(int, counts))) if len(counts) == 3 else Reading.refusal(self.name)
+        # MPS files count the objective as a row at first.
+        found = re.findall(r"^(\d+) rows, (\d+) columns, (\d+) non-zeros", printed, re.MULTILINE)
+        place = 1 if "free row was removed" in printed else 0
+        if len(found) <= place:
+            return Reading.refusal(self.name)
+        return Reading(self.name, Size(*map(int, found[place])), self._outcome(job, printed, answer))
+
+    @staticmethod
+    def _outcome(job: Job, printed: str, answer: str) -> Outcome:
         found = re.search(r"^s (?:mip|bas) \d+ \d+ (.*)$", answer, re.MULTILINE)
         status = found.group(1).split() if found else []
         if status[:1] == ["o"] or status[:2] == ["f", "f"]:
-            return Reading(self.name, size, Outcome(True, job.sign * float(status[-1])))
+            return Outcome(True, job.sign * float(status[-1]))
         infeasible = status[:1] == ["n"] or "HAS NO PRIMAL FEASIBLE" in printed or "HAS NO INTEGER FEASIBLE" in printed
-        return Reading(self.name, size, Outcome(finished=infeasible))
+        return Outcome(finished=infeasible)
 
 
 READERS: tuple[Reader, ...] = (HighsReader(), ScipReader(), CbcReader(), GlpkReader())

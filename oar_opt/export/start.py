@@ -32,10 +32,12 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Start:
-    """The files that were written, and in words why others were not ("" where all were)."""
+    """The files that were written, and in words why others were not ("" where all were); the start's values by the
+    variables' own names."""
 
     files: tuple[Path, ...] = ()
     missing: str = ""
+    values: Mapping[str, float] | None = None
 
 
 def write_start(problem: RecourseProblem, program: PyomoProgram, names: Names, path: Path, sign: float = 1.0) -> Start:
@@ -51,7 +53,7 @@ def write_start(problem: RecourseProblem, program: PyomoProgram, names: Names, p
     every = {**names.columns, **names.others}
     lines = [f"{symbol} {values[component]!r}\n" for symbol, component in every.items() if component in values]
     target.write_text("".join(lines), encoding="utf-8")
-    return Start((target, *known))
+    return Start((target, *known), values=values)
 
 
 def _completed(program: PyomoProgram, answer: Evaluation) -> dict[str, float] | None:

@@ -14,21 +14,26 @@ from dataclasses import replace
 from pathlib import Path
 
 from oar_opt.contracts import PyomoProgram
-from oar_opt.errors import InputError
+from oar_opt.errors import InputError, UnsupportedError
 from oar_opt.export.bilevel import write_bilevel
 from oar_opt.export.bilevel_model import BilevelProgram
 from oar_opt.export.mof import mof_text
-from oar_opt.export.names import Names, label, names_of, own_names, written_rows
+from oar_opt.export.names import Names, constant_rows, label, names_of, own_names, written_rows
 from oar_opt.solver_features import SolverFeature
 
 IN_PYOMO = {"lp": "cpxlp", "mps": "mps", "mps-min": "mps", "nl": "nl", "gams": "gams", "bar": "bar"}
 """Name here and name in Pyomo."""
+CONSTANT = 1e-9
+"""As far as rounding may break a row without variables, relative to at least 1."""
 MINIMISED = re.compile(r"^OBJSENSE\n\s*MIN\n", re.MULTILINE)
 
 
 def write(program: PyomoProgram, path: Path, form: str) -> Names:
-    """Write the file; returns what its names are. The same program gives the same bytes."""
-    with writable(path):
+    """Write the file; returns what its names are. The same program gives the same bytes.
+
+    Raises :class:`UnsupportedError` where a row without variables does not hold.
+    """
+    with writable(path), _without_constant_rows(program):
         match form:
             case "mof":
                 path.write_text(mof_text(program), encoding="utf-8")
@@ -56,6 +61,33 @@ def writable(path: Path) -> Iterator[None]:
         yield
     except OSError as failure:
         raise InputError(str(path), f"cannot be written: {failure.strerror or failure}") from failure
+
+
+@contextmanager
+def _without_constant_rows(program: PyomoProgram) -> Iterator[None]:
+    """Rows of fixed variables and zeros alone are left out: writers lose them, or make columns for them."""
+    from pyomo.environ import value
+    from pyomo.repn import generate_standard_repn
+
+    rows = constant_rows(program)
+    for row in rows:
+        # A variable whose coefficient is 0 may have no value.
+        body = float(generate_standard_repn(row.body, quadratic=True, compute_values=True).constant)
+        ends = row.lower, row.upper
+        low, high = (None if end is None else float(value(end)) for end in ends)
+        slack = CONSTANT * max(1.0, abs(body))
+        if (low is not None and body < low - slack) or (high is not None and body > high + slack):
+            raise UnsupportedError(
+                f"row '{row.name}' has no variable and does not hold, so that the program is infeasible before any "
+                "solver sees it; 'oar solve' says what that means"
+            )
+    for row in rows:
+        row.deactivate()
+    try:
+        yield
+    finally:
+        for row in rows:
+            row.activate()
 
 
 @contextmanager
@@ -90,11 +122,38 @@ def _write_by_pyomo(program: PyomoProgram, path: Path, form: str) -> Names:
         return own_names(program)
     symbols = program.model.solutions.symbol_map[identity].bySymbol
     found = {str(symbol): str(component.name) for symbol, component in symbols.items()}
-    return names_of(program, found, _mps_rows(program) if form in ("mps", "mps-min") else {})
+    if form in ("lp", "mps", "mps-min"):
+        own = {} if form == "lp" or "ONE_VAR_CONSTANT" not in text else {name: name for name in OWN_OF_MPS}
+        return names_of(program, _without_rows(program, found), _sided_rows(program) | own)
+    if form == "gams":
+        return names_of(program, _without_rows(program, found), _gams_rows(program, found))
+    return names_of(program, found, {name: name for name in OWN_OF_BARON} if form == "bar" else {})
 
 
-def _mps_rows(program: PyomoProgram) -> dict[str, str]:
-    """Row in an MPS file -> constraint: the writer puts ``c_e_``, ``c_l_``, ``c_u_`` or ``r_l_`` before its name."""
+OWN_OF_MPS = ("ONE_VAR_CONSTANT", "c_e_ONE_VAR_CONSTANT")
+"""A column that is always 1, for the objective's constant, and the row that says so."""
+OWN_OF_BARON = ("ONE_VAR_CONST__", "c_e_FIX_ONE_VAR_CONST__")
+"""A column that is always 1, and the row that says so: its writer has them in every file."""
+
+
+def _without_rows(program: PyomoProgram, found: dict[str, str]) -> dict[str, str]:
+    rows = {row.name for row in written_rows(program)}
+    return {symbol: component for symbol, component in found.items() if component not in rows}
+
+
+def _gams_rows(program: PyomoProgram, found: dict[str, str]) -> dict[str, str]:
+    """Row in a GAMS file -> constraint: the writer puts ``_lo`` and ``_hi`` behind the names of inequalities."""
+    called = {component: symbol for symbol, component in found.items()}
+    rows: dict[str, str] = {}
+    for row in written_rows(program):
+        ends = [""] if row.equality else ["_lo"] * row.has_lb() + ["_hi"] * row.has_ub()
+        rows |= {called[row.name] + end: row.name for end in ends}
+    return rows
+
+
+def _sided_rows(program: PyomoProgram) -> dict[str, str]:
+    """Row in an LP or MPS file -> constraint: the writers put ``c_e_``, ``c_l_``, ``c_u_``, ``r_l_`` or ``r_u_`` before
+    its name."""
     from pyomo.core.base.label import cpxlp_label_from_name
 
     found: dict[str, str] = {}

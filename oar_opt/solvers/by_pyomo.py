@@ -89,6 +89,24 @@ def installed() -> list[str]:
     return found
 
 
+def version_of(name: str) -> str | None:
+    """The version of a solver that Pyomo reaches, by the name that requests use; "unknown" where it does not tell,
+    None where it does not answer."""
+    from pyomo.contrib.solver.common.factory import SolverFactory
+
+    current = ALIASES.get(name, name)
+    if current in list(SolverFactory):
+        solver = SolverFactory(current)
+        found = solver.version() if solver.available() else None
+        if found is not None:
+            return ".".join(map(str, found))
+    older = _older(name)
+    if older is None:
+        return None
+    told = older.version()
+    return ".".join(map(str, told)) if told else "unknown"
+
+
 def _run_current(program: PyomoProgram, request: Request, name: str) -> Claim:
     from pyomo.contrib.solver.common.factory import SolverFactory
     from pyomo.contrib.solver.common.results import SolutionStatus, TerminationCondition
