@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from oar_opt import cli_bench
 from oar_opt.errors import InputError, OarError, SolverError
 
 if TYPE_CHECKING:
@@ -595,64 +596,6 @@ def formulations(
 
 
 @app.command()
-def generate(
-    family: Annotated[str, typer.Argument(help="school, loan, tenant, gig, iris, wine, digits, ...")],
-    rows: Annotated[int, typer.Option(help="Records to train on.")] = 60,
-    members: Annotated[int, typer.Option(help="Members of the collective.")] = 6,
-    learner: Annotated[
-        str,
-        typer.Option(
-            help="centroid, ridge, svm, sqhinge, logistic, huber, epsilon, l1svm, lad, gradient1, gradient3, running."
-        ),
-    ] = "ridge",
-    action: Annotated[str, typer.Option(help="What members may do: labels, strike, menus, changes, mixed.")] = "menus",
-    goal: Annotated[str, typer.Option(help="max_margin, min_cost, min_members, max_helped.")] = "max_margin",
-    seed: Annotated[int, typer.Option(help="Another seed is another instance.")] = 0,
-    features: Annotated[int | None, typer.Option(help="How many of the family's features (default: all).")] = None,
-    queries: Annotated[int, typer.Option(help="Query subjects.")] = 1,
-    guards: Annotated[int, typer.Option(help="Subjects who must keep their decision.")] = 0,
-    reach: Annotated[
-        float,
-        typer.Option(help="Required margins, as a share of the way to what quick heuristics reach."),
-    ] = 0.6,
-    cap: Annotated[float | None, typer.Option(help="Share of the members that may act (default: all).")] = None,
-    radius: Annotated[float, typer.Option(help="Of changes of features, in scaled l2.")] = 0.5,
-    intercept: Annotated[str | None, typer.Option(help="none, penalized, free (default: the usual).")] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the file NAME.json.")] = Path("."),
-) -> None:
-    """Make an instance of a family, reproducibly; its name says what is in it."""
-    from oar_opt.generation import FAMILIES, ActionKind, Recipe, compose
-    from oar_opt.generation.recipe import chosen
-    from oar_opt.instance_file import parse_instance, save_instance
-    from oar_opt.problem import GoalKind, Intercept
-
-    if family not in FAMILIES:
-        raise InputError("FAMILY", f"'{family}' is unknown", f"there are: {', '.join(FAMILIES)}")
-    recipe = Recipe(
-        family,
-        rows,
-        members,
-        learner,
-        chosen(ActionKind, "--action", action),
-        seed,
-        chosen(GoalKind, "--goal", goal),
-        features,
-        queries,
-        guards,
-        reach,
-        cap,
-        radius,
-        chosen(Intercept, "--intercept", intercept) if intercept else None,
-    )
-    if not output.is_dir():
-        raise InputError("--output", f"'{output}' is no folder", "name one that exists")
-    problem = parse_instance(compose(recipe, FAMILIES[family]))
-    target = output / f"{problem.name}.json"
-    save_instance(problem, target)
-    print(target)
-
-
-@app.command()
 def instances(as_json: AsJson = False) -> None:
     """List the shipped instances."""
     from rich.table import Table
@@ -904,6 +847,8 @@ class _Progress:
             return "-"
         return f"{100 * relative_gap(progress.primal, progress.bound):.2f} %"
 
+
+cli_bench.register(app)
 
 if __name__ == "__main__":
     main()

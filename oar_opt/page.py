@@ -91,7 +91,7 @@ def page(
     why : sentences on why the instance is infeasible (default: the solution's conflicts in words).
     pictures : whether to draw.
     """
-    return _rendered(
+    return rendered(
         "page.html.j2",
         problem=problem,
         title=problem.title or problem.name,
@@ -108,12 +108,13 @@ def page(
 
 def comparisons_page(comparisons: Sequence[Comparison]) -> str:
     """The tables of comparisons on one page, as HTML text."""
-    return _rendered(
+    return rendered(
         "comparisons.html.j2", comparisons=[(one.problem, _comparison(one.problem, one)) for one in comparisons]
     )
 
 
-def _rendered(name: str, **context: Any) -> str:
+def rendered(name: str, **context: Any) -> str:
+    """A page of the templates; ``version`` is there in each."""
     from jinja2 import Environment, PackageLoader
 
     loader = PackageLoader("oar_opt", "templates")

@@ -25,17 +25,20 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
-import multiprocessing
 import os
 import resource
+import select
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
-from multiprocessing.connection import Connection
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -329,39 +332,95 @@ def retrained(problem: RecourseProblem, moves: tuple[Move, ...]) -> tuple[float 
 
 @dataclass(frozen=True)
 class Task:
-    """What one process does. ``limit`` in seconds, ``memory`` in bytes of address space."""
+    """What one process does. ``limit`` in seconds, ``memory`` in bytes of address space.
+
+    ``text`` is that of the instance's file where the name alone may mean nothing in the process that does it.
+    """
 
     instance: str
     method: str
     limit: float
     memory: int
+    text: str = ""
+
+    def problem(self) -> RecourseProblem:
+        """The instance."""
+        from oar_opt.instance_file import parse_instance
+
+        return parse_instance(json.loads(self.text)) if self.text else instance_of(self.instance)
 
 
 def run_in_process(task: Task, grace: float = GRACE) -> Run:
-    """The run of a process that ends within ``limit + grace`` seconds of having the instance, or is killed."""
-    context = multiprocessing.get_context("spawn")
-    receiving, sending = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(task, sending), daemon=True)
-    process.start()
-    sending.close()
+    """The run of a process that ends within ``limit + grace`` seconds of having the instance, or is killed.
+
+    A program of its own (:mod:`oar_opt.bench.child`) and not a fork, so that it begins with nothing of ours, and also
+    where the caller may have no children of its own.
+    """
+    reading, writing = os.pipe()
+    command = [sys.executable, "-m", "oar_opt.bench.child", str(writing)]
+    # In a session of its own: Ctrl-C means the benchmark, and must not end as the answer of a run cut short.
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, pass_fds=(writing,), start_new_session=True, text=True, env=_environment()
+    )
+    os.close(writing)
     try:
-        # Starting takes as long as it takes on a busy machine; the child says when it has the instance.
-        digest: str = receiving.recv()
-        if not receiving.poll(task.limit + grace):
-            return _broken_off(task, digest, KILLED, f"still running {grace:g} s after its limit")
-        run: Run = receiving.recv()
-        return run
-    except EOFError:
-        process.join()
-        return _broken_off(task, "", CRASHED, f"the process ended with the code {process.exitcode}")
+        with _CHILDREN.of(process), os.fdopen(reading, encoding="utf-8") as lines:
+            assert process.stdin is not None
+            with suppress(BrokenPipeError):
+                process.stdin.write(json.dumps(asdict(task)))
+                process.stdin.close()
+            # Starting takes as long as it takes on a busy machine; the child says when it has the instance.
+            digest = lines.readline().strip()
+            if not digest:
+                return broken_off(task, "", CRASHED, f"the process ended with the code {process.wait()}")
+            if not select.select([lines], [], [], max(0.0, task.limit + grace))[0]:
+                return broken_off(task, digest, KILLED, f"still running {grace:g} s after its limit")
+            line = lines.readline()
+            if not line:
+                return broken_off(task, digest, CRASHED, f"the process ended with the code {process.wait()}")
+            return read_run(json.loads(line))
     finally:
-        process.kill()
-        process.join()
-        receiving.close()
+        _kill(process)
+        process.wait()
 
 
-def _broken_off(task: Task, digest: str, status: str, note: str) -> Run:
-    problem = instance_of(task.instance)
+def _kill(process: subprocess.Popen[str]) -> None:
+    """The process and what it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+class _Children:
+    """The processes that run, so that an end of the benchmark takes them along."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[str]] = set()
+
+    @contextmanager
+    def of(self, process: subprocess.Popen[str]) -> Iterator[None]:
+        self._running.add(process)
+        try:
+            yield
+        finally:
+            self._running.discard(process)
+
+    def kill(self) -> None:
+        for process in list(self._running):
+            _kill(process)
+
+
+_CHILDREN = _Children()
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with one thread for each library and the place where this package lies."""
+    places = os.pathsep.join(place for place in sys.path if place)
+    return {**os.environ, **{name: os.environ.get(name, "1") for name in ONE_THREAD}, "PYTHONPATH": places}
+
+
+def broken_off(task: Task, digest: str, status: str, note: str) -> Run:
+    """The line of a run that did not end by itself."""
+    problem = task.problem()
     return Run(
         instance=task.instance,
         digest=digest or digest_of(problem),
@@ -374,16 +433,6 @@ def _broken_off(task: Task, digest: str, status: str, note: str) -> Run:
     )
 
 
-def _child(task: Task, sending: Connection) -> None:
-    # In a session of its own: Ctrl-C means the benchmark, and must not end as the answer of a run cut short.
-    os.setsid()
-    resource.setrlimit(resource.RLIMIT_AS, (task.memory, task.memory))
-    problem = instance_of(task.instance)
-    sending.send(digest_of(problem))
-    sending.send(measure(problem, task.method, task.limit))
-    sending.close()
-
-
 # -- all of them, with a file that remembers ---
 
 
@@ -391,15 +440,20 @@ def read_runs(path: Path) -> list[Run]:
     """The lines of a file of results; empty where there is none yet."""
     if not path.exists():
         return []
-    known = {field.name for field in fields(Run)}
     runs = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
-            document = json.loads(line)
-            runs.append(Run(**{name: value for name, value in document.items() if name in known}))
+            runs.append(read_run(json.loads(line)))
         except (ValueError, AttributeError, TypeError) as error:
             raise InputError(f"{path}:{number}", f"is no line of results ({error})", "remove the line") from error
     return runs
+
+
+def read_run(document: Mapping[str, Any]) -> Run:
+    """One line's document; raises ValueError, AttributeError or TypeError where it is none."""
+    known = {field.name for field in fields(Run)}
+    kept = {name: value for name, value in document.items() if name in known}
+    return Run(**kept | {"trace": tuple(tuple(line) for line in kept.get("trace", ()))})
 
 
 def append_run(path: Path, run: Run) -> None:
@@ -445,8 +499,6 @@ def _covers(run: Run, name: str, digest: str, method: str, limit: float) -> bool
 
 def run_all(tasks: Sequence[Task], jobs: int, keep: Callable[[Run], None]) -> Iterator[Run]:
     """Runs as they finish; every one is handed to ``keep`` first."""
-    for name in ONE_THREAD:
-        os.environ.setdefault(name, "1")
     with ThreadPoolExecutor(jobs) as pool:
         waiting = [pool.submit(run_in_process, task) for task in tasks]
         try:
@@ -457,5 +509,4 @@ def run_all(tasks: Sequence[Task], jobs: int, keep: Callable[[Run], None]) -> It
         finally:
             for future in waiting:
                 future.cancel()
-            for process in multiprocessing.active_children():
-                process.kill()
+            _CHILDREN.kill()

@@ -20,8 +20,9 @@ QUICK = ("nearest_members", "influence", "random_moves")
 """Heuristics whose best answer says what is within reach."""
 QUICK_SECONDS = 60.0
 """For each; they end far sooner, so that the machine's speed decides nothing."""
-SHARES, COSTS = (0.3, 0.6, 1.0), (1.0, 1.6, 2.2)
-"""Of the way to the mean of those with the wanted decision, and what an option costs."""
+LARGEST_SHARE = 0.6
+WAYS = ((0.3, 1.0), (LARGEST_SHARE, 1.8), (-0.5, 1.2))
+"""Shares of the way to the mean of those with the wanted decision (below 0: away from it), and what they cost."""
 STEPS = (0.5, 1.0)
 """Of a target's standard deviation, that it may be corrected by."""
 PENALTY = 0.01
@@ -286,20 +287,27 @@ def _actions(recipe: Recipe, scene: Scene) -> list[Document]:
 
 
 def _menu(recipe: Recipe, scene: Scene, i: int, draw: np.random.Generator) -> list[Document]:
-    """Other targets; or, of menus, records part of the way to those with the wanted decision."""
+    """Other targets; or, of menus, the record on the way to those with the wanted decision, or away from them.
+
+    Two shares of the way: the label or target stays with the first and is the better one with the second.
+    """
     table = scene.table
-    if table.classes is None and recipe.action is not ActionKind.MENUS:
+    if recipe.action is not ActionKind.MENUS:
         if recipe.action is ActionKind.CHANGES:
             return []
         return [{"y": round(float(table.y[i]) - step, 4), "cost": 1.0 + step} for step in STEPS]
     wanted = table.y == 1 if table.classes is not None else table.y < np.median(table.y)
-    goal, found, known = table.X[wanted].mean(axis=0), [], [table.X[i].tolist()]
-    for share, cost in zip(SHARES, COSTS, strict=True):
-        aim = table.X[i] + share * (goal - table.X[i]) * draw.uniform(0.5, 1.5, len(goal))
-        x = _allowed(table, table.X[i], aim)
-        if x not in known:
-            known.append(x)
-            found.append({"x": x, "cost": round(cost + float(draw.uniform(-0.2, 0.2)), 2)})
+    better = table.classes[1] if table.classes is not None else round(float(table.y[i]) - STEPS[0], 4)
+    goal, present = table.X[wanted].mean(axis=0), table.X[i]
+    found: list[Document] = []
+    for share, cost in WAYS:
+        aim = present + share * (goal - present) * draw.uniform(0.5, 1.5, len(goal))
+        option: Document = {"x": _allowed(table, present, aim), "cost": round(cost + float(draw.uniform(-0.2, 0.2)), 2)}
+        if share == LARGEST_SHARE:
+            option["y"] = better
+        elif option["x"] == present.tolist():
+            continue
+        found.append(option)
     return found
 
 

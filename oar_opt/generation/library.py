@@ -31,9 +31,14 @@ def _each(first: Recipe, *others: dict[str, Any]) -> Iterator[Recipe]:
 
 
 def _goals(recipe: Recipe, goals: Sequence[GoalKind]) -> Iterator[Recipe]:
-    """One for every goal, each with a seed of its own so that no two have one name."""
+    """One for every goal, each with a seed of its own so that no two have one name.
+
+    Where finite choices are to raise a margin, half of the members may act: else all would, mostly.
+    """
     for place, goal in enumerate(goals):
-        yield replace(recipe, goal=goal, seed=recipe.seed + place)
+        chooses = goal is MARGIN and recipe.action in (LABELS, STRIKE, MENUS)
+        cap = 0.5 if chooses and recipe.cap is None else recipe.cap
+        yield replace(recipe, goal=goal, seed=recipe.seed + place, cap=cap)
 
 
 def _centroids() -> Iterator[Recipe]:
