@@ -11,6 +11,8 @@ from oar_opt.problem import RecourseProblem
 
 FOLDER = Path(__file__).resolve().parent.parent / "instances"
 LIBRARY = FOLDER / "library"
+ABOUT = ("bounds.json", "sets.json")
+"""Files of the library's folder that are about its instances."""
 
 
 def shipped() -> dict[str, Path]:
@@ -20,7 +22,7 @@ def shipped() -> dict[str, Path]:
 
 def benchmarks() -> dict[str, Path]:
     """Names and files of the library's instances, in order of name."""
-    return {path.stem: path for path in sorted(LIBRARY.glob("*.json"))}
+    return {path.stem: path for path in sorted(LIBRARY.glob("*.json")) if path.name not in ABOUT}
 
 
 def find(name_or_path: str | Path) -> Path:
