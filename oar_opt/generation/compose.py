@@ -28,7 +28,9 @@ STEPS = (0.5, 1.0)
 PENALTY = 0.01
 """Of gradient updates; their rate is 1 over the mean of ``||x||^2 + 1``, so that steps neither crawl nor swing."""
 RUNNING_RATE = 0.05
-NEAR = 8
+BESIDE = 40
+"""Records that are drawn beside those to train on, as far as there are as many: subjects are chosen among them."""
+NEAR, LEAST_NEAR = 6, 3
 """Query subjects are drawn from the one part in so many that is nearest to the boundary, and at least three records."""
 SMALLEST = 0.001
 """Required margin, where the reachable one says nothing."""
@@ -40,9 +42,9 @@ def compose(recipe: Recipe, family: Family) -> Document:
     """The document; :class:`InputError` where family, learner and action do not go together."""
     _check(recipe, family)
     draw = np.random.default_rng([recipe.seed, recipe.rows, recipe.members])
-    outside = recipe.queries + recipe.guards
+    beside = max(recipe.queries + recipe.guards, family.beside(recipe.rows, BESIDE))
     several = recipe.setting.kind == "nearest_centroid"
-    table = family.table(recipe.rows + outside, recipe.columns, draw, several=several)
+    table = family.table(recipe.rows + beside, recipe.columns, draw, several=several)
     scene = _scene(recipe, family, table, draw)
     document = _document(recipe, family, scene, draw)
     return _with_required(document, recipe)
@@ -71,40 +73,38 @@ class Scene:
     guards: tuple[Document, ...]
     centre: Vector
     """The mean of the query subjects' features, ``(d,)``."""
-    own: float
-    """The class that query subjects mostly had, or 0."""
 
 
 def _scene(recipe: Recipe, family: Family, table: Table, draw: np.random.Generator) -> Scene:
-    values = _present_values(recipe, table)
-    spread = float(values.std())
-    if table.classes is None:
-        unwanted = np.flatnonzero(values > np.median(values))
-        order = unwanted[np.argsort(values[unwanted], kind="stable")]
-    else:
-        unwanted = np.flatnonzero((values < 0) & (table.y != 1))
-        order = unwanted[np.argsort(-values[unwanted], kind="stable")]
-    near = order[: max(recipe.queries, 3, len(order) // NEAR)]
+    """Some of the drawn records are trained on; subjects are chosen among the others."""
+    trained = np.sort(draw.choice(len(table.y), recipe.rows, replace=False))
+    records, others = table.rows(trained), table.rows(np.setdiff1d(np.arange(len(table.y)), trained))
+    values = _present_values(recipe, records, others)
+    spread = float(values.std()) or 1.0
+    refused = values > np.median(values) if table.classes is None else values < 0
+    if table.classes is not None and len(table.classes) > 2:
+        refused &= others.y != 1
+    unwanted = np.flatnonzero(refused)
+    order = unwanted[np.argsort(np.abs(values[unwanted]), kind="stable")]
+    near = order[: max(recipe.queries, LEAST_NEAR, len(order) // NEAR)]
     if len(near) < recipe.queries:
-        raise InputError("--queries", f"is {recipe.queries}", f"{len(near)} records have the unwanted decision")
+        words = f"{len(near)} of the records beside have the unwanted decision"
+        raise InputError("--queries", f"is {recipe.queries}", f"{words}: take fewer rows, or another seed")
     asked = np.sort(draw.choice(near, recipe.queries, replace=False))
-    kept = _guards(recipe, table, values, set(asked.tolist()))
-    rest = np.setdiff1d(np.arange(len(values)), [*asked, *kept])[: recipe.rows]
-    queries = [_query(family, table, int(i), q, float(values[i]), spread) for q, i in enumerate(asked)]
-    guards = [_guard(table, int(i), float(values[i]), spread) for i in kept]
-    own = float(np.median(table.y[asked])) if table.classes is not None else 0.0
-    return Scene(table.rows(rest), tuple(queries), tuple(guards), table.X[asked].mean(axis=0), own)
+    kept = _guards(recipe, others, values, set(asked.tolist()))
+    queries = [_query(family, others, int(i), q, float(values[i]), spread) for q, i in enumerate(asked)]
+    guards = [_guard(others, int(i), float(values[i]), spread) for i in kept]
+    return Scene(records, tuple(queries), tuple(guards), others.X[asked].mean(axis=0))
 
 
-def _present_values(recipe: Recipe, table: Table) -> Vector:
-    """Every record's margin for the wanted class (the second one), or its predicted target."""
-    names = _labels(table)
-    wants = {"sense": ">=", "threshold": 0.0} if table.classes is None else {"target": table.classes[1]}
+def _present_values(recipe: Recipe, records: Table, others: Table) -> Vector:
+    """The others' margins for the wanted class (the second one), or their predicted targets."""
+    wants = {"sense": ">=", "threshold": 0.0} if records.classes is None else {"target": records.classes[1]}
     probe = {
         "name": "probe",
-        **_basis(recipe, table, names),
+        **_basis(recipe, records, _labels(records)),
         "collective": {"members": []},
-        "queries": [{"name": f"r{i}", "x": x, **wants} for i, x in enumerate(table.X.tolist())],
+        "queries": [{"name": f"r{i}", "x": x, **wants} for i, x in enumerate(others.X.tolist())],
         "goal": {"kind": "max_margin"},
     }
     found = evaluate_present(_parsed(probe))
@@ -120,7 +120,7 @@ def _guards(recipe: Recipe, table: Table, values: Vector, asked: set[int]) -> li
     hold = hold[np.argsort(np.abs(values[hold]), kind="stable")]
     hold = np.array([i for i in hold if int(i) not in asked], dtype=int)
     if len(hold) < recipe.guards:
-        raise InputError("--guards", f"is {recipe.guards}", f"{len(hold)} records can be guards")
+        raise InputError("--guards", f"is {recipe.guards}", f"{len(hold)} of the records beside can be guards")
     middle = (len(hold) - recipe.guards) // 2
     return sorted(int(i) for i in hold[middle : middle + recipe.guards])
 
@@ -217,7 +217,10 @@ def _document(recipe: Recipe, family: Family, scene: Scene, draw: np.random.Gene
     table = scene.table
     collective = _collective(recipe, scene, draw)
     protected = {"protected": list(table.protected)} if table.protected else {}
-    source = f"{table.notes}; queries are left-out records with the unwanted decision; made by: {recipe.command()}"
+    source = (
+        f"{table.notes}; {recipe.rows} of them are trained on, and queries are others with the unwanted decision; made "
+        f"by: {recipe.command()}"
+    )
     return {
         "format": "oar-instance",
         "version": 1,
@@ -254,12 +257,12 @@ def _collective(recipe: Recipe, scene: Scene, draw: np.random.Generator) -> Docu
 
 
 def _members(recipe: Recipe, scene: Scene) -> list[int]:
-    """The records nearest to the query subjects, of their class where only these can help."""
+    """The records nearest to the query subjects; those of unwanted classes where only these can help."""
     table = scene.table
     deviation = table.X.std(axis=0)
     distance = (((table.X - scene.centre) / np.where(deviation > 0, deviation, 1.0)) ** 2).sum(axis=1)
     one_class = recipe.action not in (ActionKind.CHANGES, ActionKind.MIXED) and table.classes is not None
-    allowed = np.flatnonzero(table.y == scene.own) if one_class else np.arange(len(table.y))
+    allowed = np.flatnonzero(table.y != 1) if one_class else np.arange(len(table.y))
     if recipe.setting.update == "running_centroid":
         allowed = allowed[allowed % 2 == 0]
     if len(allowed) < recipe.members:

@@ -57,6 +57,10 @@ class Family(ABC):
     def table(self, rows: int, columns: int | None, draw: np.random.Generator, *, several: bool) -> Table:
         """``rows`` records with the first ``columns`` features; ``several``: with all classes there are, else two."""
 
+    def beside(self, rows: int, wanted: int) -> int:
+        """How many records there are beside so many rows, up to a wanted number."""
+        return wanted if self.most_rows is None else max(0, min(wanted, self.most_rows - rows))
+
     def checked(self, rows: int, columns: int | None) -> int:
         """The number of features; an error where there are fewer, or fewer records."""
         if self.most_rows is not None and rows > self.most_rows:
