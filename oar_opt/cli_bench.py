@@ -89,7 +89,7 @@ def bench(
     ],
     files: Annotated[list[Path] | None, typer.Argument(help="With 'report': files of results.")] = None,
     methods: Annotated[
-        str, typer.Option(help="Commas between: ours, textbook, formulation:NAME[@SOLVER], heuristic:NAME.")
+        str, typer.Option(help="Commas between: ours, second, textbook, formulation:NAME[@SOLVER], heuristic:NAME.")
     ] = "ours",
     time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds for each run.")] = 60.0,
     memory: Annotated[float, typer.Option(min=0.1, help="Gigabytes for each run.")] = 6.0,

@@ -5,8 +5,9 @@ An instance is named: one of the makers of :func:`instances`, a shipped one, or 
 A method is ``textbook``, the rival that fits the instance (:mod:`oar_opt.bench.textbook` for menus, by HiGHS;
 :mod:`oar_opt.bench.textbook_features` for feature changes, by SCIP); ``ours``, which is :func:`oar_opt.solve` with
 everything at its default; or ``formulation:NAME`` and ``formulation:NAME@SOLVER``, the same with that formulation and
-solver; or ``heuristic:NAME``, whose moves are re-trained and have no bound. All of them get one thread and the
-instance's own tolerance for the gap.
+solver; ``second``, the same with the exact formulation that is next in order after the one that ``ours`` takes, so that
+the two can be held against each other; or ``heuristic:NAME``, whose moves are re-trained and have no bound. All of them
+get one thread and the instance's own tolerance for the gap.
 
 Seconds are those from the instance in memory to the answer: heuristics, building, tightening, solving and, for all
 but the textbook's program, the verification. Everything is imported before the clock starts. What the textbook's
@@ -55,7 +56,7 @@ KILOBYTES = 1024
 """In a megabyte: the unit of what the system says of memory."""
 AGREEMENT = 1e-5
 """Largest difference, relative to 1 or the value, between a claim and its re-training that still counts as verified."""
-TEXTBOOK, OURS, NAMED, HEURISTIC = "textbook", "ours", "formulation:", "heuristic:"
+TEXTBOOK, OURS, SECOND, NAMED, HEURISTIC = "textbook", "ours", "second", "formulation:", "heuristic:"
 UNSUPPORTED, KILLED, CRASHED, ERROR = "unsupported", "killed", "crashed", "error"
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -129,7 +130,13 @@ def check_method(method: str) -> None:
     """An error for a method that there is not."""
     from oar_opt.discovery import formulations, heuristics
 
-    known = [OURS, TEXTBOOK, *(NAMED + name for name in formulations()), *(HEURISTIC + name for name in heuristics())]
+    known = [
+        OURS,
+        SECOND,
+        TEXTBOOK,
+        *(NAMED + name for name in formulations()),
+        *(HEURISTIC + name for name in heuristics()),
+    ]
     plain = method.partition("@")[0] if method.startswith(NAMED) else method
     if plain not in known:
         every = ", ".join(known)
@@ -212,12 +219,27 @@ def by_heuristic(problem: RecourseProblem, method: str, limit: float) -> Run:
     )
 
 
+def second_formulation(problem: RecourseProblem) -> str:
+    """The exact formulation that ``auto`` would take if its first choice did not apply; an error where none does."""
+    from oar_opt.contracts import Exactness
+    from oar_opt.discovery import formulations
+    from oar_opt.pipeline import choose
+
+    first, _ = choose(problem)
+    others = [item for item in formulations().values() if item is not first and item.exactness is Exactness.EXACT]
+    for candidate in sorted(others, key=lambda item: item.preference(problem)[0]):
+        if candidate.accepts(problem) is None:
+            return candidate.name
+    raise UnsupportedError("no second exact formulation applies")
+
+
 def by_solve(problem: RecourseProblem, method: str, limit: float) -> Run:
     """:func:`oar_opt.solve`; its answer has passed the verification or it raises."""
     import oar_opt
     from oar_opt.solution_file import solution_text
 
-    name, _, solver = ("auto" if method == OURS else method.removeprefix(NAMED)).partition("@")
+    name, _, solver = {OURS: "auto", SECOND: ""}.get(method, method.removeprefix(NAMED)).partition("@")
+    name = name or second_formulation(problem)
     started = time.perf_counter()
     # Without a solver's name the formulation takes its own.
     trace = _Trace()
