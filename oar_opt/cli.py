@@ -596,13 +596,19 @@ def formulations(
 
 
 @app.command()
-def instances(as_json: AsJson = False) -> None:
+def instances(
+    asked: Annotated[
+        str, typer.Argument(metavar="SET", help="examples, or of the library: smoke, benchmark, challenge, library.")
+    ] = "examples",
+    as_json: AsJson = False,
+) -> None:
     """List the shipped instances."""
     from rich.table import Table
 
-    from oar_opt.library import load, shipped
+    from oar_opt.bench.sets import names_of
+    from oar_opt.library import load
 
-    problems = [load(name) for name in shipped()]
+    problems = [load(name) for name in names_of(asked)]
     if as_json:
         _print_json(
             [
