@@ -169,11 +169,11 @@ def page_text(runs: Iterable[Run]) -> str:
     """One self-contained HTML page."""
     from oar_opt.bench.profile_picture import profile_picture
     from oar_opt.page import rendered
-    from oar_opt.pictures.picture import to_svg
+    from oar_opt.pictures.picture import to_inline_svg
 
     comparison = Comparison.of(runs)
     shared = comparison.shared(comparison.methods)
-    picture = to_svg(profile_picture(comparison, shared), "profile-") if shared else ""
+    drawn = profile_picture(comparison, shared) if shared else None
     lines = [_line(comparison, method, shared) for method in comparison.methods]
     cells: list[Any] = [
         (name, winner(comparison, name) or "-", [comparison.runs.get((name, method)) for method in comparison.methods])
@@ -185,7 +185,8 @@ def page_text(runs: Iterable[Run]) -> str:
         lines=lines,
         cells=cells,
         shared=len(shared),
-        picture=picture,
+        picture=drawn and to_inline_svg(drawn, "profile-"),
+        caption=drawn and drawn.alt,
     )
 
 
