@@ -153,10 +153,16 @@ def _run(
     # An end of the benchmark takes the runs along, also where shells let processes in the background ignore Ctrl-C.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    for run in _runs(tasks, jobs, dask, keep):
-        values = ["-" if value is None else f"{value:.6g}" for value in (run.objective, run.bound)]
-        line = ROW.format(run.instance, run.method, f"{run.seconds:.2f}", run.status, *values)
-        print(line.rstrip(), file=sys.stderr, flush=True)
+    try:
+        for run in _runs(tasks, jobs, dask, keep):
+            values = ["-" if value is None else f"{value:.6g}" for value in (run.objective, run.bound)]
+            line = ROW.format(run.instance, run.method, f"{run.seconds:.2f}", run.status, *values)
+            print(line.rstrip(), file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        kept = len(read_runs(output))
+        if not kept:
+            raise
+        print(f"interrupted; {output} has {kept} runs, and the same command goes on from there", file=sys.stderr)
 
 
 def _runs(tasks: Sequence[Task], jobs: int, dask: str | None, keep: Callable[[Run], None]) -> Iterator[Run]:
