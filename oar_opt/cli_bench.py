@@ -93,9 +93,13 @@ def bench(
     ] = "ours",
     time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds for each run.")] = 60.0,
     memory: Annotated[float, typer.Option(min=0.1, help="Gigabytes for each run.")] = 6.0,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, each with one thread.")] = 1,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Runs at a time, each with one thread (a cluster decides itself).")
+    ] = 1,
     only: Annotated[str | None, typer.Option(help="Instances whose name matches or contains this.")] = None,
-    dask: Annotated[str | None, typer.Option(help="Run on the cluster of this dask scheduler.")] = None,
+    dask: Annotated[
+        str | None, typer.Option(metavar="SCHEDULER_ADDRESS", help="Run on the cluster of this dask scheduler.")
+    ] = None,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The file of results: also read, so that runs are not repeated.")
     ] = Path("results.jsonl"),

@@ -356,7 +356,8 @@ def retrained(problem: RecourseProblem, moves: tuple[Move, ...]) -> tuple[float 
 class Task:
     """What one process does. ``limit`` in seconds, ``memory`` in bytes of address space.
 
-    ``text`` is that of the instance's file where the name alone may mean nothing in the process that does it.
+    ``text`` is that of the instance where the name alone may mean nothing in the process that does it, and ``sha256``
+    the digest of the file that it was read from, which the solution refers to.
     """
 
     instance: str
@@ -364,16 +365,53 @@ class Task:
     limit: float
     memory: int
     text: str = ""
+    sha256: str = ""
 
     def problem(self) -> RecourseProblem:
         """The instance."""
         from oar_opt.instance_file import parse_instance
 
-        return parse_instance(json.loads(self.text)) if self.text else instance_of(self.instance)
+        if not self.text:
+            return instance_of(self.instance)
+        return replace(parse_instance(json.loads(self.text)), sha256=self.sha256)
+
+    def with_text(self) -> Task:
+        """The same task for another machine."""
+        from oar_opt.instance_file import instance_text
+
+        problem = self.problem()
+        return replace(self, text=instance_text(problem), sha256=problem.sha256)
 
 
-def run_in_process(task: Task, grace: float = GRACE) -> Run:
+class Children:
+    """The processes of some runs, so that the end of those who asked for them takes them along."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[str]] = set()
+        self._ended = False
+
+    @contextmanager
+    def of(self, process: subprocess.Popen[str]) -> Iterator[None]:
+        """For as long as the process runs; one that comes after the end is killed at once."""
+        self._running.add(process)
+        if self._ended:
+            _kill(process)
+        try:
+            yield
+        finally:
+            self._running.discard(process)
+
+    def kill(self) -> None:
+        """Those that run, and all that are still to come."""
+        self._ended = True
+        for process in list(self._running):
+            _kill(process)
+
+
+def run_in_process(task: Task, grace: float = GRACE, children: Children | None = None) -> Run:
     """The run of a process that ends within ``limit + grace`` seconds of having the instance, or is killed.
+
+    The process is one of ``children`` while it runs, and ends with this one, whose end closes its standard input.
 
     A program of its own (:mod:`oar_opt.bench.child`) and not a fork, so that it begins with nothing of ours, and also
     where the caller may have no children of its own.
@@ -385,12 +423,12 @@ def run_in_process(task: Task, grace: float = GRACE) -> Run:
         command, stdin=subprocess.PIPE, pass_fds=(writing,), start_new_session=True, text=True, env=_environment()
     )
     os.close(writing)
+    assert process.stdin is not None
     try:
-        with _CHILDREN.of(process), os.fdopen(reading, encoding="utf-8") as lines:
-            assert process.stdin is not None
+        with (children or Children()).of(process), os.fdopen(reading, encoding="utf-8") as lines:
             with suppress(BrokenPipeError):
-                process.stdin.write(json.dumps(asdict(task)))
-                process.stdin.close()
+                process.stdin.write(json.dumps(asdict(task)) + "\n")
+                process.stdin.flush()
             # Starting takes as long as it takes on a busy machine; the child says when it has the instance.
             digest = lines.readline().strip()
             if not digest:
@@ -404,34 +442,14 @@ def run_in_process(task: Task, grace: float = GRACE) -> Run:
     finally:
         _kill(process)
         process.wait()
+        with suppress(BrokenPipeError):
+            process.stdin.close()
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
     """The process and what it has started."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-
-
-class _Children:
-    """The processes that run, so that an end of the benchmark takes them along."""
-
-    def __init__(self) -> None:
-        self._running: set[subprocess.Popen[str]] = set()
-
-    @contextmanager
-    def of(self, process: subprocess.Popen[str]) -> Iterator[None]:
-        self._running.add(process)
-        try:
-            yield
-        finally:
-            self._running.discard(process)
-
-    def kill(self) -> None:
-        for process in list(self._running):
-            _kill(process)
-
-
-_CHILDREN = _Children()
 
 
 def _environment() -> dict[str, str]:
@@ -444,7 +462,7 @@ def broken_off(task: Task, digest: str, status: str, note: str) -> Run:
     """The line of a run that did not end by itself."""
     problem = task.problem()
     return Run(
-        instance=task.instance,
+        instance=problem.name,
         digest=digest or digest_of(problem),
         method=task.method,
         limit=task.limit,
@@ -505,11 +523,13 @@ def open_tasks(
     tasks = []
     for name in names:
         try:
-            digest = digest_of(instance_of(name))
+            problem = instance_of(name)
         except UnsupportedError:
             continue
+        # Lines have the instance's name, also where it was asked for by a path.
+        digest = digest_of(problem)
         for method in methods:
-            if not any(_covers(run, name, digest, method, limit) for run in done):
+            if not any(_covers(run, problem.name, digest, method, limit) for run in done):
                 tasks.append(Task(name, method, limit, memory))
     return tasks
 
@@ -521,8 +541,9 @@ def _covers(run: Run, name: str, digest: str, method: str, limit: float) -> bool
 
 def run_all(tasks: Sequence[Task], jobs: int, keep: Callable[[Run], None]) -> Iterator[Run]:
     """Runs as they finish; every one is handed to ``keep`` first."""
+    children = Children()
     with ThreadPoolExecutor(jobs) as pool:
-        waiting = [pool.submit(run_in_process, task) for task in tasks]
+        waiting = [pool.submit(run_in_process, task, children=children) for task in tasks]
         try:
             for future in as_completed(waiting):
                 run = future.result()
@@ -531,4 +552,4 @@ def run_all(tasks: Sequence[Task], jobs: int, keep: Callable[[Run], None]) -> It
         finally:
             for future in waiting:
                 future.cancel()
-            _CHILDREN.kill()
+            children.kill()
