@@ -159,16 +159,14 @@ def measure(problem: RecourseProblem, method: str, limit: float) -> Run:
         return replace(run, cpu=cpu, memory=round(memory, 1), version=version("oar_opt"), date=today)
     except OarError as error:
         status = UNSUPPORTED if isinstance(error, UnsupportedError) else ERROR
-        return Run(
-            instance=problem.name,
-            digest=digest_of(problem),
-            method=method,
-            limit=limit,
-            seconds=time.perf_counter() - started,
-            status=status,
-            maximises=problem.goal.maximises,
-            note=f"{type(error).__name__}: {error}",
-        )
+        seconds = time.perf_counter() - started
+        return _line(problem, method, limit, seconds, status, note=f"{type(error).__name__}: {error}")
+
+
+def _line(problem: RecourseProblem, method: str, limit: float, seconds: float, status: str, **more: Any) -> Run:
+    """A run of an instance, with ``more`` of its fields."""
+    own: dict[str, Any] = {"instance": problem.name, "digest": digest_of(problem), "maximises": problem.goal.maximises}
+    return Run(method=method, limit=limit, seconds=seconds, status=status, **own, **more)
 
 
 def _run_of(method: str) -> Callable[[RecourseProblem, str, float], Run]:
@@ -204,16 +202,14 @@ def by_heuristic(problem: RecourseProblem, method: str, limit: float) -> Run:
     proposal = heuristic.propose(problem, time_limit=limit)
     seconds = time.perf_counter() - started
     objective, note = retrained(problem, proposal.moves)
-    return Run(
-        instance=problem.name,
-        digest=digest_of(problem),
-        method=method,
-        limit=limit,
-        seconds=seconds,
-        status=str(Status.UNKNOWN if objective is None else Status.FEASIBLE),
+    return _line(
+        problem,
+        method,
+        limit,
+        seconds,
+        str(Status.UNKNOWN if objective is None else Status.FEASIBLE),
         objective=objective,
         verified=objective is not None,
-        maximises=problem.goal.maximises,
         trace=((round(seconds, 3), objective, None),),
         note=proposal.remark or note,
     )
@@ -249,21 +245,18 @@ def by_solve(problem: RecourseProblem, method: str, limit: float) -> Run:
     seconds = time.perf_counter() - started
     solution = result.solution
     trace.add(solution.objective, solution.bound)
-    return Run(
-        instance=problem.name,
-        digest=digest_of(problem),
-        method=method,
-        limit=limit,
-        seconds=seconds,
-        status=str(solution.status),
+    return _line(
+        problem,
+        method,
+        limit,
+        seconds,
+        str(solution.status),
         formulation=solution.method.formulation,
         solver=solution.method.solver,
         objective=solution.objective,
         bound=solution.bound,
         gap=solution.relative_gap,
         verified=True,
-        maximises=problem.goal.maximises,
-        nodes=None,
         grade=str(result.grade),
         trace=tuple(trace.lines),
         solution=json.loads(solution_text(solution)),
@@ -310,13 +303,12 @@ def judged(problem: RecourseProblem, claim: Claim, limit: float, seconds: float)
         and claim.objective is not None
         and abs(claim.objective - objective) <= AGREEMENT * max(1.0, abs(objective))
     )
-    return Run(
-        instance=problem.name,
-        digest=digest_of(problem),
-        method=TEXTBOOK,
-        limit=limit,
-        seconds=seconds,
-        status=str(status),
+    return _line(
+        problem,
+        TEXTBOOK,
+        limit,
+        seconds,
+        str(status),
         formulation=TEXTBOOK,
         solver=claim.solver,
         objective=objective,
@@ -324,7 +316,6 @@ def judged(problem: RecourseProblem, claim: Claim, limit: float, seconds: float)
         bound=claim.bound,
         gap=gap,
         verified=agrees,
-        maximises=problem.goal.maximises,
         nodes=claim.nodes,
         note=f"{claim.stopped_by.words}{'; ' if note else ''}{note}",
     )
@@ -461,16 +452,8 @@ def _environment() -> dict[str, str]:
 def broken_off(task: Task, digest: str, status: str, note: str) -> Run:
     """The line of a run that did not end by itself."""
     problem = task.problem()
-    return Run(
-        instance=problem.name,
-        digest=digest or digest_of(problem),
-        method=task.method,
-        limit=task.limit,
-        seconds=task.limit,
-        status=status,
-        maximises=problem.goal.maximises,
-        note=note,
-    )
+    line = _line(problem, task.method, task.limit, task.limit, status, note=note)
+    return replace(line, digest=digest) if digest else line
 
 
 # -- all of them, with a file that remembers ---
