@@ -36,6 +36,8 @@ SMALLEST = 0.001
 """Required margin, where the reachable one says nothing."""
 PENALIZED = ("svm", "squared_hinge", "l1_svm", "epsilon_insensitive", "lad")
 """Learners whose intercept is penalised where the recipe says nothing: a free one would often be tied."""
+TIED = ("l1_svm", "lad")
+"""Learners that often have several optima; instances take them in the optimistic position."""
 
 
 def compose(recipe: Recipe, family: Family) -> Document:
@@ -154,6 +156,8 @@ def _basis(recipe: Recipe, table: Table, names: list[Any]) -> Document:
         "records": {"X": table.X.tolist(), "y": names},
         "learner": _learner(recipe),
     }
+    if recipe.setting.kind in TIED:
+        basis["position"] = "optimistic"
     if table.classes is not None:
         basis["classes"] = list(table.classes)
     if table.constraints:
