@@ -174,6 +174,17 @@ def test_an_answer_beyond_a_known_bound_is_an_error_and_so_is_one_to_the_infeasi
         merge({SMALL: BestKnown(small.sha256, infeasible=where)}, claim(small, solved), tmp_path)
 
 
+def test_what_has_no_answer_has_no_bound_on_its_goal(small, solved, tmp_path):
+    nothing = solve(load(next(n for n in benchmarks() if read_bounds()[n].infeasible))).solution
+    problem = load(nothing.instance)
+    empty = graded(nothing, Grade.CLAIMED, status=Status.UNKNOWN, stopped_by=StoppedBy.TIME_LIMIT, bound=0.0)
+    bounded, words = merge({}, claim(problem, empty), tmp_path)
+    assert bounded.dual.value == 0.0 and bounded.status(1e-4) == "open" and len(words) == 1
+    known, words = merge({problem.name: bounded}, claim(problem, nothing), tmp_path)
+    assert known.dual is None and known.status(1e-4) == "infeasible" and "infeasible" in words[0]
+    assert merge({problem.name: known}, claim(problem, empty), tmp_path) == (known, ())
+
+
 def test_contradictions_heed_the_sense_of_the_goal(small):
     low, high = (Bound(value, "m", "s", "0", "d", 1.0, "claimed") for value in (1.0, 2.0))
     assert contradiction(small, BestKnown("", primal=low, dual=high)) is None

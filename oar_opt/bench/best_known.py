@@ -128,10 +128,10 @@ def merge(known: Mapping[str, BestKnown], claim: Claim, folder: Path = LIBRARY) 
     ------
     VerificationError : the solution does not pass its verification, or contradicts what is known.
     """
-    from oar_opt.verification import check_answer
+    from oar_opt.verification import verify
 
     problem, solution = claim.problem, claim.solution
-    found = check_answer(problem, solution)
+    found = verify(problem, solution)
     if not found.passed:
         raise VerificationError(f"{problem.name}: the solution fails: {'; '.join(found.failures())}")
     before = known.get(problem.name)
@@ -151,14 +151,15 @@ def _better(problem: RecourseProblem, known: BestKnown, claim: Claim) -> tuple[B
     if solution.status is Status.INFEASIBLE:
         if known.infeasible is None or Grade(known.infeasible.grade) < grade:
             words.append(f"infeasible, {grade}")
-            known = replace(known, infeasible=_bound(claim, 0.0, grade))
+            # A bound on a goal that nothing reaches says nothing.
+            known = replace(known, infeasible=_bound(claim, 0.0, grade), dual=None)
         return known, tuple(words)
     sign = 1.0 if problem.goal.maximises else -1.0
     new = solution.objective
     if new is not None and (known.primal is None or sign * (new - known.primal.value) > _step(known.primal.value)):
         words.append(f"answer {new:.8g}" + (f" for {known.primal.value:.8g}" if known.primal else ""))
         known = replace(known, primal=_bound(claim, new, RETRAINED))
-    end = solution.bound
+    end = None if known.infeasible else solution.bound
     if end is not None and (known.dual is None or _is_stronger(known.dual, end, grade, sign)):
         words.append(f"bound {end:.8g}, {grade}" + (f" for {known.dual.value:.8g}" if known.dual else ""))
         known = replace(known, dual=_bound(claim, end, grade))
@@ -202,7 +203,8 @@ def contradiction(problem: RecourseProblem, known: BestKnown) -> str | None:
 
 def verify_stored(name: str, known: BestKnown, folder: Path = LIBRARY) -> str | None:
     """Why what is stored of an instance cannot be believed, or None: another instance, a solution that fails its
-    verification or is not what the bound says, a contradiction."""
+    verification or is not what the bound says, a contradiction. The evidence for the dual bound is not gone over again.
+    """
     from oar_opt.verification import check_answer
 
     problem = load(name)
@@ -210,7 +212,7 @@ def verify_stored(name: str, known: BestKnown, folder: Path = LIBRARY) -> str | 
         return f"the bounds are of another file (sha256 {known.sha256[:12]}, now {problem.sha256[:12]})"
     if known.primal is not None:
         solution = load_solution(solution_path(name, folder))
-        found = check_answer(problem, solution)
+        found = check_answer(problem, solution, enumerated=True)
         if not found.passed:
             return f"the stored solution fails: {'; '.join(found.failures())}"
         if solution.objective != known.primal.value:
