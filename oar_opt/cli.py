@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from oar_opt import cli_bench
 from oar_opt.errors import InputError, OarError, SolverError
 
 if TYPE_CHECKING:
@@ -595,13 +596,19 @@ def formulations(
 
 
 @app.command()
-def instances(as_json: AsJson = False) -> None:
+def instances(
+    asked: Annotated[
+        str, typer.Argument(metavar="SET", help="examples, or of the library: smoke, benchmark, challenge, library.")
+    ] = "examples",
+    as_json: AsJson = False,
+) -> None:
     """List the shipped instances."""
     from rich.table import Table
 
-    from oar_opt.library import load, shipped
+    from oar_opt.bench.sets import names_of
+    from oar_opt.library import load
 
-    problems = [load(name) for name in shipped()]
+    problems = [load(name) for name in names_of(asked)]
     if as_json:
         _print_json(
             [
@@ -846,6 +853,8 @@ class _Progress:
             return "-"
         return f"{100 * relative_gap(progress.primal, progress.bound):.2f} %"
 
+
+cli_bench.register(app)
 
 if __name__ == "__main__":
     main()

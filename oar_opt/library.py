@@ -1,4 +1,4 @@
-"""The shipped instances, by name; and any other instance by its path."""
+"""The shipped instances, by name: examples and the library of benchmarks; and any other instance by its path."""
 
 from __future__ import annotations
 
@@ -10,16 +10,24 @@ from oar_opt.instance_file import load_instance
 from oar_opt.problem import RecourseProblem
 
 FOLDER = Path(__file__).resolve().parent.parent / "instances"
+LIBRARY = FOLDER / "library"
+ABOUT = ("bounds.json", "sets.json")
+"""Files of the library's folder that are about its instances."""
 
 
 def shipped() -> dict[str, Path]:
-    """Names and files of the shipped instances, in order of name."""
+    """Names and files of the examples, in order of name."""
     return {path.stem: path for path in sorted(FOLDER.glob("*.json"))}
+
+
+def benchmarks() -> dict[str, Path]:
+    """Names and files of the library's instances, in order of name."""
+    return {path.stem: path for path in sorted(LIBRARY.glob("*.json")) if path.name not in ABOUT}
 
 
 def find(name_or_path: str | Path) -> Path:
     """The file that a name or a path means: a shipped name first, then a path."""
-    known = shipped()
+    known = shipped() | benchmarks()
     text = str(name_or_path)
     if text in known:
         return known[text]

@@ -91,7 +91,7 @@ def page(
     why : sentences on why the instance is infeasible (default: the solution's conflicts in words).
     pictures : whether to draw.
     """
-    return _rendered(
+    return rendered(
         "page.html.j2",
         problem=problem,
         title=problem.title or problem.name,
@@ -108,12 +108,13 @@ def page(
 
 def comparisons_page(comparisons: Sequence[Comparison]) -> str:
     """The tables of comparisons on one page, as HTML text."""
-    return _rendered(
+    return rendered(
         "comparisons.html.j2", comparisons=[(one.problem, _comparison(one.problem, one)) for one in comparisons]
     )
 
 
-def _rendered(name: str, **context: Any) -> str:
+def rendered(name: str, **context: Any) -> str:
+    """A page of the templates; ``version`` is there in each."""
     from jinja2 import Environment, PackageLoader
 
     loader = PackageLoader("oar_opt", "templates")
@@ -251,7 +252,7 @@ def _comparison(problem: RecourseProblem, comparison: Comparison) -> dict[str, A
 
 def _figures(problem: RecourseProblem, solution: Solution | None) -> list[Figure]:
     from oar_opt.pictures.moves import moves_picture
-    from oar_opt.pictures.picture import to_svg
+    from oar_opt.pictures.picture import to_inline_svg
     from oar_opt.pictures.regions import regions_picture
 
     # Records with one feature have no regions in a plane.
@@ -261,9 +262,7 @@ def _figures(problem: RecourseProblem, solution: Solution | None) -> list[Figure
         # Its words are those of the table of moves.
         drawn.append(moves_picture(problem, solution))
         captions.append(f"{drawn[-1].title}.")
-    # What stands before the element is for files of their own.
-    texts = [to_svg(picture, f"picture-{k}-") for k, picture in enumerate(drawn, start=1)]
-    svgs = [text[text.index("<svg ") :] for text in texts]
+    svgs = [to_inline_svg(picture, f"picture-{k}-") for k, picture in enumerate(drawn, start=1)]
     return [Figure(svg, caption) for svg, caption in zip(svgs, captions, strict=True)]
 
 

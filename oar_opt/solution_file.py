@@ -236,8 +236,13 @@ def load_solution(path: str | Path) -> Solution:
     path = Path(path)
     document, _ = read_json_object(path)
     with located(path.name):
-        check_header(document, FORMAT, VERSION)
-        return validate(Solution, document)
+        return parse_solution(document)
+
+
+def parse_solution(document: dict[str, Any]) -> Solution:
+    """The solution that a file's document states; :class:`InputError` where it is none."""
+    check_header(document, FORMAT, VERSION)
+    return validate(Solution, document)
 
 
 def solution_text(solution: Solution) -> str:

@@ -25,6 +25,8 @@ TOLERANCE = 1e-4
 """Of a contradiction, relative to 1 or the value."""
 WITHIN = 1e-3
 """The relative gap to which a run over a continuum counts as closed."""
+TIMED = 0.5
+"""Seconds of a run that make its share of a processor worth telling."""
 SLOWER = 1.0
 """Seconds that make a difference."""
 
@@ -160,7 +162,7 @@ def _means(comparison: Comparison) -> list[str]:
 
 def _processor_share(runs: Sequence[Run]) -> str:
     """How much of one processor the runs had of all their seconds; see :mod:`oar_opt.bench.runs`."""
-    timed = [(run.cpu, run.seconds) for run in runs if run.cpu is not None]
+    timed = [(run.cpu, run.seconds) for run in runs if run.cpu is not None and run.seconds > TIMED]
     seconds = sum(seconds for _, seconds in timed)
     return f"{100 * sum(cpu for cpu, _ in timed) / seconds:.0f} %" if seconds else "-"
 

@@ -70,6 +70,12 @@ def to_svg(picture: Picture, prefix: str = "") -> str:
     return _own_ids(described.replace("<svg ", '<svg role="img" ', 1), prefix)
 
 
+def to_inline_svg(picture: Picture, prefix: str) -> str:
+    """The picture's ``svg`` element alone, for pages: what stands before it is for files of their own."""
+    text = to_svg(picture, prefix)
+    return text[text.index("<svg ") :]
+
+
 def _own_ids(svg: str, prefix: str) -> str:
     """The ids with a prefix, and each once: both panels of a figure have groups of the same name."""
     times: Counter[str] = Counter()
