@@ -627,7 +627,8 @@ def instances(
         return
     table = Table()
     for column in ("instance", "learner", "n", "d", "members", "goal", "title"):
-        table.add_column(column, justify="right" if column in ("n", "d", "members") else "left")
+        right = column in ("n", "d", "members")
+        table.add_column(column, justify="right" if right else "left", no_wrap=column == "instance")
     for p in problems:
         table.add_row(p.name, p.learner.kind, str(p.n), str(p.d), str(len(p.collective.members)), str(p.goal), p.title)
     _print(table)
