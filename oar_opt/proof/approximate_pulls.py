@@ -1,8 +1,8 @@
 """Pulls that nearly go with an approximate optimum, to begin a proof with; nothing rests on their accuracy.
 
-A record away from the kinks of its loss has one subgradient. Those at a kink have a range, and stationarity, ``R_lam (theta
-- theta0) + sum_i g_i xhat_i = 0``, chooses from it: least squares over the ranges, in floating point, cut to the ranges in
-rationals.
+A record away from the kinks of its loss has one subgradient. Those at a kink have a range, and stationarity, ``R_lam
+(theta - theta0) + sum_i g_i xhat_i = 0``, chooses from it: least squares over the ranges, in floating point, cut to
+the ranges in rationals.
 
 Reference: P. B. Stark, R. L. Parker, "Bounded-Variable Least-Squares: an Algorithm and Applications", 1995.
 """

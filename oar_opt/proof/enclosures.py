@@ -8,12 +8,11 @@
 | logistic regression | gradient at an approximate optimum | :mod:`oar_opt.proof.gradient_bound` |
 | gradient steps | exact, or in balls for the logistic loss | :mod:`oar_opt.proof.exact_steps` |
 
-The learners that are linear programs, ``l1_svm`` and ``lad``, are left out: they often have several optima, and a proof would
-have to enclose them all, or prove that there is one.
+The learners that are linear programs, ``l1_svm`` and ``lad``, are left out: they often have several optima, and a
+proof would have to enclose them all, or prove that there is one.
 
-Approximate training proposes where to look, and nothing rests on it: where its proposal is bad the enclosure is wide or
-missing, never wrong.
-"""
+Approximate training proposes where to look, and nothing rests on it: where its proposal is bad the enclosure is wide
+or missing, never wrong."""
 
 from __future__ import annotations
 
@@ -46,7 +45,7 @@ Near = Callable[[], list[Number]]
 class LinearEnclosure:
     """``w`` is within ``radius`` of a point of the box ``w (d,)``, ``b`` in an interval.
 
-    With ``joint`` the radius is one for ``(w, b)`` together, and ``b`` is a point. ``tied``: several intercepts are optimal.
+    With ``joint`` the radius is one for ``(w, b)`` together. ``tied``: several intercepts are optimal.
     """
 
     w: list[Interval]

@@ -1,20 +1,19 @@
 """Centroids in rationals: weighted means, and running centroids record by record.
 
-Nearest centroid: ``mu_c = sum_(y_i = c) s_i x_i / sum_(y_i = c) s_i``. Running centroids, for a record ``(x, y, s)`` that arrives
-in class ``c``, with the exact count or with a rate:
+Nearest centroid: ``mu_c = sum_(y_i = c) s_i x_i / sum_(y_i = c) s_i``. Running centroids, for a record ``(x, y, s)``
+that arrives in class ``c``, with the exact count or with a rate:
 
     N_c <- N_c + s,  mu_c <- mu_c + s / N_c (x - mu_c);        mu_c <- mu_c + (1 - (1 - rate)^s) (x - mu_c).
 
-A class that had no centroid takes its first record. All are rational operations, but for a power with a weight ``s`` that is
-no whole number, which is a ball. Centroids and counts that the instance does not state are those of the records that do
-not arrive, exactly, where the update rule itself rounds them.
+A class that had no centroid takes its first record. All are rational operations, but for a power with a weight ``s``
+that is no whole number, which is a ball. Centroids and counts that the instance does not state are those of the
+records that do not arrive, exactly, where the update rule itself rounds them.
 
 The margin at a query is the least over the other classes of ``||x_q - mu_c||^2 - ||x_q - mu_t||^2``: exact, and over
 intervals the interval that the ends give.
 
-Reference: R. Tibshirani, T. Hastie, B. Narasimhan, G. Chu, "Diagnosis of multiple cancer types by shrunken centroids of
-gene expression", 2002; D. E. Knuth, "The Art of Computer Programming", volume 2, 1997, section 4.2.2.
-"""
+Reference: R. Tibshirani, T. Hastie, B. Narasimhan, G. Chu, "Diagnosis of multiple cancer types by shrunken centroids
+of gene expression", 2002; D. E. Knuth, "The Art of Computer Programming", volume 2, 1997, section 4.2.2."""
 
 from __future__ import annotations
 
@@ -80,7 +79,9 @@ def _start(
     settings, arriving = dict(problem.update.settings), set(order)
     history = _means(problem, problem.records, [i for i in range(problem.n) if i not in arriving])
     given, stated = settings.get("centroids"), settings.get("counts")
-    mu = [mean for mean, _ in history] if given is None else [exact_row(centroid) for _, centroid in given]
+    mu: list[list[Value] | None] = [mean for mean, _ in history]
+    if given is not None:
+        mu = [exact_row(centroid) for _, centroid in given]
     counts = [weight for _, weight in history] if stated is None else exact_row(count for _, count in stated)
     if running.rate is None:
         mu = [mean if count > 0 else None for mean, count in zip(mu, counts, strict=True)]

@@ -10,11 +10,11 @@ Statement. Let every graph of ``dl/df(y_i, .)`` be a polyline (see :mod:`oar_opt
 Proof. The sum is a subgradient of ``J`` at ``theta``, ``J`` is convex, and it is strictly convex in every penalised
 coordinate, so two optima agree in these: on the segment between them ``J`` would fall below its minimum otherwise.
 
-Finding it. Each record is put on a piece near an approximate ``theta``. The conditions then are a square linear system
-in ``theta`` and the pulls of those at a jump, solved by ``flint.fmpq_mat`` (of several solutions one near the approximate
-point); whoever turns out to be off its piece goes to the neighbouring one, and again. That may end without an optimum
-(more records at jumps than there are parameters), and then nothing is said. Where it ends with one, ties at a kink are met exactly: the pieces are
-closed.
+Finding it. Each record is put on a piece near an approximate ``theta``. The conditions then are a square linear
+system in ``theta`` and the pulls of those at a jump, solved by ``flint.fmpq_mat`` (of several solutions one near the
+approximate point); whoever turns out to be off its piece goes to the neighbouring one, and again. That may end
+without an optimum (more records at jumps than there are parameters), and then nothing is said. Where it ends with
+one, ties at a kink are met exactly: the pieces are closed.
 
 A free intercept. With the optimal ``w`` the optimal ``b`` are the zeros of the monotone set-valued polyline ``H(b) =
 sum_i a_i dl/df(y_i, w'x_i + b)``. From one of them it goes on to the right while the largest element of ``H`` is 0 and

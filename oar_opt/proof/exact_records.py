@@ -20,8 +20,8 @@ from functools import cached_property
 
 from flint import fmpq
 
-from oar_opt.proof.rationals import Number, dot, exact, exact_row
 from oar_opt.problem import Intercept, Records, RecourseProblem
+from oar_opt.proof.rationals import Number, dot, exact, exact_row
 
 
 @dataclass(frozen=True, eq=False)

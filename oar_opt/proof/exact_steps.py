@@ -1,13 +1,15 @@
 """Gradient steps in rationals (squared loss, hinge) or balls (logistic loss).
 
-With the letters of the update rule's page, from the given ``theta_0``, for the records of weight above 0 in each batch,
+With the letters of the update rule's page, from the given ``theta_0``, for the records of weight above 0 in each
+batch,
 
     theta_(t+1) = theta_t - rate (l2 D theta_t + 1/S sum_(i in B_t) s_i l'(y_i, f_i) xhat_i),
 
-where ``l'`` is ``2 (f - y)``, ``-y`` while ``y f < 1`` and 0 from there on, or ``-y / (1 + exp(y f))``. The first two need rational
-operations and comparisons only, so every iterate is exact, and so is the side of the kink on which a record is: the
-rule defines the hinge's derivative at its kink, so there is no tie. The numbers' length grows linearly with the
-steps. The logistic loss is evaluated in ball arithmetic; the balls' radii grow with the steps and hold every error.
+where ``l'`` is ``2 (f - y)``, ``-y`` while ``y f < 1`` and 0 from there on, or ``-y / (1 + exp(y f))``. The first two
+need rational operations and comparisons only, so every iterate is exact, and so is the side of the kink on which a
+record is: the rule defines the hinge's derivative at its kink, so there is no tie. The numbers' length grows linearly
+with the steps. The logistic loss is evaluated in ball arithmetic; the balls' radii grow with the steps and hold every
+error.
 
 Reference: H. Robbins, S. Monro, "A Stochastic Approximation Method", 1951.
 """

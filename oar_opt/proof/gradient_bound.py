@@ -2,24 +2,25 @@
 
 Statement, no intercept or a penalised one. For every ``theta~``, ``||theta~ - theta*|| <= ||grad J(theta~)|| / lam``.
 
-Proof. ``J`` is differentiable and ``lam`` strongly convex: ``lam ||D||^2 <= (grad J(theta~) - grad J(theta*))'D`` with ``D =
-theta~ - theta*``, and the gradient at the optimum is 0. Cauchy and Schwarz.
+Proof. ``J`` is differentiable and ``lam`` strongly convex: ``lam ||D||^2 <= (grad J(theta~) - grad J(theta*))'D``
+with ``D = theta~ - theta*``, and the gradient at the optimum is 0. Cauchy and Schwarz.
 
-Statement, a free intercept and both classes with weight. Let ``h(w, b) = sum_i g_i`` with ``g_i = -a_i y_i / (1 + exp(y_i
-(w'x_i + b)))``, and ``h(w~, low) < 0 < h(w~, high)``. Let ``rho`` be at least ``||lam (w~ - w0) + sum_i g_i x_i|| / lam`` for every
-``b`` in ``[low, high]``. Then ``||w~ - w*|| <= rho`` and ``low - rho r <= b* <= high + rho r``, ``r = max ||x_i||``.
+Statement, a free intercept and both classes with weight. Let ``h(w, b) = sum_i g_i`` with ``g_i = -a_i y_i / (1 +
+exp(y_i (w'x_i + b)))``, and ``h(w~, low) < 0 < h(w~, high)``. Let ``rho`` be at least ``||lam (w~ - w0) + sum_i g_i
+x_i|| / lam`` for every ``b`` in ``[low, high]``. Then ``||w~ - w*|| <= rho`` and ``low - rho r <= b* <= high + rho
+r``, ``r = max ||x_i||``.
 
-Proof. ``phi(w) = min over b of J(w, b)`` is ``lam`` strongly convex, as ``J - lam/2 ||w||^2`` is jointly convex and partial minima of
-such functions are convex; ``h(w~, .)`` is continuous and increasing, so the minimum at ``w~`` is attained at a ``b`` in ``[low,
-high]``, where ``grad phi(w~)`` is the gradient of ``J`` in ``w``. This proves the first part as above. At ``b = low - rho r`` every
-``w*'x_i + b`` is at most ``w~'x_i + low``, so ``h(w*, b) <= h(w~, low) < 0``, hence ``b* > b``; above likewise.
+Proof. ``phi(w) = min over b of J(w, b)`` is ``lam`` strongly convex, as ``J - lam/2 ||w||^2`` is jointly convex and
+partial minima of such functions are convex; ``h(w~, .)`` is continuous and increasing, so the minimum at ``w~`` is
+attained at a ``b`` in ``[low, high]``, where ``grad phi(w~)`` is the gradient of ``J`` in ``w``. This proves the
+first part as above. At ``b = low - rho r`` every ``w*'x_i + b`` is at most ``w~'x_i + low``, so ``h(w*, b) <= h(w~,
+low) < 0``, hence ``b* > b``; above likewise.
 
 Everything is evaluated in ball arithmetic, so the bounds hold whatever the rounding; a sign that the balls do not
 settle is no sign, and then nothing is said.
 
-Reference: Y. Nesterov, "Introductory Lectures on Convex Optimization", 2004, section 2.1; F. Johansson, "Arb: Efficient
-Arbitrary-Precision Midpoint-Radius Interval Arithmetic", 2017.
-"""
+Reference: Y. Nesterov, "Introductory Lectures on Convex Optimization", 2004, section 2.1; F. Johansson, "Arb:
+Efficient Arbitrary-Precision Midpoint-Radius Interval Arithmetic", 2017."""
 
 from __future__ import annotations
 

@@ -70,12 +70,12 @@ def graph(spec: LearnerSpec, y: Number) -> Graph:
         case "ridge":
             return (_line(None, None, 2, -2 * y),)
         case "svm":
-            left, right = (-1, 0) if y > 0 else (0, 1)
-            return _line(None, y, 0, left), _jump(y, left, right), _line(y, None, 0, right)
+            least, most = (-1, 0) if y > 0 else (0, 1)
+            return _line(None, y, 0, least), _jump(y, least, most), _line(y, None, 0, most)
         case "squared_hinge":
-            steep, flat = (2, -2 * y), (0, 0)
-            left, right = (steep, flat) if y > 0 else (flat, steep)
-            return _line(None, y, *left), _line(y, None, *right)
+            if y > 0:
+                return _line(None, y, 2, -2 * y), _line(y, None, 0, 0)
+            return _line(None, y, 0, 0), _line(y, None, 2, -2 * y)
         case "huber":
             delta = exact(spec.delta or 0)
             low, high = y - delta, y + delta
