@@ -85,12 +85,10 @@ def _solve(
     right = [c * t for c, t in zip(risk.penalty, risk.theta0, strict=True)] + [fmpq(0)] * len(jumps)
     for j in range(p):
         matrix[j][j] = risk.penalty[j]
+    _add_squares(matrix, [(row, a * piece.slope) for row, a, piece in zip(risk.xhat, risk.a, on, strict=True)])
     for row, a, piece in zip(risk.xhat, risk.a, on, strict=True):
-        if piece.slope != 0:
-            _add_square(matrix, row, a * piece.slope)
         if piece.offset != 0:
-            for j in range(p):
-                right[j] -= a * piece.offset * row[j]
+            right[:p] = [r - a * piece.offset * x for r, x in zip(right, row, strict=False)]
     for k, i in enumerate(jumps):
         kink = on[i].low
         assert kink is not None
@@ -118,12 +116,16 @@ def _solution(matrix: list[list[Number]], right: list[Number], near: list[Number
     return None if step[size] != 0 else [a + b for a, b in zip(near, step[:size], strict=True)]
 
 
-def _add_square(matrix: list[list[Number]], row: list[Number], weight: Number) -> None:
-    """Add ``weight row row'`` to the leading block."""
-    for j, left in enumerate(row):
-        share = weight * left
-        for k, value in enumerate(row):
-            matrix[j][k] += share * value
+def _add_squares(matrix: list[list[Number]], weighted: Sequence[tuple[list[Number], Number]]) -> None:
+    """Add ``sum weight row row'`` to the leading block."""
+    curved = [(row, weight) for row, weight in weighted if weight != 0]
+    if not curved:
+        return
+    rows = fmpq_mat([row for row, _ in curved])
+    products = rows.transpose() * fmpq_mat([[weight * value for value in row] for row, weight in curved])
+    for j, entries in enumerate(products.tolist()):
+        for k, value in enumerate(entries):
+            matrix[j][k] += value
 
 
 def _steps(
