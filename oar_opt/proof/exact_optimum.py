@@ -149,6 +149,9 @@ def _steps(
 
 def _intercepts(risk: ExactRisk, graphs: Sequence[Graph], theta: Sequence[Number]) -> Interval:
     b = theta[-1]
+    if any(all(piece.slope > 0 for piece in pieces) for pieces in graphs):
+        # The sum of pulls is strictly increasing.
+        return Interval.at(b)
     shift = [value - b for value in risk.values(theta)]
     return Interval(_reach(risk, graphs, shift, b, up=False), _reach(risk, graphs, shift, b, up=True))
 
