@@ -47,6 +47,7 @@ from oar_opt.proof.exact_choices import Choice, exact_choices
 from oar_opt.proof.exact_optimum import exact_optimum
 from oar_opt.proof.exact_outcome import exact_outcome
 from oar_opt.proof.exact_records import ExactRisk
+from oar_opt.proof.exact_vertex import exact_vertex
 from oar_opt.proof.gradient_bound import logistic_ball
 from oar_opt.proof.polylines import bregman, graph, pulls_at
 from oar_opt.proof.producer import prove_by_enumeration
@@ -221,6 +222,32 @@ def test_running_centroids_are_exact():
     assert as_fraction(found.mu[0][0].low) == 1 - (1 - Fraction(rate)) ** 2
     far = found.mu[1][0]
     assert not far.is_point and approximate(far.low) == pytest.approx(4 - 2 * (1 - 0.9**0.5), abs=1e-14)
+
+
+@pytest.mark.parametrize("kind", ["l1_svm", "lad"])
+def test_a_vertex_is_exact_where_it_is_the_only_optimum(kind):
+    """At (2, +), ``|w| + C (1 + w) + C (1 - 2 w)`` (``lad``: with absolute values): for ``C = 2`` it falls up to 1/2
+    and then rises, for ``C = 1`` it is constant up to there, and nothing is said."""
+    for C, expected in ((2.0, [fmpq(1, 2)]), (1.0, None)):
+        spec = LearnerSpec(kind, C=C)
+        assert exact_vertex(of_line(spec, [(1, -1, 1), (2, 1, 1)]), spec, [fmpq(1, 2)]) == expected
+
+
+@pytest.mark.parametrize("intercept", list(Intercept))
+@pytest.mark.parametrize("kind", ["l1_svm", "lad"])
+def test_vertices_agree_with_the_ordinary_re_training(make, kind, intercept):
+    found = 0
+    for seed in range(3):
+        problem = make(seed, kind, intercept, regression=kind == "lad", strength=2.0, prior=seed == 1)
+        for choice in list(choices(problem))[:4]:
+            moves = moves_from_choice(problem, choice)
+            theta = evaluate(problem, moves).parameters.vector()
+            risk = ExactRisk.of(problem, problem.apply(moves))
+            vertex = exact_vertex(risk, problem.learner, [exact(value) for value in theta[: risk.p]])
+            if vertex is not None:
+                found += 1
+                assert [approximate(value) for value in vertex] == pytest.approx(list(theta[: risk.p]), abs=1e-9)
+    assert found >= 6
 
 
 @pytest.mark.parametrize("kind", sorted({*COVERED, "nearest_centroid"}))
@@ -445,7 +472,7 @@ def test_what_is_not_covered_is_refused_in_words():
     capped = stated(replace(line_example(LearnerSpec("ridge", alpha=1.0)), max_loss_increase=1.0))
     with pytest.raises(UnsupportedError, match="training loss"):
         prove_by_enumeration(capped)
-    with pytest.raises(UnsupportedError, match="several optima"):
+    with pytest.raises(UnsupportedError, match="no enclosure"):
         prove_by_enumeration(line_example(LearnerSpec("lad", C=1.0)))
 
 

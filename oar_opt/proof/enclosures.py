@@ -5,11 +5,9 @@
 | nearest centroid, running centroids | exact | :mod:`oar_opt.proof.exact_centroids` |
 | ridge, svm, squared hinge, Huber, epsilon-insensitive | exact optimum | :mod:`oar_opt.proof.exact_optimum` |
 | the same, where that is not found, unless the intercept is free | dual point | :mod:`oar_opt.proof.duality_gap` |
+| l1_svm, lad | exact optimum, proved to be the only one | :mod:`oar_opt.proof.exact_vertex` |
 | logistic regression | gradient at an approximate optimum | :mod:`oar_opt.proof.gradient_bound` |
 | gradient steps | exact, or in balls for the logistic loss | :mod:`oar_opt.proof.exact_steps` |
-
-The learners that are linear programs, ``l1_svm`` and ``lad``, are left out: they often have several optima, and a
-proof would have to enclose them all, or prove that there is one.
 
 Approximate training proposes where to look, and nothing rests on it: where its proposal is bad the enclosure is wide
 or missing, never wrong."""
@@ -29,12 +27,14 @@ from oar_opt.proof.exact_centroids import Centroids, centroid_margin, exact_mean
 from oar_opt.proof.exact_optimum import exact_optimum
 from oar_opt.proof.exact_records import ExactRisk
 from oar_opt.proof.exact_steps import exact_steps, undefined_batch
+from oar_opt.proof.exact_vertex import exact_vertex
 from oar_opt.proof.gradient_bound import logistic_ball
 from oar_opt.proof.polylines import graph
 from oar_opt.proof.rationals import Interval, Number, exact, exact_row, length_above
 
 POLYLINES = ("ridge", "svm", "squared_hinge", "huber", "epsilon_insensitive")
-ONE_SIDED = ("svm", "squared_hinge", "logistic")
+LINEAR_PROGRAMS = ("l1_svm", "lad")
+ONE_SIDED = ("svm", "squared_hinge", "logistic", "l1_svm")
 """Losses that pull each class one way only: a free intercept needs both classes."""
 
 Near = Callable[[], list[Number]]
@@ -85,9 +85,9 @@ Enclosure = LinearEnclosure | CentroidEnclosure
 def not_enclosed(problem: RecourseProblem) -> str | None:
     """Why a problem's learner and update have no enclosure here, or None."""
     kind, update = problem.learner.kind, problem.update.kind
-    if not problem.update.retrains or kind in (*POLYLINES, "logistic", "nearest_centroid"):
+    if not problem.update.retrains or kind in (*POLYLINES, *LINEAR_PROGRAMS, "logistic", "nearest_centroid"):
         return None
-    return f"there is no enclosure of '{kind}' under the update '{update}' here yet: it may have several optima"
+    return f"there is no enclosure of '{kind}' under the update '{update}' here"
 
 
 def undefined(problem: RecourseProblem, records: Records) -> str | None:
@@ -121,6 +121,9 @@ def enclose(problem: RecourseProblem, records: Records, near: Near) -> Enclosure
     if problem.update.kind is UpdateKind.GRADIENT:
         return _linear(problem, exact_steps(problem, records))
     risk = ExactRisk.of(problem, records)
+    if problem.learner.kind in LINEAR_PROGRAMS:
+        theta = exact_vertex(risk, problem.learner, near())
+        return None if theta is None else _linear(problem, _points(theta))
     return _logistic(problem, risk, near) if problem.learner.kind == "logistic" else _polyline(problem, risk, near)
 
 

@@ -42,9 +42,14 @@ ROUNDS = 30
 
 @dataclass(frozen=True)
 class ExactOptimum:
-    """``theta (p,)``, an optimum, and all optimal values of its last entry where that is a free intercept."""
+    """``theta (p,)``, an optimum, with all decision values ``(m,)`` and the pulls of those records that are at a jump.
+
+    ``intercepts`` are all optimal values of the last entry of ``theta`` where that is a free intercept.
+    """
 
     theta: list[Number]
+    values: list[Number]
+    pulls: dict[int, Number]
     intercepts: Interval | None
 
 
@@ -61,7 +66,7 @@ def exact_optimum(risk: ExactRisk, graphs: Sequence[Graph], near: Sequence[Numbe
         steps = _steps(risk, graphs, guess, theta, g)
         if not any(steps):
             interval = _intercepts(risk, graphs, theta) if risk.free else None
-            return ExactOptimum(theta, interval)
+            return ExactOptimum(theta, risk.values(theta), g, interval)
         guess = [k + step for k, step in zip(guess, steps, strict=True)]
     return None
 

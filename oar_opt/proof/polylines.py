@@ -9,6 +9,7 @@ share an end. So ``g`` is a subgradient at ``f`` if and only if ``(f, g)`` is on
     squared hinge       max(0, 1 - y f)^2               2 f - 2 y where y f <= 1, 0 where y f >= 1
     Huber               r^2 / 2, |r| <= delta           f - y cut to [-delta, delta],  r = y - f
     epsilon-insensitive max(0, |y - f| - epsilon)       -1, 0, 1 with jumps at y - epsilon and y + epsilon
+    absolute            |y - f|                         -1, 1 with a jump at y
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def graph(spec: LearnerSpec, y: Number) -> Graph:
     match spec.kind:
         case "ridge":
             return (_line(None, None, 2, -2 * y),)
-        case "svm":
+        case "svm" | "l1_svm":
             least, most = (-1, 0) if y > 0 else (0, 1)
             return _line(None, y, 0, least), _jump(y, least, most), _line(y, None, 0, most)
         case "squared_hinge":
@@ -82,16 +83,23 @@ def graph(spec: LearnerSpec, y: Number) -> Graph:
             return _line(None, low, 0, -delta), _line(low, high, 1, -y), _line(high, None, 0, delta)
         case "epsilon_insensitive":
             return _insensitive(y, exact(spec.epsilon or 0))
+        case "lad":
+            return absolute(y)
         case kind:
             raise UnsupportedError(f"the loss of '{kind}' has no polyline for its subgradients")
 
 
 def _insensitive(y: Number, epsilon: Number) -> Graph:
     low, high = y - epsilon, y + epsilon
-    left, right = _line(None, low, 0, -1), _line(high, None, 0, 1)
     if epsilon == 0:
-        return left, _jump(y, -1, 1), right
+        return absolute(y)
+    left, right = _line(None, low, 0, -1), _line(high, None, 0, 1)
     return left, _jump(low, -1, 0), _line(low, high, 0, 0), _jump(high, 0, 1), right
+
+
+def absolute(y: Number) -> Graph:
+    """The graph of ``|y - f|``."""
+    return _line(None, y, 0, -1), _jump(y, -1, 1), _line(y, None, 0, 1)
 
 
 def pulls_at(pieces: Graph, f: Number) -> tuple[Number, Number]:
