@@ -490,6 +490,16 @@ def test_files_are_checked_from_their_bytes(proved, tmp_path):
     assert "another digest" in check_files(path, instance).sentence
 
 
+def test_the_commands_write_and_check_a_certificate(oar, tmp_path):
+    path = tmp_path / "proof.json"
+    code, _, notes = oar("solve", "gig-three-weeks", "--prove", path, "-q")
+    assert code == 0 and "that costs less than" in notes
+    code, said, _ = oar("check", path, "gig-three-weeks")
+    assert code == 0 and said.startswith("No admissible change of these 6 members that costs less than ")
+    code, said, _ = oar("check", path, "gig-three-weeks-surprise")
+    assert code == 4 and said.startswith("Not proved: the certificate is for 'gig-three-weeks'")
+
+
 @pytest.mark.parametrize(
     ("change", "where"),
     [
