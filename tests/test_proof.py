@@ -384,6 +384,14 @@ def test_a_better_bound_is_refused(proved):
         assert not check(certificate.model_copy(update={"bound": None, "moves": None}), problem).proved
 
 
+def test_the_sentence_says_what_is_proved(proved):
+    certificate, problem = next(pair for pair in proved if pair[1].goal is GoalKind.MIN_MEMBERS)
+    assert check(certificate, problem).sentence == (
+        "No admissible change of these 2 members in which fewer than 1 act gives every query and guard its required "
+        "margin within the tolerance; the stored change does with 1 acting."
+    )
+
+
 def test_a_weaker_bound_is_true_and_accepted(proved):
     for certificate, problem in proved:
         value = read_decimal(certificate.bound)

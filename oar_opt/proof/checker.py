@@ -170,9 +170,10 @@ def _sentence(problem: RecourseProblem, bound: str | None, stored: Outcome | Non
         case GoalKind.MIN_COST:
             said, gives = f"that costs less than {bound} {required}", "does at a cost of at most"
         case GoalKind.MIN_MEMBERS:
-            said, gives = f"in which fewer than {bound} act {required}", "does with members numbering"
+            said, gives = f"in which fewer than {bound} act {required}", "does with"
     if stored is None:
         return f"{claim} {said}."
     value = stored.value
     number = decimal_above(value.high) if problem.goal in MINIMISED else decimal_below(value.low)
-    return f"{claim} {said}; the stored change {gives} {number}."
+    acting = " acting" if problem.goal is GoalKind.MIN_MEMBERS else ""
+    return f"{claim} {said}; the stored change {gives} {number}{acting}."
