@@ -165,7 +165,7 @@ def test_the_dual_ball_holds_the_exact_optimum(make, kind):
         graphs = [graph(problem.learner, y) for y in risk.y]
         near = [exact(value) for value in learners()[kind].fit(problem, problem.records).parameters.vector()[: risk.p]]
         theta = exact_optimum(risk, graphs, near).theta
-        for noise in (0.0, 1e-3, 1.0):
+        for noise in (0.0, 1.0):
             f = [value + exact(noise * draw.normal()) for value in risk.values(theta)]
             pulls = [a * pulls_at(pieces, v)[0] for a, pieces, v in zip(risk.a, graphs, f, strict=True)]
             centre, radius = dual_ball(risk, graphs, pulls)
@@ -282,7 +282,7 @@ def test_enclosures_agree_with_the_ordinary_re_training(make, kind, intercept):
         problem = make(
             seed, kind, intercept, regression=kind in REGRESSION, labels=True, identical=True, prior=seed == 1, guards=1
         )
-        for choice in list(choices(problem))[:6]:
+        for choice in list(choices(problem))[:4]:
             _agrees(problem, moves_from_choice(problem, choice))
 
 
@@ -441,7 +441,7 @@ def test_random_changes_of_the_instance_are_never_falsely_accepted(proved):
     draw = np.random.default_rng(11)
     accepted = refused = 0
     for certificate, problem in proved:
-        for _ in range(4):
+        for _ in range(3):
             document = dump_instance(problem)
             i, j = int(draw.integers(problem.n)), int(draw.integers(problem.d))
             document["records"]["X"][i][j] += float(draw.choice([-1, 1]) * draw.choice([1e-3, 0.1, 3.0]))
