@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from oar_opt import cli_bench
+from oar_opt import cli_bench, cli_proof
 from oar_opt.errors import InputError, OarError, SolverError
 
 if TYPE_CHECKING:
@@ -141,6 +141,9 @@ def solve(
         bool, typer.Option("--explain/--no-explain", help="Say which requirements conflict if infeasible.")
     ] = True,
     strict: Annotated[bool, typer.Option(help="Exit with 5 unless optimal or infeasible.")] = False,
+    prove: Annotated[
+        Path | None, typer.Option(help="Go through all choices in exact arithmetic, and write the certificate here.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the solution file here.")] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -155,6 +158,7 @@ def solve(
 
     problem = load(instance)
     _check_writable(output)
+    _check_writable(prove)
     started = time.monotonic()
     result = run(
         problem,
@@ -182,6 +186,8 @@ def solve(
     if output is not None:
         save_solution(result.solution, output)
         _note(f"solution written to {output}")
+    if prove is not None:
+        _note(f"{cli_proof.write_proof(problem, prove)} Certificate written to {prove}")
     if as_json:
         _print_json(result.solution.model_dump(mode="json"))
         for sentence in explanation if not quiet else ():
@@ -856,6 +862,7 @@ class _Progress:
 
 
 cli_bench.register(app)
+cli_proof.register(app)
 
 if __name__ == "__main__":
     main()
