@@ -49,7 +49,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class BestKnown:
-    """What is known of one instance; ``infeasible`` is the proof that it has no answer, without a value."""
+    """What is known of one instance; ``infeasible`` is who says that it has no answer, of what grade (no value)."""
 
     sha256: str
     primal: Bound | None = None
