@@ -49,7 +49,7 @@ def write_proof(problem: RecourseProblem, path: Path) -> str:
     from oar_opt.errors import UnsupportedError
     from oar_opt.proof.certificate_file import save_certificate
     from oar_opt.proof.checker import check
-    from oar_opt.proof.producer import prove_by_enumeration
+    from oar_opt.proof_search.enumeration import prove_by_enumeration
 
     certificate = prove_by_enumeration(problem)
     verdict = check(certificate, problem)

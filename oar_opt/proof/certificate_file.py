@@ -1,11 +1,12 @@
 """The certificate format ``oar-certificate``, version 1: a claim that a reader can check without any solver.
 
-A JSON object with these keys and no others, all of them given:
+A JSON object with these keys and no others:
 
 =================== ===================================================================================================
 ``format``          ``"oar-certificate"``
 ``version``         ``1``
-``kind``            ``"enumeration"``: all admissible choices are to be gone through; nothing else has to be stored
+``kind``            ``"enumeration"``: all admissible choices are to be gone through, and ``nodes`` is empty; or
+                    ``"tree"``: ``nodes`` is a tree that splits all choices into parts, each with its proof
 ``instance``        the instance's name
 ``instance_sha256`` SHA-256 digest of the instance's file, 64 hexadecimal digits
 ``goal``            the instance's goal: ``max_margin``, ``min_cost``, ``min_members`` or ``max_helped``
@@ -14,6 +15,7 @@ A JSON object with these keys and no others, all of them given:
 ``moves``           a change that is claimed to be admissible and to meet what is required, as a list with an object
                     for each member who acts (``record``, ``x``, ``y``, ``weight``, ``cost``, to the last digit those
                     of one of the member's options); an empty list where nobody acts; null where no change is claimed
+``nodes``           the tree, see :mod:`oar_opt.proof.nodes`; it may be left out for ``"enumeration"``
 =================== ===================================================================================================
 
 ``bound`` is an upper bound for goals that are maximised and a lower one for the others. With ``bound`` null ``moves``
@@ -42,6 +44,7 @@ from oar_opt.json_input import (
 )
 from oar_opt.json_text import json_text
 from oar_opt.problem import GoalKind
+from oar_opt.proof.nodes import Node
 from oar_opt.proof.rationals import read_decimal
 
 FORMAT = "oar-certificate"
@@ -65,12 +68,13 @@ class ProofCertificate(Part):
 
     format: Literal["oar-certificate"] = Field(description="Name of the format.")
     version: Literal[1] = Field(description="Version of the format.")
-    kind: Literal["enumeration"] = Field(description="How the bound is proved.")
+    kind: Literal["enumeration", "tree"] = Field(description="How the bound is proved.")
     instance: Text = Field(description="Name of the instance.")
     instance_sha256: Digest = Field(description="SHA-256 digest of the instance's file.")
     goal: GoalKind = Field(description="The instance's goal.")
     bound: Text | None = Field(description="No admissible change is better; null: none is an answer.")
     moves: tuple[CertifiedMove, ...] | None = Field(description="A change that is claimed to be an answer, or null.")
+    nodes: tuple[Node, ...] = Field(default=(), description="The tree in preorder.")
 
 
 def parse_certificate(document: dict[str, Any]) -> ProofCertificate:
@@ -81,6 +85,8 @@ def parse_certificate(document: dict[str, Any]) -> ProofCertificate:
         read_decimal(certificate.bound)
     elif certificate.moves is not None:
         raise InputError("moves", "is given, and the bound says that there is no answer", "give a bound, or null here")
+    if (certificate.kind == "tree") != bool(certificate.nodes):
+        raise InputError("nodes", f"does not go with the kind '{certificate.kind}'", "a tree has nodes, others none")
     return certificate
 
 
@@ -94,7 +100,10 @@ def load_certificate(path: str | Path) -> ProofCertificate:
 
 def certificate_text(certificate: ProofCertificate) -> str:
     """The certificate as the text of its file, with a trailing newline."""
-    return json_text(certificate.model_dump(mode="json"))
+    document = certificate.model_dump(mode="json")
+    if not certificate.nodes:
+        del document["nodes"]
+    return json_text(document)
 
 
 def save_certificate(certificate: ProofCertificate, path: str | Path) -> None:

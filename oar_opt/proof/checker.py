@@ -1,11 +1,12 @@
 """Checks a certificate against its instance, with nothing but rational and ball arithmetic.
 
-What is checked, for the kind ``enumeration``:
+What is checked:
 
 1. The certificate is of this instance: name, digest of the file, goal.
 2. The stored moves are options of members of the collective, to the last digit, and keep the budgets. Under the
    enclosure of the re-trained learner they are proved to meet all that the instance requires.
-3. For every admissible choice of one option per member, one of: its goal's value is proved not to be better than the
+3. For the kind ``tree``, that its leaves cover all choices, and that each proves that it holds no better answer: see
+   :mod:`oar_opt.proof.tree`. For the kind ``enumeration``, and at leaves with one choice, one of: its goal's value is proved not to be better than the
    bound; it is proved to miss a required margin of a query (for goals that are minimised) or of a guard; it leaves the
    learner undefined and is forbidden. Where the goal is minimised a choice whose cost is not below the bound is not
    looked at further.
@@ -32,14 +33,16 @@ from oar_opt.proof.certificate_file import CertifiedMove, ProofCertificate, load
 from oar_opt.proof.enclosures import not_enclosed
 from oar_opt.proof.exact_choices import Choice, exact_choices, member_moves, not_enumerable
 from oar_opt.proof.exact_outcome import MINIMISED, Outcome, actors, effort, exact_outcome
+from oar_opt.proof.parts import admitted
 from oar_opt.proof.rationals import Interval, Number, decimal_above, decimal_below, read_decimal
+from oar_opt.proof.tree import Refuter
 
 
 @dataclass(frozen=True)
 class Verdict:
     """Whether the claim is ``proved``, and in one sentence what is, or why it is not.
 
-    ``choices`` is how many were gone through, ``value`` the stored change's, where there is one and all is proved.
+    ``choices`` is how many (or how many nodes of a tree) were gone through, ``value`` the stored change's, where there is one and all is proved.
     """
 
     proved: bool
@@ -60,17 +63,27 @@ def check(certificate: ProofCertificate, problem: RecourseProblem) -> Verdict:
         return _refused(reason)
     bound = None if certificate.bound is None else read_decimal(certificate.bound)
     try:
-        choices = exact_choices(problem)
-        stored = None if certificate.moves is None else _stored(problem, certificate.moves, choices)
+        stored = None if certificate.moves is None else _stored(problem, certificate.moves)
         if isinstance(stored, str):
             return _refused(stored)
-        for choice in choices:
-            doubt = _doubt(problem, bound, choice)
-            if doubt:
-                return _refused(doubt)
+        doubt, steps = _proof_doubt(certificate, problem, bound)
     except ArithmeticError as error:
         return _refused(f"undecided: {error}")
-    return Verdict(True, _sentence(problem, certificate.bound, stored), len(choices), stored.value if stored else None)
+    if doubt:
+        return _refused(doubt)
+    return Verdict(True, _sentence(problem, certificate.bound, stored), steps, stored.value if stored else None)
+
+
+def _proof_doubt(
+    certificate: ProofCertificate, problem: RecourseProblem, bound: Number | None
+) -> tuple[str | None, int]:
+    """Why the bound is not proved, or None; and how many choices or nodes were gone through."""
+    if certificate.kind == "tree":
+        tree = Refuter(problem, bound, lambda choice: choice_doubt(problem, bound, choice))
+        return tree.doubt_about(certificate.nodes), len(certificate.nodes)
+    choices = exact_choices(problem)
+    doubts = (choice_doubt(problem, bound, choice) for choice in choices)
+    return next((doubt for doubt in doubts if doubt), None), len(choices)
 
 
 def not_checkable(problem: RecourseProblem) -> str | None:
@@ -97,7 +110,7 @@ def _mismatch(certificate: ProofCertificate, problem: RecourseProblem) -> str | 
 # -- the stored moves ---
 
 
-def _stored(problem: RecourseProblem, stated: Sequence[CertifiedMove], choices: Sequence[Choice]) -> Outcome | str:
+def _stored(problem: RecourseProblem, stated: Sequence[CertifiedMove]) -> Outcome | str:
     """The outcome of the stored moves, which are proved to be an answer; in words, why they are not."""
     moves = []
     for one in sorted(stated, key=lambda move: move.record):
@@ -105,10 +118,10 @@ def _stored(problem: RecourseProblem, stated: Sequence[CertifiedMove], choices: 
         if move is None:
             return f"the stored move of record {one.record} is no option of a member within its budget"
         moves.append(move)
-    found = [choice for choice in choices if set(choice.moves) == set(moves) and len(choice.moves) == len(moves)]
-    if not found:
+    choice = admitted(problem, tuple(moves))
+    if choice is None or len({move.record for move in moves}) < len(moves):
         return "the stored moves overdraw a budget, or move a member twice"
-    outcome = exact_outcome(problem, found[0])
+    outcome = exact_outcome(problem, choice)
     if isinstance(outcome, str):
         return f"the stored moves leave no learner: {outcome}"
     if not outcome.surely_answers:
@@ -129,7 +142,7 @@ def _as_option(problem: RecourseProblem, stated: CertifiedMove) -> Move | None:
 # -- the bound ---
 
 
-def _doubt(problem: RecourseProblem, bound: Number | None, choice: Choice) -> str | None:
+def choice_doubt(problem: RecourseProblem, bound: Number | None, choice: Choice) -> str | None:
     """Why a choice is not proved to be no better than the bound (None: not to be an answer), or None."""
     if problem.goal in MINIMISED and bound is not None and effort(problem, choice) >= bound:
         return None

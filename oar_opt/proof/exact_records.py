@@ -14,14 +14,34 @@ Records with the same features and label are one record with the sum of their we
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from flint import fmpq, fmpq_mat
 
-from oar_opt.problem import Intercept, Records, RecourseProblem
+from oar_opt.problem import Intercept, LearnerSpec, Records, RecourseProblem
 from oar_opt.proof.rationals import Number, exact, exact_row
+
+
+def penalty_and_factor(spec: LearnerSpec) -> tuple[Number, Number]:
+    """``lam``, and what a record's weight is multiplied by to give ``a_i``."""
+    return (fmpq(2) * exact(spec.alpha), fmpq(1)) if spec.alpha is not None else (fmpq(1), exact(spec.C or 0))
+
+
+def with_one(spec: LearnerSpec, x: Iterable[float]) -> list[Number]:
+    """``xhat (p,)``: the features, and a 1 where there is an intercept."""
+    return exact_row(x) + ([] if spec.intercept is Intercept.NONE else [fmpq(1)])
+
+
+def prior_point(problem: RecourseProblem) -> list[Number]:
+    """``theta0 (p,)``; 0 where there is no prior, and at a free intercept."""
+    spec = problem.learner
+    theta0 = exact_row(spec.prior.w0 if spec.prior else (0.0,) * problem.d)
+    if spec.intercept is not Intercept.NONE:
+        has_b0 = spec.prior is not None and spec.intercept is Intercept.PENALIZED
+        theta0.append(exact(spec.prior.b0) if spec.prior is not None and has_b0 else fmpq(0))
+    return theta0
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,26 +58,18 @@ class ExactRisk:
     @classmethod
     def of(cls, problem: RecourseProblem, records: Records) -> ExactRisk:
         """The risk over records, for a linear learner with the squared l2 norm."""
-        spec, d = problem.learner, problem.d
-        lam, factor = (
-            (fmpq(2) * exact(spec.alpha), fmpq(1)) if spec.alpha is not None else (fmpq(1), exact(spec.C or 0))
-        )
-        theta0 = exact_row(spec.prior.w0 if spec.prior else (0.0,) * d)
-        if spec.intercept is not Intercept.NONE:
-            has_b0 = spec.prior is not None and spec.intercept is Intercept.PENALIZED
-            theta0.append(exact(spec.prior.b0) if spec.prior is not None and has_b0 else fmpq(0))
+        lam, factor = penalty_and_factor(problem.learner)
         weights: dict[tuple[tuple[float, ...], float], Number] = {}
         for x, y, s in zip(records.X.tolist(), records.y.tolist(), records.s.tolist(), strict=True):
             if s > 0:
                 weights[tuple(x), y] = weights.get((tuple(x), y), fmpq(0)) + factor * exact(s)
-        ones = [] if spec.intercept is Intercept.NONE else [fmpq(1)]
         return cls(
-            xhat=[exact_row(x) + ones for x, _ in weights],
+            xhat=[with_one(problem.learner, x) for x, _ in weights],
             y=[exact(y) for _, y in weights],
             a=list(weights.values()),
             lam=lam,
-            theta0=theta0,
-            intercept=spec.intercept,
+            theta0=prior_point(problem),
+            intercept=problem.learner.intercept,
         )
 
     @property

@@ -110,6 +110,11 @@ def _dyadic(ball: Ball) -> Number:
     return fmpq(mantissa * power) if exponent >= 0 else fmpq(mantissa, power)
 
 
+def ceiling(value: Number) -> int:
+    """The least whole number that is not below ``value``."""
+    return int(-((-value.p) // value.q))
+
+
 # -- decimals ---
 
 

@@ -1,0 +1,94 @@
+"""The nodes of a certificate's tree, as its file states them.
+
+``nodes`` is the tree in preorder: a node that splits is followed by all of its first child's nodes, then by all of its
+second's. Every node is an object with a ``kind``:
+
+``"options"``
+    splits upon what a member does: in the first child the member with index ``record`` takes one of ``options``
+    (0: it stays; 1, 2, ...: its other options within its own budget, in the instance's order), in the second one of
+    the others that it had left.
+``"query"``
+    for ``max_helped``: in the first child the query with index ``query`` counts as helped, in the second it is left
+    aside.
+``"choice"``
+    a leaf with one option left for every member: the checker re-trains the learner.
+``"few"``
+    a leaf, for ``max_helped``: the queries that are not left aside are no more than the bound.
+``"duality"``
+    a leaf that the Lagrangian of :mod:`oar_opt.proof.lagrangian` bounds, with its multipliers: ``mu`` (``mu_0``),
+    ``beta`` and ``theta`` (``p`` numbers each), ``pulls`` (pairs of a row and its pull), ``balance`` (a row, or null),
+    ``members`` (``record``, ``mu``, ``omega``), ``queries`` and ``guards`` (weights of their margins), ``cost`` and
+    ``acting`` (prices). Rows are counted from 0: records of non-members with a weight above 0, then the options of
+    each member in the instance's order.
+
+All numbers are floating-point numbers, taken as the rationals that they are.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from oar_opt.json_input import Number, Numbers, Part, Whole, kind_tag
+
+
+class OptionsNode(Part):
+    """A split upon what a member does."""
+
+    kind: Literal["options"]
+    record: Whole = Field(ge=0, description="Index of the member's record.")
+    options: tuple[Whole, ...] = Field(description="What it may do in the first child.")
+
+
+class QueryNode(Part):
+    """A split upon whether a query counts."""
+
+    kind: Literal["query"]
+    query: Whole = Field(ge=0, description="Index of the query.")
+
+
+class ChoiceLeaf(Part):
+    """One choice is left."""
+
+    kind: Literal["choice"]
+
+
+class FewLeaf(Part):
+    """Too few queries are left to count."""
+
+    kind: Literal["few"]
+
+
+class MemberMultipliers(Part):
+    """Of one member with several options left."""
+
+    record: Whole = Field(ge=0, description="Index of the member's record.")
+    mu: Number = Field(description="Its share of the learner's duality.")
+    omega: Numbers = Field(description="Its coefficients of theta.")
+
+
+class DualityLeaf(Part):
+    """Multipliers of the learner's optimality conditions."""
+
+    kind: Literal["duality"]
+    mu: Number = Field(description="The share of the learner's duality that no member has.")
+    beta: Numbers = Field(description="Multipliers of stationarity.")
+    theta: Numbers = Field(description="A point for the pulls that are not stated.")
+    pulls: tuple[tuple[Whole, Number], ...] = Field(description="Pulls of rows, each as a pair.")
+    balance: Whole | None = Field(description="The row that balances a free intercept, or null.")
+    members: tuple[MemberMultipliers, ...] = Field(description="Of members with several options left.")
+    queries: Numbers = Field(description="Weights of the queries' margins.")
+    guards: Numbers = Field(description="Weights of the guards' margins.")
+    cost: Number = Field(description="Price of cost.")
+    acting: Number = Field(description="Price of one who acts.")
+
+
+Node = Annotated[
+    Annotated[OptionsNode, Tag("<options>")]
+    | Annotated[QueryNode, Tag("<query>")]
+    | Annotated[ChoiceLeaf, Tag("<choice>")]
+    | Annotated[FewLeaf, Tag("<few>")]
+    | Annotated[DualityLeaf, Tag("<duality>")],
+    Discriminator(kind_tag),
+]

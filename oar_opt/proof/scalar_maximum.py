@@ -1,0 +1,84 @@
+"""The largest value of one record's term in a Lagrangian, over all points of its loss's graph, in rationals.
+
+For a record of weight 1 with decision value ``f`` and subgradient ``g``, and numbers ``gamma`` and ``mu >= 0``,
+
+    max over (f, g) on the graph of    V(f) + g (gamma - mu f),       V(f) = -A f^2 + B f,  A >= 0.
+
+A polyline is gone through piece by piece. On a line ``g = s f + t`` (``s >= 0``) the term is the concave quadratic
+``-(A + mu s) f^2 + (B + s gamma - mu t) f + t gamma``, which is largest at its vertex or at an end; at a jump it is
+linear in ``g``, so largest at an end. The maximum over an unbounded line may be infinite: None.
+
+The logistic loss has no polyline, but on its graph ``f g = l(f) + l*(g)``, so the term is at most
+
+    max over f of (V(f) - tau f) + mu l*(tau / mu) + mu l(gamma / mu)      for every tau,
+
+by Fenchel's inequality ``mu l(f) >= tau f - mu l*(tau / mu)`` and ``gamma g - mu l*(g) <= mu l(gamma / mu)``. Here
+``l(f) = log(1 + exp(-y f))``, and ``l*(-y v) = v log v + (1 - v) log(1 - v)`` for ``v`` in ``[0, 1]``, evaluated in
+balls.
+
+Reference: R. T. Rockafellar, "Convex Analysis", 1970, sections 12 and 26.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flint import arb, ctx, fmpq
+
+from oar_opt.proof.polylines import Graph
+from oar_opt.proof.rationals import PRECISION, Interval, Number
+
+
+def graph_maximum(pieces: Graph, A: Number, B: Number, gamma: Number, mu: Number) -> Number | None:
+    """The maximum over a polyline; None where it is infinite."""
+    found = []
+    for piece in pieces:
+        if piece.g_low is not None and piece.g_high is not None and piece.low is not None:
+            f, slack = piece.low, gamma - mu * piece.low
+            found.append((B - A * f) * f + max(piece.g_low * slack, piece.g_high * slack))
+            continue
+        curvature, slope = A + mu * piece.slope, B + piece.slope * gamma - mu * piece.offset
+        value = quadratic_maximum(curvature, slope, piece.low, piece.high)
+        if value is None:
+            return None
+        found.append(value + piece.offset * gamma)
+    return max(found)
+
+
+def quadratic_maximum(curvature: Number, slope: Number, low: Number | None, high: Number | None) -> Number | None:
+    """The maximum of ``-curvature f^2 + slope f`` on an interval (None: no end there); None where it is infinite."""
+    if curvature > 0:
+        f = slope / (2 * curvature)
+        f = f if low is None else max(f, low)
+        f = f if high is None else min(f, high)
+    elif slope > 0:
+        if high is None:
+            return None
+        f = high
+    elif slope < 0:
+        if low is None:
+            return None
+        f = low
+    else:
+        return fmpq(0)
+    return (slope - curvature * f) * f
+
+
+def logistic_maximum(
+    y: Number, A: Number, B: Number, gamma: Number, mu: Number, taus: Sequence[Number]
+) -> Number | None:
+    """A rational that is at least the maximum over the logistic loss's graph, the least that the ``taus`` give; None
+    where none gives one. ``mu > 0``."""
+    best = None
+    for tau in taus:
+        free = quadratic_maximum(A, B - tau, None, None)
+        v = -y * tau / mu
+        if free is None or not 0 <= v <= 1:
+            continue
+        with ctx.workprec(PRECISION):
+            rest = (1 + (arb(-y * gamma / mu)).exp()).log()
+            if 0 < v < 1:
+                rest += arb(v) * arb(v).log() + arb(1 - v) * arb(1 - v).log()
+            value = free + Interval.around(rest * arb(mu)).high
+        best = value if best is None else min(best, value)
+    return best

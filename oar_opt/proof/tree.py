@@ -1,0 +1,139 @@
+"""Walks through a certificate's tree and finds out whether its leaves together leave no better answer.
+
+Every split covers the part that it splits: a member takes one of the options of the first child or one of the others,
+and an answer that helps more queries than the bound says either helps a query or is an answer with this query left
+aside. So if no leaf holds an answer that is better than the bound, there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from oar_opt.problem import GoalKind, RecourseProblem
+from oar_opt.proof.exact_choices import Choice
+from oar_opt.proof.exact_records import prior_point
+from oar_opt.proof.lagrangian import Multipliers, slack_above
+from oar_opt.proof.learner_rows import LINEAR, LearnerRows
+from oar_opt.proof.nodes import ChoiceLeaf, DualityLeaf, FewLeaf, Node, OptionsNode, QueryNode
+from oar_opt.proof.parts import Part, only_choice, whole
+from oar_opt.proof.rationals import Number, exact, exact_row
+
+Doubt = Callable[[Choice], str | None]
+"""Why one choice is not proved to be no better than the bound, or None."""
+
+
+class Refuter:
+    """Judges the leaves of one problem's tree for one bound (None: that there is no answer)."""
+
+    def __init__(self, problem: RecourseProblem, bound: Number | None, doubt: Doubt) -> None:
+        self.problem, self.bound, self.doubt = problem, bound, doubt
+        self._rows: LearnerRows | None = None
+
+    def doubt_about(self, nodes: Sequence[Node]) -> str | None:
+        """Why the tree does not prove the bound, or None where it does."""
+        waiting = [whole(self.problem, self.bound)]
+        for number, node in enumerate(nodes):
+            if not waiting:
+                return f"node {number} belongs to no split"
+            part = waiting.pop()
+            found = self.judged(part, node)
+            if isinstance(found, str):
+                return f"node {number}: {found}"
+            waiting += reversed(found)
+        return f"{len(waiting)} parts of the tree have no node" if waiting else None
+
+    def judged(self, part: Part, node: Node) -> list[Part] | str:
+        """The parts that are left to be judged, or why a node proves nothing."""
+        match node:
+            case OptionsNode():
+                return _split_options(part, node)
+            case QueryNode():
+                return _split_query(part, node)
+            case FewLeaf():
+                return self._few(part)
+            case ChoiceLeaf():
+                return self._choice(part)
+            case DualityLeaf():
+                return self._duality(part, node)
+
+    def _few(self, part: Part) -> list[Part] | str:
+        if self.problem.goal is GoalKind.MAX_HELPED and self.bound is not None and part.may_help() <= self.bound:
+            return []
+        return "more queries than the bound says may be helped"
+
+    def _choice(self, part: Part) -> list[Part] | str:
+        if not part.is_one_choice:
+            return "more than one choice is left"
+        choice = only_choice(part)
+        return (self.doubt(choice) if choice is not None else None) or []
+
+    def _duality(self, part: Part, node: DualityLeaf) -> list[Part] | str:
+        reason = not_dual(self.problem)
+        given = reason or multipliers(self.problem, node)
+        if isinstance(given, str):
+            return given
+        if self._rows is None:
+            self._rows = LearnerRows(self.problem)
+        slack = slack_above(self._rows, part, given)
+        return [] if is_refuted(part, slack, given.queries) else "its multipliers leave room for a better answer"
+
+
+def is_refuted(part: Part, slack: Number | None, weights: Sequence[Number]) -> bool:
+    """Whether a bound on the weighted slacks rules all better answers out: their slacks are at least 0, and above 0
+    where a margin that has to be exceeded has a weight."""
+    if slack is None:
+        return False
+    return bool(slack < 0 or (slack == 0 and part.strict and any(weight > 0 for weight in weights)))
+
+
+def not_dual(problem: RecourseProblem) -> str | None:
+    """Why the Lagrangian of the learner's optimality conditions does not hold, or None."""
+    if not problem.update.retrains or problem.learner.is_centroid:
+        return "the learner has no Lagrangian here"
+    if problem.learner.kind in LINEAR and any(prior_point(problem)):
+        return "a linear program with a prior has no Lagrangian here"
+    return None
+
+
+def multipliers(problem: RecourseProblem, node: DualityLeaf) -> Multipliers | str:
+    """The multipliers that a leaf states, or what is wrong with them."""
+    p = len(prior_point(problem))
+    lengths = {"beta": (node.beta, p), "theta": (node.theta, p)}
+    lengths |= {"queries": (node.queries, len(problem.queries)), "guards": (node.guards, len(problem.guards))}
+    lengths |= {f"omega of member {one.record}": (one.omega, p) for one in node.members}
+    for name, (numbers, length) in lengths.items():
+        if len(numbers) != length:
+            return f"{name} has {len(numbers)} numbers instead of {length}"
+    if len({one.record for one in node.members}) < len(node.members):
+        return "a member has multipliers twice"
+    return Multipliers(
+        mu=exact(node.mu),
+        beta=exact_row(node.beta),
+        theta=exact_row(node.theta),
+        pulls={row: exact(pull) for row, pull in node.pulls},
+        balance=node.balance,
+        omegas={one.record: (exact(one.mu), exact_row(one.omega)) for one in node.members},
+        queries=exact_row(node.queries),
+        guards=exact_row(node.guards),
+        cost=exact(node.cost),
+        acting=exact(node.acting),
+    )
+
+
+def _split_options(part: Part, node: OptionsNode) -> list[Part] | str:
+    left = part.options.get(node.record)
+    if left is None:
+        return f"record {node.record} is no member's"
+    first = tuple(k for k in left if k in node.options)
+    second = tuple(k for k in left if k not in node.options)
+    if not first or not second:
+        return f"it does not split what member {node.record} has left"
+    return [part.with_options(node.record, first), part.with_options(node.record, second)]
+
+
+def _split_query(part: Part, node: QueryNode) -> list[Part] | str:
+    if part.problem.goal is not GoalKind.MAX_HELPED or node.query >= len(part.needs):
+        return f"there is no query {node.query} to count"
+    if part.needs[node.query] is not None or node.query in part.aside:
+        return f"query {node.query} is split upon twice"
+    return [part.with_helped(node.query), part.without(node.query)]
