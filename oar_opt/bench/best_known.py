@@ -178,7 +178,7 @@ def _step(value: float) -> float:
 
 def _bound(claim: Claim, value: float, grade: str) -> Bound:
     solution = claim.solution
-    seconds = solution.seconds.build + solution.seconds.solve + solution.seconds.verify
+    seconds = solution.seconds.total
     solver = solution.method.solver or solution.method.formulation
     return Bound(value, claim.method, solver, claim.version, claim.date, round(seconds, 2), grade)
 

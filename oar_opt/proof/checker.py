@@ -40,12 +40,19 @@ class Verdict:
     """Whether the claim is ``proved``, and in one sentence what is, or why it is not.
 
     ``choices`` is how many were gone through, ``value`` the stored change's, where there is one and all is proved.
+    ``bound`` is the decimal that is proved; None, where all is proved: no change is an answer.
     """
 
     proved: bool
     sentence: str
     choices: int = 0
     value: Interval | None = None
+    bound: str | None = None
+
+    @property
+    def is_infeasible(self) -> bool:
+        """Whether it is proved that no change is an answer."""
+        return self.proved and self.bound is None
 
 
 def check_files(certificate: str | Path, instance: str | Path) -> Verdict:
@@ -70,7 +77,8 @@ def check(certificate: ProofCertificate, problem: RecourseProblem) -> Verdict:
                 return _refused(doubt)
     except ArithmeticError as error:
         return _refused(f"undecided: {error}")
-    return Verdict(True, _sentence(problem, certificate.bound, stored), len(choices), stored.value if stored else None)
+    sentence, value = _sentence(problem, certificate.bound, stored), stored.value if stored else None
+    return Verdict(True, sentence, len(choices), value, certificate.bound)
 
 
 def not_checkable(problem: RecourseProblem) -> str | None:
