@@ -199,12 +199,15 @@ def bounds_update(
             better += 1
             print(f"{name}: {'; '.join(words)}")
 
-    for path in files:
-        certificate = certificate_in(path)
-        if certificate is not None:
-            keep(certificate.instance, take_in(known, certificate))
-            continue
-        for claim in claims_in(path, method):
-            keep(claim.problem.name, merge(known, claim))
-    write_bounds(known)
+    try:
+        for path in files:
+            certificate = certificate_in(path)
+            if certificate is not None:
+                keep(certificate.instance, take_in(known, certificate))
+                continue
+            for claim in claims_in(path, method):
+                keep(claim.problem.name, merge(known, claim))
+    finally:
+        # What was taken in before an error has its solution and certificate stored by now.
+        write_bounds(known)
     print(f"{better} claims were better")

@@ -1,4 +1,4 @@
-"""The command of certificates that need no solver: ``oar check``; and what ``oar solve --prove`` writes."""
+"""The command of certificates that need no solver: ``oar check``; and what ``oar solve --prove`` takes in."""
 
 from __future__ import annotations
 
@@ -55,6 +55,8 @@ def proved(result: Result, path: Path) -> tuple[Result, UnsupportedError | None]
         proof = prove(result.problem)
     except UnsupportedError as reason:
         return result, reason
+    except KeyboardInterrupt:
+        return result, UnsupportedError("not proved: it was interrupted")
     proof.save(path)
     print(f"{proof.sentence} Certificate written to {path}", file=sys.stderr)
     return with_proof(result, proof), None

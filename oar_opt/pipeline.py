@@ -178,6 +178,8 @@ def _proved(result: Result) -> Result:
         proof = prove(result.problem)
     except UnsupportedError as reason:
         return replace(result, notes=(*result.notes, f"not proved: {reason}"))
+    except KeyboardInterrupt:
+        return replace(result, notes=(*result.notes, "not proved: it was interrupted"))
     return with_proof(result, proof)
 
 
