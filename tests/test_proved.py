@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import oar_opt
-from oar_opt.bench import best_known, certified_bounds
+from oar_opt.bench import best_known, certified_bounds, claims
 from oar_opt.bench.best_known import (
     RETRAINED,
     BestKnown,
@@ -50,7 +50,7 @@ from oar_opt.verification import check_answer, verify
 ALL = "OAR_ALL_CERTIFICATES"
 """Set to anything, the tests go through every certificate of the library: some minutes."""
 SAMPLE = ("diabetes-n80-d4-k8-lad-strike-s1", "tenant-n60-d6-k8-gradient3-labels-s2")
-SMALL = "tenant-n60-d6-k8-gradient3-labels-s1"
+SMALL = "random-14"
 CONTINUUM = "breastcancer-n60-d3-k4-ridge-mixed-s1"
 README = Path(__file__).resolve().parent.parent / "README.md"
 
@@ -293,7 +293,7 @@ def test_the_bound_is_rounded_so_as_not_to_be_better(pairs):
 # -- commands and pages ---
 
 
-def test_the_commands_say_the_same(oar, tmp_path):
+def test_the_commands_say_the_same(oar, tmp_path, monkeypatch):
     instance, solution, proof = "gig-three-weeks", tmp_path / "s.json", tmp_path / "p.json.gz"
     code, out, err = oar("solve", instance, "--prove", proof, "-o", solution, "-q")
     assert code == 0 and "Certificate: proved: " in out and "s to prove" in out and "Certificate written" in err
@@ -312,6 +312,7 @@ def test_the_commands_say_the_same(oar, tmp_path):
     save_certificate(load_certificate(proof).model_copy(update={"bound": "3.5"}), forged)
     code, out, _ = oar("verify", instance, solution, "--certificate", forged)
     assert code == 4 and "the claim is wrong" in " ".join(out.split())
+    monkeypatch.setattr("oar_opt.page._figures", lambda *_: [])
     code, _, err = oar("report", instance, solution, "-o", tmp_path / "r.html")
     assert code == 0 and "the file's word" in err
     words = (tmp_path / "r.html").read_text(encoding="utf-8")
@@ -438,11 +439,16 @@ def test_the_readme_counts_the_grades_of_the_library():
     assert f"{grades['enumerated']} `enumerated`" in text
 
 
-@pytest.fixture(scope="module")
-def small():
-    """An instance of the library, its solution and proof."""
-    problem = load(SMALL)
-    return problem, solve(problem).solution, prove(problem)
+@pytest.fixture
+def small(pair, monkeypatch):
+    """A small problem as the library's only one, its solution and proof."""
+    result, proof = pair
+    problem = result.problem
+    for module in (best_known, certified_bounds, claims):
+        monkeypatch.setattr(module, "load", {problem.name: problem}.__getitem__)
+    for module in (certified_bounds, claims):
+        monkeypatch.setattr(module, "benchmarks", lambda: [problem.name])
+    return problem, result.solution, proof
 
 
 def claim(problem, solution):
@@ -483,9 +489,9 @@ def test_large_certificates_are_compressed(small, tmp_path, monkeypatch):
     assert compressed.exists() and not plain.exists() and missing_proof(SMALL, known, tmp_path) is None
 
 
-def test_nothing_is_proved_on_a_solutions_word(small, tmp_path):
-    problem, _, proof = small
-    taken = with_proof(solve(problem), proof).solution
+def test_nothing_is_proved_on_a_solutions_word(small, pair, tmp_path):
+    (problem, _, proof), result = small, pair[0]
+    taken = with_proof(result, proof).solution
     known, _ = merge({}, claim(problem, taken), tmp_path)
     assert known.dual.grade == "enumerated" and known.proved is None
 
@@ -547,9 +553,10 @@ def test_the_command_takes_certificates_among_files(oar, small, tmp_path, monkey
     assert read_bounds(tmp_path)[SMALL].proved
 
 
-def test_certificates_are_checked_by_name_and_file(small, tmp_path):
-    path = tmp_path / "c.json"
-    small[2].save(path)
-    assert check_certificate(path, SMALL).bound == check_certificate(str(path), small[0]).bound == small[2].bound
+def test_certificates_are_checked_by_name_and_file(tmp_path):
+    path, problem = tmp_path / "c.json", load("gig-three-weeks")
+    proof = prove(problem)
+    proof.save(path)
+    assert check_certificate(path, problem.name).bound == check_certificate(str(path), problem).bound == proof.bound
     with pytest.raises(InputError, match="neither a shipped instance"):
         check_certificate(path, "nosuch")
