@@ -25,7 +25,7 @@ from oar_opt.verification import check_answer, coded_moves
 
 
 def with_proof(result: Result, proof: Proof) -> Result:
-    """The result with what is proved taken in and verified; see the module's docstring.
+    """The result with what is proved taken in and verified; see the module's docstring. One that is proved stays so.
 
     Raises
     ------
@@ -39,6 +39,8 @@ def with_proof(result: Result, proof: Proof) -> Result:
             if wrong
             else proof.sentence
         )
+    if result.grade is Grade.PROVED:
+        return result
     better = None if solution.pool else _better_answer(result, proof)
     draft = _with_bound(problem, solution, better or result.verification.evaluation, proof)
     if better is not None:

@@ -113,6 +113,7 @@ def test_a_certificate_that_closes_the_gap_gives_the_grade(pairs, goal):
     found = with_proof(result, proof)
     assert (found.status, found.grade, found.proof) == (Status.OPTIMAL, Grade.PROVED, proof)
     assert found.verification.grade is Grade.PROVED
+    assert with_proof(found, weaker(proof, result.problem, 0.1)) is found
     assert found.solution.certificate.proof.bound == proof.bound == proof.verdict.bound
     assert found.bound == outward(result.problem, proof.bound) and found.solution.seconds.prove is not None
     assert parse_solution(json.loads(solution_text(found.solution))) == found.solution
