@@ -45,7 +45,9 @@ def with_proof(result: Result, proof: Proof) -> Result:
     draft = _with_bound(problem, solution, better or result.verification.evaluation, proof)
     if better is not None:
         solver = f"{draft.method.solver}; the answer is the certificate's".removeprefix("; ")
-        draft = draft.model_copy(update={"method": draft.method.model_copy(update={"solver": solver})})
+        # Which intervals the answer lies at an end of is known of the solver's only.
+        method = draft.method.model_copy(update={"solver": solver, "active_bounds": None})
+        draft, result = draft.model_copy(update={"method": method}), replace(result, active_bounds=None)
     return _checked(replace(result, solution=draft, proof=proof))
 
 

@@ -145,9 +145,10 @@ def test_what_a_time_limit_left_is_closed_by_the_proof(pair):
     loose = cut_off(result, bound=result.bound + 1.0, relative_gap=1.0 / max(1.0, abs(result.objective)))
     found = with_proof(loose, proof)
     assert (found.status, found.grade, found.solution.stopped_by) == ("optimal", "proved", "proof")
-    nothing = without_answer(result)
+    nothing = without_answer(replace(result, active_bounds=()))
     assert nothing.status is Status.UNKNOWN
     found = with_proof(nothing, proof)
+    assert found.active_bounds is None and found.solution.method.active_bounds is None
     assert (found.status, found.grade) == ("optimal", "proved")
     assert found.objective == pytest.approx(result.objective, abs=1e-9)
     assert found.solution.method.solver.endswith("the answer is the certificate's")
