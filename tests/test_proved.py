@@ -48,7 +48,7 @@ from oar_opt.solution_file import CertificateRecord, load_solution, parse_soluti
 from oar_opt.verification import check_answer, verify
 
 ALL = "OAR_ALL_CERTIFICATES"
-"""Set to anything, the tests go through every certificate of the library: some minutes."""
+"""Set to anything, the tests go through every certificate of the library: about ten minutes."""
 SAMPLE = ("diabetes-n80-d4-k8-lad-strike-s1", "tenant-n60-d6-k8-gradient3-labels-s2")
 SMALL = "random-14"
 CONTINUUM = "breastcancer-n60-d3-k4-ridge-mixed-s1"
