@@ -142,7 +142,11 @@ def solve(
     ] = True,
     strict: Annotated[bool, typer.Option(help="Exit with 5 unless optimal or infeasible.")] = False,
     prove: Annotated[
-        Path | None, typer.Option(help="Go through all choices in exact arithmetic, and write the certificate here.")
+        Path | None,
+        typer.Option(
+            help="Search for a proof that 'oar check' checks in exact arithmetic (with the time limit once more), take "
+            "in what it proves, and write its certificate here (compressed if it ends in .gz)."
+        ),
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the solution file here.")] = None,
     as_json: AsJson = False,
@@ -159,6 +163,10 @@ def solve(
     problem = load(instance)
     _check_writable(output)
     _check_writable(prove)
+    if prove is not None:
+        from oar_opt.proving import require_provable
+
+        require_provable(problem)
     started = time.monotonic()
     result = run(
         problem,
@@ -183,11 +191,12 @@ def solve(
         if not quiet:
             _note(f"{_finding_out_why(left)} (--no-explain skips this)")
         result, explanation = _explained(result, formulation, solver, left, threads)
+    unproved = None
+    if prove is not None:
+        result, unproved = cli_proof.proved(result, prove, time_limit)
     if output is not None:
         save_solution(result.solution, output)
         _note(f"solution written to {output}")
-    if prove is not None:
-        _note(f"{cli_proof.write_proof(problem, prove)} Certificate written to {prove}")
     if as_json:
         _print_json(result.solution.model_dump(mode="json"))
         for sentence in explanation if not quiet else ():
@@ -196,6 +205,8 @@ def solve(
         _print(solution_words(problem, result.solution))
         if explanation:
             _print(explanation_words(explanation))
+    if unproved is not None:
+        raise unproved
     if result.status is Status.UNKNOWN:
         raise typer.Exit(EXIT_NO_MOVE)
     if strict and result.status is Status.FEASIBLE:
@@ -513,7 +524,7 @@ def _solved(
 
 def _verified(problem: RecourseProblem, path: Path) -> Solution:
     """The solution in a file; what does not verify is told, and ends the run."""
-    from oar_opt.report import verification_words
+    from oar_opt.report import verification_words, word_words
     from oar_opt.solution_file import load_solution
     from oar_opt.verification import verify
 
@@ -522,6 +533,8 @@ def _verified(problem: RecourseProblem, path: Path) -> Solution:
     if not found.passed:
         _print(verification_words(str(path), found))
         raise typer.Exit(EXIT_NOT_VERIFIED)
+    if found.word is not None:
+        _note(word_words(found.word))
     return answer
 
 
@@ -529,6 +542,9 @@ def _verified(problem: RecourseProblem, path: Path) -> Solution:
 def verify(
     instance: Instance,
     solution: Annotated[Path, typer.Argument(help="The solution file.")],
+    certificate: Annotated[
+        Path | None, typer.Option(help="The certificate of proof that the grade 'proved' rests on: check it as well.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Re-train and re-check everything that a solution file states; exit code 4 if anything fails."""
@@ -537,20 +553,27 @@ def verify(
     from oar_opt.solution_file import load_solution
     from oar_opt.verification import verify as check
 
-    problem = load(instance)
-    found = check(problem, load_solution(solution))
+    problem, stated = load(instance), load_solution(solution)
+    verdict = None
+    if certificate is not None:
+        from oar_opt.proving import check_certificate
+
+        verdict = check_certificate(certificate, problem)
+    found = check(problem, stated, verdict=verdict)
     if as_json:
         _print_json(
             {
                 "instance": problem.name,
                 "passed": found.passed,
                 "grade": found.grade,
+                "grade_on_the_files_word": found.word,
+                "proof": verdict and verdict.sentence,
                 "checks": [check.model_dump(mode="json") for check in found.checks],
                 "failures": found.failures(),
             }
         )
     else:
-        _print(verification_words(str(solution), found))
+        _print(verification_words(str(solution), found, verdict))
     if not found.passed:
         raise typer.Exit(EXIT_NOT_VERIFIED)
 

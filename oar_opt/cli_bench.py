@@ -13,6 +13,7 @@ import typer
 from oar_opt.errors import InputError, VerificationError
 
 if TYPE_CHECKING:
+    from oar_opt.bench.best_known import BestKnown
     from oar_opt.bench.runs import Run, Task
 
 GIGABYTE = 1 << 30
@@ -180,21 +181,33 @@ def _runs(tasks: Sequence[Task], jobs: int, dask: str | None, keep: Callable[[Ru
 
 
 def bounds_update(
-    files: Annotated[list[Path], typer.Argument(help="Files of results ('oar bench'), or solution files.")],
+    files: Annotated[list[Path], typer.Argument(help="Files of results ('oar bench'), solution files, certificates.")],
     method: Annotated[str | None, typer.Option(help="How a solution file was found, in a few words.")] = None,
 ) -> None:
     """Verify claims once more and take in what is better than the best known answers and bounds of the library."""
     from oar_opt.bench.best_known import merge, read_bounds, write_bounds
+    from oar_opt.bench.certified_bounds import certificate_in, take_in
     from oar_opt.bench.claims import claims_in
 
     known = read_bounds()
     better = 0
-    for path in files:
-        for claim in claims_in(path, method):
-            name = claim.problem.name
-            known[name], words = merge(known, claim)
-            if words:
-                better += 1
-                print(f"{name}: {'; '.join(words)}")
-    write_bounds(known)
+
+    def keep(name: str, found: tuple[BestKnown, tuple[str, ...]]) -> None:
+        nonlocal better
+        known[name], words = found
+        if words:
+            better += 1
+            print(f"{name}: {'; '.join(words)}")
+
+    try:
+        for path in files:
+            certificate = certificate_in(path)
+            if certificate is not None:
+                keep(certificate.instance, take_in(known, certificate))
+                continue
+            for claim in claims_in(path, method):
+                keep(claim.problem.name, merge(known, claim))
+    finally:
+        # What was taken in before an error has its solution and certificate stored by now.
+        write_bounds(known)
     print(f"{better} claims were better")

@@ -1,14 +1,16 @@
-"""The command of certificates that need no solver: ``oar check``; and what ``oar solve --prove`` writes."""
+"""The command of certificates that need no solver: ``oar check``; and what ``oar solve --prove`` takes in."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from oar_opt.problem import RecourseProblem
+    from oar_opt.errors import UnsupportedError
+    from oar_opt.pipeline import Result
 
 EXIT_NOT_PROVED = 4
 """A certificate that does not check is a failed verification."""
@@ -27,10 +29,9 @@ def check(
     """Check a certificate in exact arithmetic, without any solver, and say what is proved; exit code 4 if it is not."""
     import json
 
-    from oar_opt.library import find
-    from oar_opt.proof.checker import check_files
+    from oar_opt.proving import check_certificate
 
-    verdict = check_files(certificate, find(instance))
+    verdict = check_certificate(certificate, instance)
     if as_json:
         typer.echo(json.dumps({"proved": verdict.proved, "sentence": verdict.sentence, "choices": verdict.choices}))
     else:
@@ -39,21 +40,23 @@ def check(
         raise typer.Exit(EXIT_NOT_PROVED)
 
 
-def write_proof(problem: RecourseProblem, path: Path) -> str:
-    """Write the certificate of an enumeration, checked, and return what it proves.
+def proved(result: Result, path: Path, seconds: float | None) -> tuple[Result, UnsupportedError | None]:
+    """The result with a proof of its instance taken in, whose certificate is written; or why there is no proof.
 
     Raises
     ------
-    UnsupportedError : there is no such certificate of this instance, or it does not check.
+    VerificationError : what is proved contradicts the result. The certificate is written all the same.
     """
     from oar_opt.errors import UnsupportedError
-    from oar_opt.proof.certificate_file import save_certificate
-    from oar_opt.proof.checker import check
-    from oar_opt.proof_search.enumeration import prove_by_enumeration
+    from oar_opt.proved_answer import with_proof
+    from oar_opt.proving import prove_result
 
-    certificate = prove_by_enumeration(problem)
-    verdict = check(certificate, problem)
-    if not verdict.proved:
-        raise UnsupportedError(verdict.sentence)
-    save_certificate(certificate, path)
-    return verdict.sentence
+    try:
+        proof = prove_result(result, seconds)
+    except UnsupportedError as reason:
+        return result, reason
+    except KeyboardInterrupt:
+        return result, UnsupportedError("not proved: it was interrupted")
+    proof.save(path)
+    print(f"{proof.sentence} Certificate written to {path}", file=sys.stderr)
+    return with_proof(result, proof), None

@@ -247,7 +247,7 @@ def _exactly(
 
 def _row_of(problem: RecourseProblem, solution: Solution) -> Row:
     """The row of the joint search's answer."""
-    seconds = solution.seconds.build + solution.seconds.solve + solution.seconds.verify
+    seconds = solution.seconds.total
     by = f"{solution.method.formulation} by {solution.method.solver}"
     if solution.objective is None:
         return Row(EXACT, seconds=seconds, status=solution.status, reason=str(solution.status), remark=by)

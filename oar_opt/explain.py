@@ -129,7 +129,13 @@ def with_explanation(result: Result, explanation: Explanation) -> Result:
     """
     conflicts = tuple(_record(conflict) for conflict in explanation.conflicts)
     solution = result.solution.model_copy(update={"conflicts": conflicts})
-    found = check_answer(result.problem, solution, enumerated=result.grade is Grade.ENUMERATED)
+    found = check_answer(
+        result.problem,
+        solution,
+        enumerated=result.grade is Grade.ENUMERATED,
+        confirmed=result.grade is Grade.CONFIRMED,
+        verdict=result.proof.verdict if result.proof else None,
+    )
     if not found.passed:
         raise VerificationError("the explanation failed its verification: " + "; ".join(found.failures()))
     certificate = solution.certificate.model_copy(update={"checks": found.checks})

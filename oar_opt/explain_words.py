@@ -41,6 +41,8 @@ def _conflict_words(conflict: Conflict, everything: Sequence[Requirement]) -> li
         told += _giving_up(conflict)
     if conflict.grade is Grade.ENUMERATED:
         told.append("(The learner was re-trained for every choice of the members to prove it.)")
+    elif conflict.grade is Grade.PROVED:
+        told.append("(That was checked in exact arithmetic, without trust in any solver.)")
     return told
 
 

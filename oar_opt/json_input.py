@@ -61,6 +61,7 @@ Text = Annotated[str, Strict()]
 Flag = Annotated[bool, Strict()]
 Numbers = tuple[Number, ...]
 Slug = Annotated[str, Strict(), Field(pattern="^[a-z0-9-]+$")]
+Decimal = Annotated[str, Strict(), Field(pattern=r"^-?[0-9]{1,300}(\.[0-9]{1,300})?$")]
 Digest = Annotated[str, Strict(), Field(pattern="^[0-9a-fA-F]{64}$")]
 LabelValue = Annotated[
     bool | int | float | str, PlainValidator(_label), WithJsonSchema({"type": ["string", "number", "boolean"]})
@@ -307,6 +308,7 @@ def shown(value: object) -> str:
 
 _PATTERN_WORDS = {
     "^[a-z0-9-]+$": "use lower-case letters, digits and hyphens",
+    r"^-?[0-9]{1,300}(\.[0-9]{1,300})?$": "write a plain decimal such as -0.25",
     "^[0-9a-fA-F]{64}$": "give 64 hexadecimal digits",
     "^([0-9a-f]{64})?$": "give 64 hexadecimal digits in lower case, or nothing",
 }

@@ -52,6 +52,7 @@ CHECK_SENTENCES = {
     "bound": "The answer does not beat the bound.",
     "status": "The status is what answer, bound and gap say.",
     "all choices re-trained": "The learner was re-trained for every admissible choice, and none does better.",
+    "proof": "A certificate, checked in exact arithmetic, proves what is said to be proved.",
     "order of alternatives": "The further answers come in order, each with a bound of its own.",
     "conflicts": "Each set of conflicting requirements is one, and no smaller part of it is.",
     "certificate": "The grade of the certificate is not stronger than the evidence.",
@@ -201,7 +202,7 @@ def _answer(problem: RecourseProblem, solution: Solution) -> dict[str, Any]:
         "certificate": certificate_words(solution),
         "checks": [(check_sentence(check), _measured(check), check.passed) for check in solution.certificate.checks],
         "method": f"{method.formulation} by {method.solver}",
-        "seconds": f"{seconds.build + seconds.solve + seconds.verify:.2f}",
+        "seconds": f"{seconds.total:.2f}",
         "proved": _proved(problem, solution),
     }
 
@@ -270,9 +271,12 @@ def _commands(problem: RecourseProblem, solution: Solution | None, comparison: C
     """What gives all of it again."""
     found = [f"oar show {problem.name}"]
     if solution is not None:
-        file = f"{problem.name}.solution.json"
-        found.append(f"oar solve {problem.name} --formulation {solution.method.formulation} -o {file}")
-        found.append(f"oar verify {problem.name} {file}")
+        file, certificate = f"{problem.name}.solution.json", f"{problem.name}.certificate.json"
+        prove, check = "", ""
+        if solution.certificate.proof is not None:
+            prove, check = f" --prove {certificate}", f" --certificate {certificate}"
+        found.append(f"oar solve {problem.name} --formulation {solution.method.formulation}{prove} -o {file}")
+        found.append(f"oar verify {problem.name} {file}{check}")
     if comparison is not None:
         found.append(f"oar compare {problem.name}")
     return found

@@ -1,7 +1,7 @@
 """From a problem to a verified, certified answer; read it top to bottom.
 
 choose a formulation -> search: first answers by heuristics, build its program, run, re-train the claim
-(:mod:`oar_opt.search`; again for every further answer of a pool) -> (confirm) -> verify -> result.
+(:mod:`oar_opt.search`; again for every further answer of a pool) -> (confirm) -> verify -> result -> (prove).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from oar_opt.active_bounds import ActiveBound
 from oar_opt.answer_document import answer_document, pool_document
@@ -25,13 +26,16 @@ from oar_opt.solution_file import Alternative, CertificateRecord, MoveRecord, Se
 from oar_opt.solver_features import unfit
 from oar_opt.verification import Verification, check_answer
 
+if TYPE_CHECKING:
+    from oar_opt.proving import Proof
+
 
 @dataclass(frozen=True)
 class Result:
     """A verified answer: ``solution`` is what a solution file holds, ``notes`` says what was chosen and why.
 
     ``active_bounds`` are the ends of proved intervals that the answer lies at (:mod:`oar_opt.active_bounds`); None
-    where the formulation has no such intervals.
+    where the formulation has no such intervals. ``proof`` is the certificate that was taken in, if any.
     """
 
     problem: RecourseProblem
@@ -39,6 +43,7 @@ class Result:
     verification: Verification
     notes: tuple[str, ...] = ()
     active_bounds: tuple[ActiveBound, ...] | None = None
+    proof: Proof | None = None
 
     @property
     def status(self) -> Status:
@@ -76,6 +81,7 @@ def solve(
     gap: float | None = None,
     threads: int = 1,
     confirm: bool = False,
+    prove: bool = False,
     pool: int = 1,
     progress: Callable[[Progress], None] | None = None,
     solver_options: Options = MappingProxyType({}),
@@ -93,6 +99,9 @@ def solve(
     gap : relative gap to stop at, at most the instance's tolerance if ``optimal`` is to be reached.
     threads : threads of the solver.
     confirm : solve once more by a second formulation or solver; agreement raises the grade to ``confirmed``.
+    prove : then search for a proof that is checked in exact arithmetic, with the time limit once more, and take in
+        what it proves (:mod:`oar_opt.proved_answer`); where it closes the gap the grade is ``proved``. A proof that
+        fails leaves the answer as it is, and a note.
     pool : how many of the best different moves to find, each with a bound on all others but those before it; see
         :mod:`oar_opt.pool`. A time limit holds for all of them together.
     progress : called with every progress line.
@@ -107,9 +116,10 @@ def solve(
 
     Raises
     ------
-    UnsupportedError : no formulation (or not the one named) solves this instance; the message has the reasons.
+    UnsupportedError : no formulation (or not the one named) solves this instance, or with ``prove`` there is no
+        certificate of it; the message has the reasons.
     InputError : an unknown name, or an instance whose answer depends on an unstated tie.
-    VerificationError : the answer failed its check.
+    VerificationError : the answer failed its check, or contradicts what is proved.
     SolverError : the solver broke down.
     """
     if pool < 1:
@@ -119,6 +129,10 @@ def solve(
         from oar_opt.solvers.by_pyomo import require
 
         require(solver)
+    if prove:
+        from oar_opt.proving import require_provable
+
+        require_provable(problem)
     request = Request(
         solver=solver,
         time_limit=_positive("--time-limit", time_limit),
@@ -151,7 +165,22 @@ def solve(
     # Another formulation's enumeration settled the best answer alone; the verification repeats it for a pool.
     enumerated = found.claim.exhausted or (pool == 1 and draft.certificate.grade is Grade.ENUMERATED)
     result = verified(problem, draft, clock, enumerated, (*notes, *more))
-    return replace(result, active_bounds=found.active)
+    result = replace(result, active_bounds=found.active)
+    return _proved(result, time_limit) if prove else result
+
+
+def _proved(result: Result, seconds: float | None) -> Result:
+    """The result with a proof of its own, or with a note on why there is none."""
+    from oar_opt.proved_answer import with_proof
+    from oar_opt.proving import prove_result
+
+    try:
+        proof = prove_result(result, seconds)
+    except UnsupportedError as reason:
+        return replace(result, notes=(*result.notes, f"not proved: {reason}"))
+    except KeyboardInterrupt:
+        return replace(result, notes=(*result.notes, "not proved: it was interrupted"))
+    return with_proof(result, proof)
 
 
 def choose(
@@ -285,7 +314,7 @@ def verified(
     problem: RecourseProblem, draft: Solution, clock: Clock, enumerated: bool, notes: tuple[str, ...]
 ) -> Result:
     """The result that a draft makes once its verification is passed; an error where it is not."""
-    found = check_answer(problem, draft, enumerated=enumerated)
+    found = check_answer(problem, draft, enumerated=enumerated, confirmed=draft.certificate.grade is Grade.CONFIRMED)
     clock.lap("verify")
     solution = draft.model_copy(
         update={

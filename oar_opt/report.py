@@ -33,6 +33,7 @@ from oar_opt.verification import Verification
 if TYPE_CHECKING:
     from oar_opt.bounds import Reason
     from oar_opt.bounds_listing import BoundsListing
+    from oar_opt.proof.checker import Verdict
 
 SHOWN_MEMBERS = 12
 SHOWN_NAMES = 4
@@ -219,6 +220,7 @@ def solution_words(problem: RecourseProblem, solution: Solution) -> RenderableTy
         Text(
             f"Method: {solution.method.formulation} by {solution.method.solver}; "
             f"{seconds.build:.2f} s to build, {seconds.solve:.2f} s to solve, {seconds.verify:.2f} s to verify"
+            + ("" if seconds.prove is None else f", {seconds.prove:.2f} s to prove")
         )
     )
     return Group(*parts)
@@ -308,16 +310,44 @@ def certificate_words(solution: Solution) -> str:
     if solution.bound is None and solution.status is not Status.INFEASIBLE:
         meaning = "no bound is known, and so nothing of better moves"
     elif solution.status is Status.FEASIBLE or solution.status is Status.UNKNOWN:
-        meaning = "the gap is open, and the bound rests on one solver's word"
+        meaning = f"the gap is open, and the bound {_open_bound_rests(solution)}"
     elif solution.status is Status.INFEASIBLE and grade is Grade.CLAIMED:
         meaning = "the infeasibility rests on one solver's word"
     elif solution.status is Status.INFEASIBLE and grade is Grade.ENUMERATED:
         meaning = (
             "the learner was re-trained for every admissible choice of the members, and none gives what is required"
         )
+    elif solution.status is Status.INFEASIBLE and grade is Grade.PROVED:
+        meaning = "that no admissible move is an answer was checked in exact arithmetic, without trust in any solver"
     else:
         meaning = grade.words
-    return f"Certificate: {grade}: {meaning}; {passed} of {len(checks)} checks passed."
+    weaker = _weaker_proof_words(solution)
+    return f"Certificate: {grade}: {meaning}; {passed} of {len(checks)} checks passed.{weaker}"
+
+
+def _is_bound_proved(solution: Solution) -> bool:
+    """Whether the bound is the proved one, rounded to a floating-point number."""
+    proof = solution.certificate.proof
+    if proof is None or proof.bound is None or solution.bound is None:
+        return False
+    return math.isclose(float(proof.bound), solution.bound, rel_tol=1e-15)
+
+
+def _open_bound_rests(solution: Solution) -> str:
+    if _is_bound_proved(solution):
+        return "was checked in exact arithmetic, without trust in any solver"
+    return "rests on one solver's word"
+
+
+def _weaker_proof_words(solution: Solution) -> str:
+    """What a certificate proves, where that is less than the bound that is stated; else nothing."""
+    proof = solution.certificate.proof
+    settled = solution.certificate.grade is Grade.PROVED or _is_bound_proved(solution)
+    if proof is None or proof.bound is None or settled:
+        return ""
+    stated = "the infeasibility" if solution.status is Status.INFEASIBLE else f"the bound {number(solution.bound)}"
+    grade = solution.certificate.grade
+    return f" Proved in exact arithmetic is only the bound {proof.bound}; {stated} has the grade '{grade}'."
 
 
 def explanation_words(sentences: Iterable[str]) -> RenderableType:
@@ -446,18 +476,24 @@ def _end(value: float) -> str:
 # -- a verification ---
 
 
-def verification_words(name: str, found: Verification) -> RenderableType:
-    """Every check, and the verdict."""
+def verification_words(name: str, found: Verification, proof: Verdict | None = None) -> RenderableType:
+    """Every check, and the verdict; with a certificate also what that proves."""
     table = Table(title=f"Verification of {name}", title_justify="left")
     for column in ("check", "measured", "limit", "passed"):
         table.add_column(column, justify="left" if column in ("check", "passed") else "right")
     for check in found.checks:
         table.add_row(check.name, _short(check.value), _short(check.limit), "yes" if check.passed else "NO")
     if found.passed:
-        verdict = f"Verified, grade {found.grade}."
+        verdict = f"Verified, grade {found.grade}." + (f" {word_words(found.word)}" if found.word else "")
     else:
         verdict = "NOT verified:\n" + "\n".join(f"  {failure}" for failure in found.failures())
-    return Group(table, Text(verdict))
+    return Group(table, Text(verdict), *([Text(proof.sentence)] if proof is not None else []))
+
+
+def word_words(grade: Grade) -> str:
+    """That a grade is a file's word, and how to have it checked."""
+    how = "give --certificate FILE" if grade is Grade.PROVED else "solve once more with --confirm"
+    return f"The solution states the grade '{grade}', which is the file's word and was not checked here ({how})."
 
 
 def _short(value: float | None) -> str:

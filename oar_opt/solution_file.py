@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Discriminator, Field, SerializerFunctionWrapHan
 
 from oar_opt.certificate import Grade
 from oar_opt.json_input import (
+    Decimal,
     Flag,
     LabelValue,
     Number,
@@ -99,16 +100,6 @@ class Check(Part):
     passed: Flag = Field(description="Whether it holds.")
 
 
-class CertificateRecord(Part):
-    """What was verified, and how strong the evidence for the bound is."""
-
-    grade: Grade = Field(
-        description="claimed: one solver said so; confirmed: a second way agrees; enumerated: all choices tried; "
-        "proved: checked in exact or ball arithmetic."
-    )
-    checks: tuple[Check, ...] = Field(description="The checks in order.")
-
-
 class WithLaterKeys(Part):
     """A part whose keys of later date, :attr:`later`, are written only where they say something.
 
@@ -120,6 +111,30 @@ class WithLaterKeys(Part):
     @model_serializer(mode="wrap")
     def _without_empty(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {key: value for key, value in write(self).items() if value is not None or key not in self.later}
+
+
+class ProofRecord(Part):
+    """What a certificate of proof was checked to prove in exact arithmetic, without any solver."""
+
+    bound: Decimal | None = Field(
+        description="The decimal that no answer is better than; null where there is proved to be no answer."
+    )
+
+
+class CertificateRecord(WithLaterKeys):
+    """What was verified, and how strong the evidence for the bound is."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"proof"})
+
+    grade: Grade = Field(
+        description="claimed: one solver said so; confirmed: a second way agrees; enumerated: all choices tried; "
+        "proved: checked in exact or ball arithmetic."
+    )
+    checks: tuple[Check, ...] = Field(description="The checks in order.")
+    proof: ProofRecord | None = Field(
+        default=None,
+        description="What a certificate of proof proves, also where that is less than the bound; null without one.",
+    )
 
 
 class Method(WithLaterKeys):
@@ -186,12 +201,20 @@ class ConflictRecord(Part):
     grade: Grade = Field(description="Evidence for the conflict.")
 
 
-class Seconds(Part):
+class Seconds(WithLaterKeys):
     """Wall-clock seconds."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"prove"})
 
     build: Number = Field(ge=0, description="Building the program.")
     solve: Number = Field(ge=0, description="Solving it.")
     verify: Number = Field(ge=0, description="Verifying the answer.")
+    prove: Number | None = Field(default=None, ge=0, description="Making and checking a certificate of proof.")
+
+    @property
+    def total(self) -> float:
+        """All together."""
+        return self.build + self.solve + self.verify + (self.prove or 0.0)
 
 
 class Solution(WithLaterKeys):

@@ -2,15 +2,18 @@
 
 Nothing here has seen a formulation's program or a solver. The learner is re-trained by its own ``fit``; where the
 admissible choices are few, all of them are re-trained, so that the bound is checked as well. What cannot be checked
-this way is said by the certificate's grade: a bound of grade ``claimed`` rests on one solver's word.
+this way is said by the certificate's grade: a bound of grade ``claimed`` rests on one solver's word. That a second
+solver agreed (``confirmed``), or that a certificate was checked in exact arithmetic (``proved``), is a file's word,
+unless whoever asks has seen it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,6 +32,7 @@ from oar_opt.evaluate import (
 )
 from oar_opt.parameters import CentroidParameters, LinearParameters, Parameters
 from oar_opt.problem import FeatureAction, Flags, Move, Norm, RecourseProblem, Vector, resulting_records
+from oar_opt.proved_bounds import contradictions, is_proved, overstated, states_its_proof
 from oar_opt.requirements import Requirement, keeping, requirements_of
 from oar_opt.result import Status, StoppedBy, relative_gap
 from oar_opt.rules import (
@@ -44,12 +48,21 @@ from oar_opt.solution_file import Alternative, Check, ConflictRecord, MoveRecord
 from oar_opt.solution_file import CentroidParameters as StatedCentroids
 from oar_opt.solution_file import LinearParameters as StatedLinear
 
+if TYPE_CHECKING:
+    from oar_opt.proof.checker import Verdict
+
+ON_WORD = (Grade.CONFIRMED, Grade.PROVED)
+"""Grades whose evidence lies outside a solution's file and its instance."""
+UNSTATED = ("all choices re-trained", "proof")
+"""Checks that whoever wrote a solution may have done without."""
+
 
 @dataclass(frozen=True)
 class Verification:
     """The checks in order, the grade that they support, and what re-training gave (None where it could not).
 
-    ``pool_grade`` is the grade of the bounds of further answers, where the solution has a pool.
+    ``pool_grade`` is the grade of the bounds of further answers, where the solution has a pool. ``word`` is a higher
+    grade that the solution states and that was neither supported nor refuted here; None where there is none.
     """
 
     checks: tuple[Check, ...]
@@ -57,6 +70,7 @@ class Verification:
     evaluation: Evaluation | None = None
     details: dict[str, str] = field(default_factory=dict)
     pool_grade: Grade = Grade.CLAIMED
+    word: Grade | None = None
 
     @property
     def passed(self) -> bool:
@@ -71,7 +85,14 @@ class Verification:
         ]
 
 
-def check_answer(problem: RecourseProblem, solution: Solution, *, enumerated: bool = False) -> Verification:
+def check_answer(
+    problem: RecourseProblem,
+    solution: Solution,
+    *,
+    enumerated: bool = False,
+    confirmed: bool = False,
+    verdict: Verdict | None = None,
+) -> Verification:
     """Check every statement of a solution against the instance.
 
     Parameters
@@ -79,6 +100,8 @@ def check_answer(problem: RecourseProblem, solution: Solution, *, enumerated: bo
     problem : the instance, from its own file.
     solution : what is claimed about it.
     enumerated : the caller has just re-trained all choices itself, with the same evaluation as here.
+    confirmed : the caller has just seen a second formulation or solver agree.
+    verdict : the caller's, just now, on a certificate of this problem.
     """
     book = _Book(problem.tolerances.feasibility)
     book.say("instance", identity_violations(problem, solution))
@@ -92,19 +115,37 @@ def check_answer(problem: RecourseProblem, solution: Solution, *, enumerated: bo
     _check_pool(book, problem, solution)
     _check_conflicts(book, problem, solution)
     all_tried = enumerated or _check_enumeration(book, problem, solution)
+    _check_proof(book, problem, solution, verdict)
     grade = Grade.ENUMERATED if all_tried and _is_settled(solution) else Grade.CLAIMED
-    if solution.certificate.grade is Grade.CONFIRMED:
+    if confirmed:
         grade = max(grade, Grade.CONFIRMED)
+    if verdict is not None and is_proved(problem, solution, verdict):
+        grade = Grade.PROVED
     pool_grade = Grade.ENUMERATED if all_tried else Grade.CLAIMED
     return Verification(tuple(book.checks), grade, outcome, book.details, pool_grade)
 
 
-def verify(problem: RecourseProblem, solution: Solution) -> Verification:
-    """As :func:`check_answer`, and the certificate that the solution carries must say what was found here."""
-    found = check_answer(problem, solution)
+def verify(problem: RecourseProblem, solution: Solution, *, verdict: Verdict | None = None) -> Verification:
+    """As :func:`check_answer`, and the certificate that the solution carries must say what was found here.
+
+    ``verdict`` is the one on a certificate of this problem, where there is one; without it a solution's ``proved`` is
+    its own word (:attr:`Verification.word`).
+    """
+    found = check_answer(problem, solution, verdict=verdict)
+    found = replace(found, word=_word(problem, solution, found, verdict))
     book = _Book(problem.tolerances.feasibility, list(found.checks), dict(found.details))
     _check_certificate(book, solution, found)
-    return Verification(tuple(book.checks), found.grade, found.evaluation, book.details, found.pool_grade)
+    return replace(found, checks=tuple(book.checks), details=book.details)
+
+
+def _word(problem: RecourseProblem, solution: Solution, found: Verification, verdict: Verdict | None) -> Grade | None:
+    """The grade that can only be believed; one whose proof is at hand, or is not even stated, is not."""
+    stated = solution.certificate.grade
+    if stated not in ON_WORD or stated <= found.grade or not _is_settled(solution):
+        return None
+    if stated is Grade.PROVED and (verdict is not None or not states_its_proof(problem, solution)):
+        return None
+    return stated
 
 
 # -- the book of checks ---
@@ -403,6 +444,15 @@ def _check_bound(book: _Book, problem: RecourseProblem, solution: Solution) -> N
     book.say("status", wrong)
 
 
+def _check_proof(book: _Book, problem: RecourseProblem, solution: Solution, verdict: Verdict | None) -> None:
+    """A certificate that is at hand must check, not contradict the solution, and prove what is said to be proved."""
+    if verdict is None:
+        return
+    broken = [] if verdict.proved else [verdict.sentence]
+    broken += contradictions(problem, solution, verdict)
+    book.say("proof", broken + overstated(problem, solution, verdict))
+
+
 def _is_settled(solution: Solution) -> bool:
     return solution.status in (Status.OPTIMAL, Status.INFEASIBLE)
 
@@ -581,14 +631,14 @@ def _is_met(problem: RecourseProblem, kept: list[Requirement]) -> bool | None:
 
 def _check_certificate(book: _Book, solution: Solution, found: Verification) -> None:
     broken = []
-    if solution.certificate.grade > found.grade:
+    if solution.certificate.grade > (found.word or found.grade):
         broken.append(f"claims the grade '{solution.certificate.grade}', and the evidence here is '{found.grade}'")
     if solution.pool is not None and solution.pool.grade > found.pool_grade:
         broken.append(f"the pool claims the grade '{solution.pool.grade}', and the evidence is '{found.pool_grade}'")
     stated = {check.name: check for check in solution.certificate.checks}
     for check in found.checks:
         said = stated.get(check.name)
-        if said is None and check.name != "all choices re-trained":
+        if said is None and check.name not in UNSTATED:
             broken.append(f"does not state the check '{check.name}'")
         elif said is not None and (said.passed, said.limit) != (check.passed, check.limit):
             broken.append(f"states another limit or outcome of '{check.name}'")

@@ -55,13 +55,19 @@ def loaded_by(*statements):
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("name", ["verification", "evaluate", "rules", "certificate", "parameters"])
+@pytest.mark.parametrize(
+    "name", ["verification", "evaluate", "rules", "certificate", "parameters", "proved_bounds", "proving"]
+)
 def test_what_verifies_imports_nothing_of_what_it_verifies(name):
     assert not among(imported(MACHINERY / f"{name}.py"), (*SOLVING, *MODELLING))
 
 
 def test_importing_the_verification_loads_no_modelling_library_or_solver():
     assert not loaded_by("import oar_opt.verification") & set(MODELLING)
+
+
+def test_checking_a_certificate_loads_no_modelling_library_or_solver():
+    assert not loaded_by("import oar_opt.proving") & set(MODELLING)
 
 
 def test_verifying_an_svm_answer_loads_no_modelling_library(tmp_path):

@@ -1,8 +1,9 @@
 """The best known answers and bounds of the library's instances, ``instances/library/bounds.json``.
 
 A primal bound is worth what its stored solution is: ``instances/library/solutions/NAME.json``, which is verified again
-whenever one is taken in, and by the tests. A dual bound carries its grade of evidence. Both say by which method, solver
-and version of this package they were found, when, and in how many seconds.
+whenever one is taken in, and by the tests. A dual bound carries its grade of evidence; ``proved`` is given for a
+certificate alone (:mod:`oar_opt.bench.certified_bounds`), never for what a solution says of itself. Both say by which
+method, solver and version of this package they were found, when, and in how many seconds.
 
 A claim is taken in (:func:`merge`) if it is better: a better verified answer; a tighter bound, or one that is as tight
 and of a higher grade. A claim that contradicts what is known, an answer beyond a bound by more than :data:`ROOM`, or an
@@ -56,6 +57,12 @@ class BestKnown:
     dual: Bound | None = None
     infeasible: Bound | None = None
 
+    @property
+    def proved(self) -> Bound | None:
+        """The bound or the infeasibility, where its grade is ``proved``."""
+        evidence = self.infeasible or self.dual
+        return evidence if evidence and evidence.grade == Grade.PROVED else None
+
     def status(self, tolerance: float) -> str:
         """``solved``, ``infeasible`` or ``open``."""
         if self.infeasible:
@@ -82,6 +89,18 @@ def bounds_path(folder: Path = LIBRARY) -> Path:
 
 def solution_path(name: str, folder: Path = LIBRARY) -> Path:
     return folder / "solutions" / f"{name}.json"
+
+
+def certificate_paths(name: str, folder: Path = LIBRARY) -> tuple[Path, Path]:
+    """Where a certificate of the instance may lie: plain, and compressed."""
+    stem = folder / "certificates" / f"{name}.certificate"
+    return stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.json.gz")
+
+
+def drop_certificates(name: str, folder: Path = LIBRARY) -> None:
+    """Remove a certificate whose bound is no longer the best one."""
+    for path in certificate_paths(name, folder):
+        path.unlink(missing_ok=True)
 
 
 def read_bounds(folder: Path = LIBRARY) -> dict[str, BestKnown]:
@@ -134,36 +153,57 @@ def merge(known: Mapping[str, BestKnown], claim: Claim, folder: Path = LIBRARY) 
     found = verify(problem, solution)
     if not found.passed:
         raise VerificationError(f"{problem.name}: the solution fails: {'; '.join(found.failures())}")
-    before = known.get(problem.name)
-    if before is None or before.sha256 != problem.sha256:
-        before = BestKnown(problem.sha256)
-    after, words = _better(problem, before, claim)
-    _check(problem, after)
+    before = of_this_file(known, problem)
+    # Nothing is proved on a solution's own word.
+    grade = found.grade if solution.certificate.grade is Grade.PROVED else solution.certificate.grade
+    after, words = _better(problem, before, claim, str(grade))
+    refuse_contradiction(problem, after)
+    if after.proved is None:
+        drop_certificates(problem.name, folder)
     if after.primal is not before.primal:
         solution_path(problem.name, folder).parent.mkdir(exist_ok=True)
         solution_path(problem.name, folder).write_text(solution_text(solution), encoding="utf-8")
     return after, words
 
 
-def _better(problem: RecourseProblem, known: BestKnown, claim: Claim) -> tuple[BestKnown, tuple[str, ...]]:
-    solution, words = claim.solution, []
-    grade = str(solution.certificate.grade)
+def of_this_file(known: Mapping[str, BestKnown], problem: RecourseProblem) -> BestKnown:
+    """What is known of the instance as its file is now."""
+    before = known.get(problem.name)
+    return BestKnown(problem.sha256) if before is None or before.sha256 != problem.sha256 else before
+
+
+def _better(problem: RecourseProblem, known: BestKnown, claim: Claim, grade: str) -> tuple[BestKnown, tuple[str, ...]]:
+    solution = claim.solution
+    words: tuple[str, ...] = ()
     if solution.status is Status.INFEASIBLE:
-        if known.infeasible is None or Grade(known.infeasible.grade) < grade:
-            words.append(f"infeasible, {grade}")
-            # A bound on a goal that nothing reaches says nothing.
-            known = replace(known, infeasible=_bound(claim, 0.0, grade), dual=None)
-        return known, tuple(words)
+        return with_infeasibility(known, _bound(claim, 0.0, grade))
     sign = 1.0 if problem.goal.maximises else -1.0
     new = solution.objective
     if new is not None and (known.primal is None or sign * (new - known.primal.value) > _step(known.primal.value)):
-        words.append(f"answer {new:.8g}" + (f" for {known.primal.value:.8g}" if known.primal else ""))
+        words = (f"answer {new:.8g}" + (f" for {known.primal.value:.8g}" if known.primal else ""),)
         known = replace(known, primal=_bound(claim, new, RETRAINED))
-    end = None if known.infeasible else solution.bound
-    if end is not None and (known.dual is None or _is_stronger(known.dual, end, grade, sign)):
-        words.append(f"bound {end:.8g}, {grade}" + (f" for {known.dual.value:.8g}" if known.dual else ""))
-        known = replace(known, dual=_bound(claim, end, grade))
-    return known, tuple(words)
+    if solution.bound is None:
+        return known, words
+    known, more = with_bound(problem, known, _bound(claim, solution.bound, grade))
+    return known, (*words, *more)
+
+
+def with_infeasibility(known: BestKnown, bound: Bound) -> tuple[BestKnown, tuple[str, ...]]:
+    """What is known if there is no answer, where that was not known of this grade, and in words that it is."""
+    if known.infeasible is not None and Grade(known.infeasible.grade) >= bound.grade:
+        return known, ()
+    # A bound on a goal that nothing reaches says nothing.
+    return replace(known, infeasible=bound, dual=None), (f"infeasible, {bound.grade}",)
+
+
+def with_bound(problem: RecourseProblem, known: BestKnown, bound: Bound) -> tuple[BestKnown, tuple[str, ...]]:
+    """What is known with a bound, where that is better, and in words that it is."""
+    sign = 1.0 if problem.goal.maximises else -1.0
+    before = known.dual
+    if known.infeasible or (before is not None and not _is_stronger(before, bound.value, bound.grade, sign)):
+        return known, ()
+    words = f"bound {bound.value:.8g}, {bound.grade}" + (f" for {before.value:.8g}, {before.grade}" if before else "")
+    return replace(known, dual=bound), (words,)
 
 
 def _is_stronger(known: Bound, value: float, grade: str, sign: float) -> bool:
@@ -178,12 +218,13 @@ def _step(value: float) -> float:
 
 def _bound(claim: Claim, value: float, grade: str) -> Bound:
     solution = claim.solution
-    seconds = solution.seconds.build + solution.seconds.solve + solution.seconds.verify
+    seconds = solution.seconds.total
     solver = solution.method.solver or solution.method.formulation
     return Bound(value, claim.method, solver, claim.version, claim.date, round(seconds, 2), grade)
 
 
-def _check(problem: RecourseProblem, known: BestKnown) -> None:
+def refuse_contradiction(problem: RecourseProblem, known: BestKnown) -> None:
+    """:class:`VerificationError` where what is known cannot all be right."""
     wrong = contradiction(problem, known)
     if wrong:
         raise VerificationError(f"{problem.name}: {wrong}; nothing was taken in")

@@ -19,10 +19,17 @@ A JSON object with these keys and no others:
 =================== ===================================================================================================
 
 ``bound`` is an upper bound for goals that are maximised and a lower one for the others. With ``bound`` null ``moves``
-is null."""
+is null.
+
+A file whose name ends in ``.gz`` holds the same text compressed by gzip (P. Deutsch, "GZIP file format specification
+version 4.3", RFC 1952, 1996), without name and time, so that the same certificate gives the same bytes. No text of
+more than :data:`MOST_BYTES` is read, compressed or not."""
 
 from __future__ import annotations
 
+import gzip
+import io
+import zlib
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -38,17 +45,21 @@ from oar_opt.json_input import (
     Text,
     Whole,
     check_header,
+    decode_object,
     located,
     read_json_object,
     validate,
 )
 from oar_opt.json_text import json_text
-from oar_opt.problem import GoalKind
+from oar_opt.problem import GoalKind, Move, RecourseProblem
 from oar_opt.proof.nodes import Node
 from oar_opt.proof.rationals import read_decimal
 
 FORMAT = "oar-certificate"
 VERSION = 1
+COMPRESSED = ".gz"
+MOST_BYTES = 2**26
+"""Of a certificate's text: a small file can unpack to more than a machine holds."""
 
 
 class CertifiedMove(Part):
@@ -59,6 +70,11 @@ class CertifiedMove(Part):
     y: LabelValue = Field(description="Class label (regression: number) after the move.")
     weight: Number = Field(ge=0, description="Weight after the move.")
     cost: Number = Field(ge=0, description="Cost of the move.")
+
+    @classmethod
+    def of(cls, problem: RecourseProblem, move: Move) -> CertifiedMove:
+        """A move as the file states it."""
+        return cls(record=move.record, x=move.x, y=problem.label_of(move.y), weight=move.s, cost=move.cost)
 
 
 class ProofCertificate(Part):
@@ -91,11 +107,36 @@ def parse_certificate(document: dict[str, Any]) -> ProofCertificate:
 
 
 def load_certificate(path: str | Path) -> ProofCertificate:
-    """The certificate in a file; :class:`InputError` where it is none."""
+    """The certificate in a file, compressed if its name ends in ``.gz``; :class:`InputError` where it is none."""
     path = Path(path)
-    document, _ = read_json_object(path)
+    document = read_certificate_document(path)
     with located(path.name):
         return parse_certificate(document)
+
+
+def read_certificate_document(path: Path) -> dict[str, Any]:
+    """The JSON object in a file that may be compressed; :class:`InputError` where there is none, or it is too large."""
+    if path.suffix == COMPRESSED and path.is_file():
+        return decode_object(_unpacked(path), path.name)
+    if path.is_file() and path.stat().st_size > MOST_BYTES:
+        raise _too_large(path)
+    return read_json_object(path)[0]
+
+
+def _unpacked(path: Path) -> bytes:
+    try:
+        with gzip.open(path) as file:
+            data = file.read(MOST_BYTES + 1)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        fix = "compress it once more, or give it a name without .gz"
+        raise InputError(str(path), f"is no whole file of gzip ({error})", fix) from None
+    if len(data) > MOST_BYTES:
+        raise _too_large(path)
+    return data
+
+
+def _too_large(path: Path) -> InputError:
+    return InputError(str(path), f"holds more than {MOST_BYTES:,} bytes of text", "no certificate is read beyond that")
 
 
 def certificate_text(certificate: ProofCertificate) -> str:
@@ -107,5 +148,18 @@ def certificate_text(certificate: ProofCertificate) -> str:
 
 
 def save_certificate(certificate: ProofCertificate, path: str | Path) -> None:
-    """Write the certificate's file."""
-    Path(path).write_bytes(certificate_text(certificate).encode())
+    """Write the certificate's file, compressed if its name ends in ``.gz``; the same certificate gives the same bytes.
+
+    Raises :class:`InputError` where the text is more than is ever read.
+    """
+    path, text = Path(path), certificate_text(certificate).encode()
+    if len(text) > MOST_BYTES:
+        raise _too_large(path)
+    path.write_bytes(_packed(text) if path.suffix == COMPRESSED else text)
+
+
+def _packed(text: bytes) -> bytes:
+    out = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=out, mtime=0) as file:
+        file.write(text)
+    return out.getvalue()

@@ -6,10 +6,10 @@ What is checked:
 2. The stored moves are options of members of the collective, to the last digit, and keep the budgets. Under the
    enclosure of the re-trained learner they are proved to meet all that the instance requires.
 3. For the kind ``tree``, that its leaves cover all choices, and that each proves that it holds no better answer: see
-   :mod:`oar_opt.proof.tree`. For the kind ``enumeration``, and at leaves with one choice, one of: its goal's value is proved not to be better than the
-   bound; it is proved to miss a required margin of a query (for goals that are minimised) or of a guard; it leaves the
-   learner undefined and is forbidden. Where the goal is minimised a choice whose cost is not below the bound is not
-   looked at further.
+   :mod:`oar_opt.proof.tree`. For the kind ``enumeration``, and at leaves with one choice, one of: its goal's value is
+   proved not to be better than the bound; it is proved to miss a required margin of a query (for goals that are
+   minimised) or of a guard; it leaves the learner undefined and is forbidden. Where the goal is minimised a choice
+   whose cost is not below the bound is not looked at further.
 
 A verdict says that the claim is proved, or why it is not: because the opposite is, or because the enclosures leave it
 open. No number that was rounded is compared (two floating-point numbers of the files are, as the rationals that they
@@ -42,13 +42,20 @@ from oar_opt.proof.tree import Refuter
 class Verdict:
     """Whether the claim is ``proved``, and in one sentence what is, or why it is not.
 
-    ``choices`` is how many (or how many nodes of a tree) were gone through, ``value`` the stored change's, where there is one and all is proved.
+    ``choices`` is how many (or how many nodes of a tree) were gone through, ``value`` the stored change's, where there
+    is one and all is proved. ``bound`` is the decimal that is proved; None, where all is proved: no change is an answer.
     """
 
     proved: bool
     sentence: str
     choices: int = 0
     value: Interval | None = None
+    bound: str | None = None
+
+    @property
+    def is_infeasible(self) -> bool:
+        """Whether it is proved that no change is an answer."""
+        return self.proved and self.bound is None
 
 
 def check_files(certificate: str | Path, instance: str | Path) -> Verdict:
@@ -71,7 +78,8 @@ def check(certificate: ProofCertificate, problem: RecourseProblem) -> Verdict:
         return _refused(f"undecided: {error}")
     if doubt:
         return _refused(doubt)
-    return Verdict(True, _sentence(problem, certificate.bound, stored), steps, stored.value if stored else None)
+    sentence, value = _sentence(problem, certificate.bound, stored), stored.value if stored else None
+    return Verdict(True, sentence, steps, value, certificate.bound)
 
 
 def _proof_doubt(

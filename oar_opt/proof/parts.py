@@ -26,8 +26,8 @@ from oar_opt.proof.rationals import Number, ceiling, exact
 class Part:
     """See the module's docstring; ``options`` by the member's record.
 
-    ``menus`` are the moves of options 1, 2, ... by the member's record, ``needs`` the margins of queries (None: nothing is needed of it here). ``strict``: these needs have to be
-    exceeded. ``aside`` are the queries that are not to be counted.
+    ``menus`` are the moves of options 1, 2, ... by the member's record, ``needs`` the margins of queries (None:
+    nothing is needed of it here). ``strict``: these needs have to be exceeded. ``aside`` are the queries that are not to be counted.
     """
 
     problem: RecourseProblem
@@ -52,6 +52,11 @@ class Part:
     def without(self, query: int) -> Part:
         """The better answers, whether or not they help this query: the others alone are counted."""
         return replace(self, aside=self.aside | {query})
+
+    def for_bound_of(self, other: Part) -> Part:
+        """The same choices, against the bound of another part; a query that counts as helped needs what it did."""
+        needs = self.needs if self.problem.goal is GoalKind.MAX_HELPED else other.needs
+        return replace(self, needs=needs, limit=other.limit, cap=other.cap, strict=other.strict)
 
     @property
     def is_one_choice(self) -> bool:

@@ -7,7 +7,7 @@ trusted: the checker goes through everything once more."""
 from __future__ import annotations
 
 from oar_opt.errors import UnsupportedError
-from oar_opt.problem import Move, RecourseProblem
+from oar_opt.problem import RecourseProblem
 from oar_opt.proof.certificate_file import CertifiedMove, ProofCertificate
 from oar_opt.proof.checker import not_checkable
 from oar_opt.proof.exact_choices import exact_choices
@@ -29,7 +29,7 @@ def prove_by_enumeration(problem: RecourseProblem) -> ProofCertificate:
     if reason:
         raise UnsupportedError(reason)
     bound, best = _least_effort(problem) if problem.goal in MINIMISED else _largest_value(problem)
-    moves = None if best is None else tuple(_written(problem, move) for move in best.choice.moves)
+    moves = None if best is None else tuple(CertifiedMove.of(problem, move) for move in best.choice.moves)
     return ProofCertificate(
         format="oar-certificate",
         version=1,
@@ -73,7 +73,3 @@ def _least_effort(problem: RecourseProblem) -> tuple[str | None, Outcome | None]
         if outcome.surely_answers:
             return bound, outcome
     return bound, None
-
-
-def _written(problem: RecourseProblem, move: Move) -> CertifiedMove:
-    return CertifiedMove(record=move.record, x=move.x, y=problem.label_of(move.y), weight=move.s, cost=move.cost)

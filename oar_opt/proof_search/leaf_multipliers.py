@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from flint import fmpq
 
-from oar_opt.proof_search.cone_rows import Block, ConeRows, Floats, Solution
 from oar_opt.proof.lagrangian import Multipliers
 from oar_opt.proof.learner_rows import LearnerRows
 from oar_opt.proof.nodes import DualityLeaf, MemberMultipliers
 from oar_opt.proof.parts import Part
 from oar_opt.proof.rationals import approximate, exact
+from oar_opt.proof_search.cone_rows import Block, ConeRows, Floats, Solution
 
 OWN = 0.01
 

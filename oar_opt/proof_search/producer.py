@@ -1,0 +1,63 @@
+"""Makes a certificate by what promises to be shortest: an enumeration of few choices, a tree of many."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from oar_opt.errors import UnsupportedError
+from oar_opt.problem import Move, RecourseProblem
+from oar_opt.proof.certificate_file import CertifiedMove, ProofCertificate
+from oar_opt.proof.checker import not_checkable
+from oar_opt.proof.exact_choices import exact_choices, member_moves
+from oar_opt.proof.tree import not_dual
+from oar_opt.proof_search.enumeration import prove_by_enumeration
+from oar_opt.proof_search.tree_search import TreeSearch
+
+FEW = 64
+"""Choices that are rather gone through one by one."""
+
+
+def make_certificate(
+    problem: RecourseProblem, known: Sequence[Move] | None = None, seconds: float | None = None
+) -> ProofCertificate:
+    """The certificate of a problem that was read from a file.
+
+    Parameters
+    ----------
+    known : a change that may be the best; the search finds a better one where there is one.
+    seconds : for the search of a tree; None is no limit.
+
+    Raises
+    ------
+    UnsupportedError : the instance is not covered, the time is over, or something stays undecided.
+    """
+    reason = not_checkable(problem)
+    if reason:
+        raise UnsupportedError(reason)
+    if not_dual(problem) or _has_few_choices(problem):
+        return prove_by_enumeration(problem)
+    return prove_by_tree(problem, known, math.inf if seconds is None else seconds)
+
+
+def prove_by_tree(problem: RecourseProblem, known: Sequence[Move] | None, seconds: float) -> ProofCertificate:
+    """The certificate of a tree; see :func:`make_certificate`."""
+    search = TreeSearch(problem, known, seconds)
+    nodes = search.nodes()
+    best = search.best
+    return ProofCertificate(
+        format="oar-certificate",
+        version=1,
+        kind="tree",
+        instance=problem.name,
+        instance_sha256=problem.sha256,
+        goal=problem.goal,
+        bound=search.bound,
+        moves=None if best is None else tuple(CertifiedMove.of(problem, move) for move in best.choice.moves),
+        nodes=tuple(nodes),
+    )
+
+
+def _has_few_choices(problem: RecourseProblem) -> bool:
+    options = math.prod(1 + len(member_moves(problem, member)) for member in problem.collective.members)
+    return options <= FEW or (options <= FEW**2 and len(exact_choices(problem)) <= FEW)
