@@ -216,7 +216,7 @@ def test_a_proof_that_fails_leaves_the_answer_and_a_note(make, monkeypatch, reas
     def fail(problem):
         raise reason
 
-    monkeypatch.setattr("oar_opt.proving.prove_by_enumeration", fail)
+    monkeypatch.setattr("oar_opt.proving.make_certificate", fail)
     found = oar_opt.solve(stated(make(2, "ridge", "penalized")), prove=True)
     assert found.proof is None and found.grade < Grade.PROVED and found.notes[-1] == f"not proved: {words}"
 
@@ -348,7 +348,7 @@ def test_an_answer_is_kept_where_its_proof_fails(oar, tmp_path, monkeypatch, mak
     def fail(problem):
         raise reason
 
-    monkeypatch.setattr("oar_opt.proving.prove_by_enumeration", fail)
+    monkeypatch.setattr("oar_opt.proving.make_certificate", fail)
     instance, solution = tmp_path / "random-2.json", tmp_path / "s.json"
     save_instance(make(2, "ridge", "penalized"), instance)
     code, out, err = oar("solve", instance, "--prove", tmp_path / "p.json", "-o", solution)
