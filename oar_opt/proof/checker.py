@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from oar_opt.errors import UnsupportedError
 from oar_opt.instance_file import load_instance
 from oar_opt.problem import GoalKind, Move, RecourseProblem
 from oar_opt.proof.certificate_file import CertifiedMove, ProofCertificate, load_certificate
@@ -70,6 +71,8 @@ def check(certificate: ProofCertificate, problem: RecourseProblem) -> Verdict:
                 return _refused(doubt)
     except ArithmeticError as error:
         return _refused(f"undecided: {error}")
+    except UnsupportedError as error:
+        return _refused(str(error))
     return Verdict(True, _sentence(problem, certificate.bound, stored), len(choices), stored.value if stored else None)
 
 

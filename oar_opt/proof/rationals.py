@@ -132,9 +132,9 @@ def decimal_above(value: Number, digits: int = 9) -> str:
 
 
 def _decimal(units: Any, digits: int) -> str:
-    number, sign = abs(int(units)), "-" if units < 0 else ""
-    whole, fraction = divmod(number, 10**digits)
-    text = f"{sign}{whole}.{fraction:0{digits}d}".rstrip("0").rstrip(".")
+    # Flint's own text: that of Python's integers ends at some thousands of digits.
+    written, sign = str(abs(fmpz(units))).zfill(digits + 1), "-" if units < 0 else ""
+    text = f"{sign}{written[:-digits]}.{written[-digits:]}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 
 
