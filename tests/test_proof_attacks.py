@@ -35,7 +35,7 @@ from oar_opt.proof.checker import check
 from oar_opt.proof.exact_choices import Choice, exact_choices
 from oar_opt.proof.exact_outcome import Outcome
 from oar_opt.proof.producer import prove_by_enumeration
-from oar_opt.proof.rationals import Interval, decimal_above, decimal_below, exact
+from oar_opt.proof.rationals import Interval, approximate, decimal_above, decimal_below, exact
 from oar_opt.rules import budget_violations, with_rounding
 from oar_opt.update_settings import gradient_update, running_centroid_update
 
@@ -150,15 +150,16 @@ def test_steps_that_diverge_are_answered_in_words():
 
 
 def test_pulls_too_large_for_floating_point_are_still_feasible():
-    """Records at ``10^300`` that are at a kink: the squares of least squares are no numbers any more."""
+    """Weights of ``10^600`` at a kink: no floating-point number is as large, and the ends of the ranges stay."""
     from oar_opt.proof.exact_records import ExactRisk
     from oar_opt.proof.polylines import graph
 
-    problem = line(LearnerSpec("svm", C=1.0), (1e300, -1e300))
-    risk = ExactRisk.of(problem, problem.records)
+    problem = line(LearnerSpec("svm", C=1e300), (1.0, -1.0))
+    risk = ExactRisk.of(problem, replace(problem.records, s=np.full(2, 1e300)))
     graphs = [graph(problem.learner, y) for y in risk.y]
-    pulls = guessing.approximate_pulls(risk, graphs, [1 / exact(1e300)])
-    assert all(min(0, -y) <= g <= max(0, -y) for g, y in zip(pulls, risk.y, strict=True))
+    pulls = guessing.approximate_pulls(risk, graphs, [fmpq(1)])
+    assert all(min(0, -y) <= g / a <= max(0, -y) for g, a, y in zip(pulls, risk.a, risk.y, strict=True))
+    assert approximate(risk.a[0]) == float("inf") and approximate(-risk.a[0]) == -float("inf")
 
 
 # -- proposals ---

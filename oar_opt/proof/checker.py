@@ -2,7 +2,8 @@
 
 What is checked, for the kind ``enumeration``:
 
-1. The certificate is of this instance: name, digest of the file, goal.
+1. The certificate is of this instance: name, digest of the file, goal. What the file refers to (a csv file whose digest
+   it does not state, a data set of a library) is taken as it is found, and the verdict is on that.
 2. The stored moves are options of members of the collective, to the last digit, and keep the budgets. Under the
    enclosure of the re-trained learner they are proved to meet all that the instance requires.
 3. For every admissible choice of one option per member, one of: its goal's value is proved not to be better than the

@@ -143,4 +143,4 @@ def approximate(value: Number) -> float:
     try:
         return int(value.p) / int(value.q)
     except OverflowError:
-        return math.copysign(math.inf, int(value.p))
+        return math.inf if value > 0 else -math.inf
