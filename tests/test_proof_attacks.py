@@ -14,15 +14,18 @@ from flint import fmpq
 
 from oar_opt.contracts import line_example
 from oar_opt.errors import InputError, UnsupportedError
+from oar_opt.evaluate import evaluate
 from oar_opt.instance_file import dump_instance, parse_instance
 from oar_opt.problem import (
     Budget,
     Collective,
     GoalKind,
+    Intercept,
     LearnerSpec,
     Member,
     Option,
     OptionKind,
+    Position,
     Query,
     Records,
     RecourseProblem,
@@ -33,7 +36,7 @@ from oar_opt.proof import approximate_pulls as guessing
 from oar_opt.proof.certificate_file import ProofCertificate, load_certificate
 from oar_opt.proof.checker import check
 from oar_opt.proof.exact_choices import Choice, exact_choices
-from oar_opt.proof.exact_outcome import Outcome
+from oar_opt.proof.exact_outcome import Outcome, exact_outcome
 from oar_opt.proof.producer import prove_by_enumeration
 from oar_opt.proof.rationals import Interval, approximate, decimal_above, decimal_below, exact
 from oar_opt.rules import budget_violations, with_rounding
@@ -261,3 +264,33 @@ def test_odd_certificates_are_input_errors(tmp_path, old, new):
     path.write_text(text.replace(old, new), encoding="utf-8")
     with pytest.raises(InputError):
         load_certificate(path)
+
+
+# -- what a proof found out about the ordinary re-training ---
+
+
+def test_a_tie_that_begins_at_the_end_of_a_line_is_seen_by_both():
+    """Huber, ``delta = 1/2``: two flat ends of weight 1 against one of weight 2, so every ``b`` from where the third
+    record leaves its rising line, at ``y + 1/2``, is optimal up to where the second one meets its own. The optimum on
+    that line's end solves a regular system, and was taken for the only one."""
+    X = [
+        [0.0006609365784183905, 0.0003941011466125682, 0.0005038255852147462],
+        [-0.0005998542512061502, -0.0012671025470495662, -3.342403375046861e-05],
+        [-0.001439900582223726, -0.00048680574450433225, 0.0007818146739670534],
+    ]
+    spec = LearnerSpec("huber", Intercept.FREE, C=0.5, delta=0.5)
+    y = np.array([1.7091936822908524, 1.5023922048786065, 0.09036348240244026])
+    problem = replace(
+        line_example(LearnerSpec("ridge", alpha=1.0)),
+        records=Records(np.array(X), y, np.array([1.0, 1.0, 2.0])),
+        features=(),
+        learner=spec,
+        classes=None,
+        collective=Collective(()),
+        queries=(Query("q", (0.0, 0.0, 0.0), 1.0),),
+        position=Position.UNIQUE,
+    )
+    exactly = exact_outcome(problem, Choice((), fmpq(0)))
+    assert exactly.tied and exactly.queries[0].high - exactly.queries[0].low > fmpq(2, 5)
+    found = evaluate(problem, ())
+    assert found.fit.optima is not None and found.tie is not None
