@@ -37,6 +37,8 @@ from oar_opt.proof.certificate_file import ProofCertificate, load_certificate
 from oar_opt.proof.checker import check
 from oar_opt.proof.exact_choices import Choice, exact_choices
 from oar_opt.proof.exact_outcome import Outcome, exact_outcome
+from oar_opt.proof.exact_records import ExactRisk
+from oar_opt.proof.exact_vertex import exact_vertex
 from oar_opt.proof.producer import prove_by_enumeration
 from oar_opt.proof.rationals import Interval, approximate, decimal_above, decimal_below, exact
 from oar_opt.rules import budget_violations, with_rounding
@@ -154,7 +156,6 @@ def test_steps_that_diverge_are_answered_in_words():
 
 def test_pulls_too_large_for_floating_point_are_still_feasible():
     """Weights of ``10^600`` at a kink: no floating-point number is as large, and the ends of the ranges stay."""
-    from oar_opt.proof.exact_records import ExactRisk
     from oar_opt.proof.polylines import graph
 
     problem = line(LearnerSpec("svm", C=1e300), (1.0, -1.0))
@@ -264,6 +265,17 @@ def test_odd_certificates_are_input_errors(tmp_path, old, new):
     path.write_text(text.replace(old, new), encoding="utf-8")
     with pytest.raises(InputError):
         load_certificate(path)
+
+
+def test_a_tie_that_only_rounding_breaks_is_not_called_unique():
+    """``|w| + 10 max(0, 1 - 0.1 w)`` is constant from 0 to 10; with the number next to 0.1 it falls, by ``10^-16``."""
+    spec = LearnerSpec("l1_svm", C=10.0)
+    problem = line(LearnerSpec("l1_svm", C=10.0), (0.1, 0.0))
+    risk = ExactRisk.of(problem, problem.records)
+    assert exact(0.1) * 10 > 1 and exact_vertex(risk, spec, [1 / exact(0.1)]) is None
+    clear = LearnerSpec("l1_svm", C=10.001)
+    problem = line(clear, (0.1, 0.0))
+    assert exact_vertex(ExactRisk.of(problem, problem.records), clear, [1 / exact(0.1)]) == [1 / exact(0.1)]
 
 
 # -- what a proof found out about the ordinary re-training ---
