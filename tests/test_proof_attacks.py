@@ -36,9 +36,11 @@ from oar_opt.proof import approximate_pulls as guessing
 from oar_opt.proof.certificate_file import ProofCertificate, load_certificate
 from oar_opt.proof.checker import check
 from oar_opt.proof.exact_choices import Choice, exact_choices
+from oar_opt.proof.exact_optimum import exact_optimum
 from oar_opt.proof.exact_outcome import Outcome, exact_outcome
 from oar_opt.proof.exact_records import ExactRisk
 from oar_opt.proof.exact_vertex import exact_vertex
+from oar_opt.proof.polylines import graph
 from oar_opt.proof.producer import prove_by_enumeration
 from oar_opt.proof.rationals import Interval, approximate, decimal_above, decimal_below, exact
 from oar_opt.rules import budget_violations, with_rounding
@@ -156,8 +158,6 @@ def test_steps_that_diverge_are_answered_in_words():
 
 def test_pulls_too_large_for_floating_point_are_still_feasible():
     """Weights of ``10^600`` at a kink: no floating-point number is as large, and the ends of the ranges stay."""
-    from oar_opt.proof.polylines import graph
-
     problem = line(LearnerSpec("svm", C=1e300), (1.0, -1.0))
     risk = ExactRisk.of(problem, replace(problem.records, s=np.full(2, 1e300)))
     graphs = [graph(problem.learner, y) for y in risk.y]
@@ -276,6 +276,20 @@ def test_a_tie_that_only_rounding_breaks_is_not_called_unique():
     clear = LearnerSpec("l1_svm", C=10.001)
     problem = line(clear, (0.1, 0.0))
     assert exact_vertex(ExactRisk.of(problem, problem.records), clear, [1 / exact(0.1)]) == [1 / exact(0.1)]
+
+
+def test_an_intercept_that_only_rounding_settles_is_undecided():
+    """Hinge at 0 with weights 0.1 and 0.2 against 0.3: as decimals every ``b`` from -1 to 1 is optimal."""
+    problem = line(LearnerSpec("svm", Intercept.FREE, C=1.0), (0.0, 0.0))
+    for last, settles in ((0.3, False), (0.31, True)):
+        records = Records(np.zeros((3, 1)), np.array([1.0, 1.0, -1.0]), np.array([0.1, 0.2, last]))
+        risk = ExactRisk.of(problem, records)
+        graphs = [graph(problem.learner, y) for y in risk.y]
+        if settles:
+            assert exact_optimum(risk, graphs, [fmpq(0), fmpq(-1)]).intercepts == Interval.at(fmpq(-1))
+        else:
+            with pytest.raises(ArithmeticError, match="no more than rounding"):
+                exact_optimum(risk, graphs, [fmpq(0), fmpq(1)])
 
 
 # -- what a proof found out about the ordinary re-training ---
