@@ -29,8 +29,8 @@ class Part:
     """See the module's docstring; ``options`` by the member's record.
 
     ``menus`` are the moves of options 1, 2, ... by the member's record, ``needs`` the margins of queries (None:
-    nothing is needed of it here). ``strict``: these needs have to be exceeded. ``aside`` are the queries that are not to
-    be counted.
+    nothing is needed of it here). ``strict``: these needs have to be exceeded. ``aside`` are the queries that are
+    not to be counted.
     """
 
     problem: RecourseProblem
