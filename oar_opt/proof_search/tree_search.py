@@ -39,7 +39,8 @@ from oar_opt.proof.rationals import Number, approximate, decimal_above, decimal_
 from oar_opt.proof.tree import is_refuted
 from oar_opt.proof_search.leaf_multipliers import Relaxation, leaf_of
 
-PART_OF_GAP = fmpq(1, 2)
+PART_OF_GAP = fmpq(1, 1000)
+"""What a bound leaves of the gap; trees for half of the gap were not smaller."""
 DIGITS = 9
 """Decimals of a bound after the point."""
 MOST_DUALITY = 1e3
@@ -101,7 +102,13 @@ class TreeSearch:
         waiting: list[tuple[Part, _Assessed | None]] = [(whole(self.problem, self.number), None)]
         while waiting:
             (part, assessed), bound = waiting.pop(), self.bound
-            node, children = self._node(part, assessed)
+            try:
+                node, children = self._node(part, assessed)
+            except TimeoutError:
+                raise UnsupportedError(
+                    f"the time for a proof is over after {len(found)} nodes of its tree, with {len(waiting) + 1} parts "
+                    "left; give it more"
+                ) from None
             if self.bound != bound:
                 root = whole(self.problem, self.number)
                 waiting = [(one.for_bound_of(root), None) for one, _ in waiting]
@@ -129,7 +136,7 @@ class TreeSearch:
 
     def _assessed(self, part: Part, most: float = MOST_DUALITY) -> _Assessed:
         if time.monotonic() > self.end:
-            raise UnsupportedError("the time for a proof is over")
+            raise TimeoutError
         proposal = self.relaxation.propose(part, most)
         given = proposal.multipliers
         slack = slack_above(self.rows, part, given)
