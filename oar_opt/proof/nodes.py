@@ -10,6 +10,10 @@ second's. Every node is an object with a ``kind``:
 ``"query"``
     for ``max_helped``: in the first child the query with index ``query`` counts as helped, in the second it is left
     aside.
+``"centroid"``
+    a leaf for the nearest centroid, bounded by :mod:`oar_opt.proof.centroid_bound`: ``pairs`` (triples of a subject,
+    queries first and then guards, of another class's position and of a weight), ``points`` (one for every class),
+    ``cost`` and ``acting`` (prices).
 ``"choice"``
     a leaf with one option left for every member: the checker re-trains the learner.
 ``"few"``
@@ -84,11 +88,22 @@ class DualityLeaf(Part):
     acting: Number = Field(description="Price of one who acts.")
 
 
+class CentroidLeaf(Part):
+    """Weights of margins against other classes, for the nearest centroid."""
+
+    kind: Literal["centroid"]
+    pairs: tuple[tuple[Whole, Whole, Number], ...] = Field(description="Subject, other class, weight.")
+    points: tuple[Numbers, ...] = Field(description="A point for every class.")
+    cost: Number = Field(description="Price of cost.")
+    acting: Number = Field(description="Price of one who acts.")
+
+
 Node = Annotated[
     Annotated[OptionsNode, Tag("<options>")]
     | Annotated[QueryNode, Tag("<query>")]
     | Annotated[ChoiceLeaf, Tag("<choice>")]
     | Annotated[FewLeaf, Tag("<few>")]
-    | Annotated[DualityLeaf, Tag("<duality>")],
+    | Annotated[DualityLeaf, Tag("<duality>")]
+    | Annotated[CentroidLeaf, Tag("<centroid>")],
     Discriminator(kind_tag),
 ]

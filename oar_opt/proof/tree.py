@@ -10,16 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from oar_opt.problem import GoalKind, RecourseProblem
+from oar_opt.proof.centroid_bound import CentroidMultipliers
+from oar_opt.proof.centroid_bound import slack_above as centroid_slack
+from oar_opt.proof.class_rows import ClassRows
 from oar_opt.proof.exact_choices import Choice
 from oar_opt.proof.exact_records import prior_point
 from oar_opt.proof.lagrangian import Multipliers, slack_above
 from oar_opt.proof.learner_rows import LINEAR, LearnerRows
-from oar_opt.proof.nodes import ChoiceLeaf, DualityLeaf, FewLeaf, Node, OptionsNode, QueryNode
+from oar_opt.proof.nodes import CentroidLeaf, ChoiceLeaf, DualityLeaf, FewLeaf, Node, OptionsNode, QueryNode
 from oar_opt.proof.parts import Part, only_choice, whole
 from oar_opt.proof.rationals import Number, exact, exact_row
 
 Doubt = Callable[[Choice], str | None]
 """Why one choice is not proved to be no better than the bound, or None."""
+ROOM = "its multipliers leave room for a better answer"
 
 
 class Refuter:
@@ -28,6 +32,7 @@ class Refuter:
     def __init__(self, problem: RecourseProblem, bound: Number | None, doubt: Doubt) -> None:
         self.problem, self.bound, self.doubt = problem, bound, doubt
         self._rows: LearnerRows | None = None
+        self._class_rows: ClassRows | None = None
 
     def doubt_about(self, nodes: Sequence[Node]) -> str | None:
         """Why the tree does not prove the bound, or None where it does."""
@@ -55,6 +60,8 @@ class Refuter:
                 return self._choice(part)
             case DualityLeaf():
                 return self._duality(part, node)
+            case CentroidLeaf():
+                return self._centroid(part, node)
 
     def _few(self, part: Part) -> list[Part] | str:
         if self.problem.goal is GoalKind.MAX_HELPED and self.bound is not None and part.may_help() <= self.bound:
@@ -75,7 +82,16 @@ class Refuter:
         if self._rows is None:
             self._rows = LearnerRows(self.problem)
         slack = slack_above(self._rows, part, given)
-        return [] if is_refuted(part, slack, given.queries) else "its multipliers leave room for a better answer"
+        return [] if is_refuted(part, slack, given.queries) else ROOM
+
+    def _centroid(self, part: Part, node: CentroidLeaf) -> list[Part] | str:
+        given = not_means(self.problem) or centroid_multipliers(self.problem, node)
+        if isinstance(given, str):
+            return given
+        if self._class_rows is None:
+            self._class_rows = ClassRows(self.problem)
+        slack = centroid_slack(self._class_rows, part, given)
+        return [] if is_refuted(part, slack, given.weights(len(part.needs))) else ROOM
 
 
 def is_refuted(part: Part, slack: Number | None, weights: Sequence[Number]) -> bool:
@@ -84,6 +100,16 @@ def is_refuted(part: Part, slack: Number | None, weights: Sequence[Number]) -> b
     if slack is None:
         return False
     return bool(slack < 0 or (slack == 0 and part.strict and any(weight > 0 for weight in weights)))
+
+
+def not_bounded(problem: RecourseProblem) -> str | None:
+    """Why no kind of leaf bounds many choices of a problem at once, or None."""
+    return not_means(problem) if problem.learner.is_centroid else not_dual(problem)
+
+
+def not_means(problem: RecourseProblem) -> str | None:
+    """Why the learner's centroids are no weighted means of the records, or None."""
+    return None if problem.learner.is_centroid and problem.update.retrains else "the learner has no weighted means here"
 
 
 def not_dual(problem: RecourseProblem) -> str | None:
@@ -118,6 +144,16 @@ def multipliers(problem: RecourseProblem, node: DualityLeaf) -> Multipliers | st
         cost=exact(node.cost),
         acting=exact(node.acting),
     )
+
+
+def centroid_multipliers(problem: RecourseProblem, node: CentroidLeaf) -> CentroidMultipliers | str:
+    """The multipliers that a leaf states, or what is wrong with them."""
+    if [len(point) for point in node.points] != [problem.d] * len(problem.classes or ()):
+        return "it has not one point for every class"
+    pairs = [(q, c, exact(pi)) for q, c, pi in node.pairs]
+    if any(q < 0 or c < 0 for q, c, _ in pairs):
+        return "a pair has no subject or no class"
+    return CentroidMultipliers(pairs, [exact_row(x) for x in node.points], exact(node.cost), exact(node.acting))
 
 
 def _split_options(part: Part, node: OptionsNode) -> list[Part] | str:

@@ -11,8 +11,9 @@ from oar_opt.proof.lagrangian import Multipliers
 from oar_opt.proof.learner_rows import LearnerRows
 from oar_opt.proof.nodes import DualityLeaf, MemberMultipliers
 from oar_opt.proof.parts import Part
-from oar_opt.proof.rationals import approximate, exact
+from oar_opt.proof.rationals import approximate
 from oar_opt.proof_search.cone_rows import Block, ConeRows, Floats, Solution
+from oar_opt.proof_search.numbers import shortened
 
 OWN = 0.01
 
@@ -334,9 +335,9 @@ class _Model:
         beta, theta = found.of(self.stationarity), x[self.theta]
         pulls = self._pulls(found, theta, total)
         multipliers = Multipliers(
-            _short(own), [_short(v) for v in beta], [_short(v) for v in theta], pulls, self._balance(theta),
-            {r: (_short(mu), [_short(v) for v in omega]) for r, (mu, omega) in omegas.items()},
-            [_short(v) for v in pi[:q]], [_short(v) for v in pi[q:]], _short(prices[0]), _short(prices[1]),
+            shortened(own), [shortened(v) for v in beta], [shortened(v) for v in theta], pulls, self._balance(theta),
+            {r: (shortened(mu), [shortened(v) for v in omega]) for r, (mu, omega) in omegas.items()},
+            [shortened(v) for v in pi[:q]], [shortened(v) for v in pi[q:]], shortened(prices[0]), shortened(prices[1]),
         )  # fmt: skip
         shares = {r: x[z] for r, (z, *_) in self.member.items()}
         return Proposal(multipliers, float(x[self.tau]), shares, found.status)
@@ -358,7 +359,7 @@ class _Model:
         else:
             default = np.where(f > y + self.data.epsilon, 1.0, np.where(f < y - self.data.epsilon, -1.0, 0.0))
         near = np.abs(read - default) > 1e-7
-        return {int(i): _short(v) for i, v in zip(rows[near], read[near], strict=True)}
+        return {int(i): shortened(v) for i, v in zip(rows[near], read[near], strict=True)}
 
     def _slope(self, r: int, mu: float, value: float) -> float:
         """Cut to what keeps every option's term finite."""
@@ -382,14 +383,6 @@ class _Model:
         rows = self.settled
         r = self.data.X[rows] @ theta - (0 if self.data.kind == "logistic" else self.data.y[rows])
         return int(rows[np.argmin(np.abs(r))])
-
-
-def _short(value: float) -> fmpq:
-    """About the same number with 40 bits."""
-    import math
-
-    mantissa, exponent = math.frexp(value)
-    return exact(math.ldexp(round(mantissa * 2**40), exponent - 40))
 
 
 def leaf_of(given: Multipliers) -> DualityLeaf:

@@ -24,13 +24,10 @@ from oar_opt.problem import GoalKind, Move, RecourseProblem
 from oar_opt.proof.checker import choice_doubt
 from oar_opt.proof.exact_choices import Choice
 from oar_opt.proof.exact_outcome import MINIMISED, Outcome, exact_outcome
-from oar_opt.proof.lagrangian import slack_above
-from oar_opt.proof.learner_rows import LearnerRows
 from oar_opt.proof.nodes import ChoiceLeaf, FewLeaf, Node, OptionsNode, QueryNode
 from oar_opt.proof.parts import Part, admitted, only_choice, whole
 from oar_opt.proof.rationals import Number, decimal_above, decimal_below, exact, read_decimal
-from oar_opt.proof.tree import is_refuted
-from oar_opt.proof_search.leaf_multipliers import Relaxation, leaf_of
+from oar_opt.proof_search.leaves import leaf_maker
 
 PART_OF_GAP = fmpq(1, 2)
 DIGITS = 9
@@ -50,8 +47,7 @@ class TreeSearch:
 
     def __init__(self, problem: RecourseProblem, known: Sequence[Move] | None, seconds: float) -> None:
         self.problem = problem
-        self.rows = LearnerRows(problem)
-        self.relaxation = Relaxation(self.rows)
+        self.leaves = leaf_maker(problem)
         self.end = time.monotonic() + seconds
         self.best: Outcome | None = None
         self.bound: str | None = None
@@ -99,20 +95,13 @@ class TreeSearch:
                 return QueryNode(kind="query", query=k), (part.with_helped(k), part.without(k))
         if part.is_one_choice:
             return self._choice(part), ()
-        leaf, shares = self._leaf(part, MOST_DUALITY)
+        leaf, shares = self.leaves.leaf(part, MOST_DUALITY)
         if leaf is not None:
             return leaf, ()
         record, option = _divided(part, shares)
         others = tuple(k for k in part.options[record] if k != option)
         first, second = part.with_options(record, (option,)), part.with_options(record, others)
         return OptionsNode(kind="options", record=record, options=(option,)), (first, second)
-
-    def _leaf(self, part: Part, most: float) -> tuple[Node | None, Mapping[int, npt.NDArray[np.float64]]]:
-        """The leaf that refutes a part, or None; and the shares of options in its relaxation."""
-        proposal = self.relaxation.propose(part, most)
-        given = proposal.multipliers
-        refuted = is_refuted(part, slack_above(self.rows, part, given), given.queries)
-        return leaf_of(given) if refuted else None, proposal.shares
 
     def _choice(self, part: Part) -> Node:
         choice = only_choice(part)
@@ -123,7 +112,7 @@ class TreeSearch:
             self._take(outcome)
             if self._doubt(choice) is None:
                 return ChoiceLeaf(kind="choice")
-        leaf, _ = self._leaf(part, MOST_DUALITY_OF_A_CHOICE)
+        leaf, _ = self.leaves.leaf(part, MOST_DUALITY_OF_A_CHOICE)
         if leaf is None:
             raise UnsupportedError(f"no proof by a tree: {self._doubt(choice)}")
         return leaf

@@ -1,0 +1,140 @@
+"""Leaves of :mod:`oar_opt.proof.centroid_bound`, from linear programs over shares of options.
+
+The points are the centroids that the shares give, and the next shares those that are best for the tangents and secants
+at these points: a few rounds, each half way, beginning with even shares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from oar_opt.problem import RecourseProblem
+from oar_opt.proof.centroid_bound import CentroidMultipliers, Spread, slack_above
+from oar_opt.proof.class_rows import ClassRows
+from oar_opt.proof.nodes import CentroidLeaf, Node
+from oar_opt.proof.parts import Part
+from oar_opt.proof.rationals import approximate
+from oar_opt.proof.tree import is_refuted
+from oar_opt.proof_search.cone_rows import Floats
+from oar_opt.proof_search.numbers import shortened
+from oar_opt.proof_search.share_program import ShareProgram, Shares
+
+ROUNDS = 6
+LITTLE = 1e-9
+DIVIDED = 1e-4
+
+
+class CentroidLeaves:
+    """Of one problem."""
+
+    def __init__(self, problem: RecourseProblem) -> None:
+        self.rows = rows = ClassRows(problem)
+        self.weights = np.array([approximate(value) for value in rows.weights])
+        self.sums = np.array([[approximate(value) for value in row] for row in rows.sums])
+        subjects = [*rows.queries, *rows.guards]
+        self.x = np.array([[approximate(value) for value in x] for _, x in subjects])
+        self.pairs = [(q, c) for q, (own, _) in enumerate(subjects) for c in range(rows.classes) if c != own]
+        self.own = [own for own, _ in subjects]
+
+    def leaf(self, part: Part, most: float) -> tuple[Node | None, Mapping[int, Floats]]:
+        """See :class:`oar_opt.proof_search.leaves.LeafMaker`; there is no duality to limit."""
+        return _Rounds(self, part).leaf()
+
+
+class _Rounds:
+    def __init__(self, data: CentroidLeaves, part: Part) -> None:
+        self.data, self.part = data, part
+        self.program = ShareProgram(part)
+        options = [data.rows.options[record][k] for record, k in self.program.columns]
+        self.c = np.array([row.c for row in options], dtype=np.int64)
+        self.s = np.array([approximate(row.s) for row in options])
+        self.X = np.array([[approximate(value) for value in row.x] for row in options]).reshape(-1, data.rows.d)
+        needs = [*part.needs, *part.guards]
+        self.pairs = [(q, c, approximate(needs[q])) for q, c in data.pairs if needs[q] is not None]
+
+    def leaf(self) -> tuple[Node | None, Mapping[int, Floats]]:
+        z, best = self.program.even(), np.inf
+        shares = self.program.split(z)
+        for _ in range(ROUNDS):
+            points, weights = self._centroids(z)
+            found = self._solved(points, weights)
+            if found is None:
+                break
+            shares = found.shares
+            given = self._multipliers(found, points)
+            slack = slack_above(self.data.rows, self.part, given)
+            if is_refuted(self.part, slack, given.weights(len(self.part.needs))):
+                return _node(given), shares
+            if found.t > best - LITTLE * max(1.0, abs(best)):
+                break
+            best = found.t
+            z = (z + np.concatenate([shares[record] for record in self.part.options])) / 2
+        return None, self._to_split(shares, points)
+
+    def _centroids(self, z: Floats) -> tuple[Floats, Floats]:
+        """Centroids and weights of classes; 0 where there is none."""
+        weights, sums = self.data.weights.copy(), self.data.sums.copy()
+        np.add.at(weights, self.c, z * self.s)
+        np.add.at(sums, self.c, (z * self.s)[:, None] * self.X)
+        return sums / np.where(weights > 0, weights, 1.0)[:, None], weights
+
+    def _solved(self, points: Floats, weights: Floats) -> Shares | None:
+        constants, values = [], []
+        spreads = [self._ends(c, points[c]) for c in range(len(points))]
+        over = np.where(weights > 0, weights, 1.0)
+        for q, c, need in self.pairs:
+            own, x = self.data.own[q], self.data.x[q]
+            low, high = spreads[c]
+            slopes = {c: low + high - 2 * x, own: 2 * (x - points[own])}
+            constant, value = points[own] @ points[own] - low @ high - need, np.zeros(len(self.c))
+            for k, slope in slopes.items():
+                rest = self.data.sums[k] - self.data.weights[k] * points[k]
+                constant += slope @ points[k] + slope @ rest / over[k]
+                value += np.where(self.c == k, self.s * ((self.X - points[k]) @ slope) / over[k], 0.0)
+            constants.append(constant)
+            values.append(value)
+        if not constants:
+            return None
+        return self.program.solve(np.array(constants), np.array(values))
+
+    def _ends(self, c: int, point: Floats) -> tuple[Floats, Floats]:
+        spread = Spread.of(self.data.rows, self.part, c, [shortened(value) for value in point])
+        if spread is None:
+            return point, point
+        return np.array([approximate(v) for v in spread.low]), np.array([approximate(v) for v in spread.high])
+
+    def _multipliers(self, found: Shares, points: Floats) -> CentroidMultipliers:
+        weights = zip(self.pairs, found.weights, strict=True)
+        return CentroidMultipliers(
+            [(q, c, shortened(pi)) for (q, c, _), pi in weights if pi > 0],
+            [[shortened(value) for value in point] for point in points],
+            shortened(found.cost),
+            shortened(found.acting),
+        )
+
+    def _to_split(self, shares: dict[int, Floats], points: Floats) -> dict[int, Floats]:
+        """Where no share is divided the member whose options differ the most is the one to split upon."""
+        open_ = {record: share for record, share in shares.items() if len(share) > 1}
+        if not open_ or any(share.max() < 1 - DIVIDED for share in open_.values()):
+            return open_
+        moved = self.s[:, None] * (self.X - points[self.c])
+        ends = np.cumsum([len(left) for left in self.part.options.values()])
+        differ = {}
+        for record, last in zip(self.part.options, ends, strict=True):
+            here = slice(last - len(self.part.options[record]), last)
+            spread = [moved[here] * (self.c[here] == c)[:, None] for c in range(len(points))]
+            differ[record] = sum(float(np.ptp(one, axis=0).sum()) for one in spread)
+        record = max(open_, key=lambda one: differ[one])
+        return {record: 0.5 + 0.5 * (open_[record] - 1)}
+
+
+def _node(given: CentroidMultipliers) -> CentroidLeaf:
+    return CentroidLeaf(
+        kind="centroid",
+        pairs=tuple((q, c, approximate(pi)) for q, c, pi in given.pairs),
+        points=tuple(tuple(map(approximate, point)) for point in given.points),
+        cost=approximate(given.cost),
+        acting=approximate(given.acting),
+    )
