@@ -44,7 +44,7 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -84,8 +84,10 @@ def train(problem: RecourseProblem, risk: RegularizedRisk, records: Records, sta
     if found.is_point or not task.free or not isinstance(task, PolylineTraining):
         return Fit(LinearParameters.of(w, b), found.error, backend, accuracy=found.accuracy)
     low, high = task.optimal_intercepts(w)
-    b = 0.5 * (low + high)
-    is_tie = high - low > TIE * max(1.0, abs(task.at_centre(w, b)))
+    middle = 0.5 * (low + high)
+    is_tie = high - low > TIE * max(1.0, abs(task.at_centre(w, middle)))
+    if is_tie or not found.is_enclosed:
+        b = middle
     tie = Optima.interval(w.tolist(), low, high) if is_tie else None
     return Fit(LinearParameters.of(w, b), found.error, backend, tie, found.accuracy)
 
@@ -237,18 +239,19 @@ class Training(ABC):
         if self.free:
             of_w, of_value = (enclosure.spread(rows) for rows in (coordinates.T[:-1], coordinates.at_centre[-1:]))
             accuracy = Accuracy(tuple(coordinates.centre.tolist()), of_w, of_value)
-        return Trained(theta, error, accuracy, is_point=True)
+        return Trained(theta, error, accuracy, is_point=True, is_enclosed=True)
 
 
 @dataclass(frozen=True)
 class Trained:
     """``theta (p,)`` with its proved error, as in :class:`oar_opt.contracts.Fit`; ``is_point`` where it is known that
-    there is no other optimum."""
+    there is no other optimum, ``is_enclosed`` where the error is that of an optimum which is there in any case."""
 
     theta: Vector
     error: float
     accuracy: Accuracy | None
     is_point: bool = False
+    is_enclosed: bool = False
 
     @property
     def inaccuracy(self) -> float:
@@ -285,7 +288,8 @@ class PolylineTraining(Training):
         theta = np.asarray(precise_theta, dtype=np.float64)
         enclosure = system.enclosure(theta, g[system.jumps])
         if enclosure is not None and self._holds(guess, system, theta, g, enclosure):
-            return self.enclosed(theta, enclosure)
+            found = self.enclosed(theta, enclosure)
+            return found if self._holds_intercept(guess, system, theta) else replace(found, is_point=False)
         return self._estimated(theta, self._admissible(guess, theta, g))
 
     def _estimated(self, theta: Vector, g: Vector) -> Trained:
@@ -314,6 +318,15 @@ class PolylineTraining(Training):
         slack = (1 + 1e-9) * within.g + 4 * EPS * np.maximum(np.abs(low), np.abs(high))
         pulls = g[jumps]
         return bool(stays[~jumps].all() and (pulls - slack >= low).all() and (pulls + slack <= high).all())
+
+    def _holds_intercept(self, guess: Indices, system: StationarySystem, theta: Vector) -> bool:
+        """Whether pulls surely change to both sides of an optimal intercept: some record is at a jump, with a pull
+        strictly inside it, or clearly inside a line that rises. At the end of a line others may be optimal beyond."""
+        if not self.free or system.jumps.any():
+            return True
+        graphs, rows, f = self.graphs, np.arange(len(guess)), self._f(theta)
+        room = np.minimum(f - graphs.f_low[rows, guess], graphs.f_high[rows, guess] - f)
+        return bool((graphs.slope[rows, guess] > 0)[room > TIE * np.maximum(1.0, np.abs(f))].any())
 
     def _settle(self, guess: Indices) -> Indices:
         """Correct the guess until nothing changes: all records at once, later only the one that is farthest off."""

@@ -31,7 +31,7 @@ from oar_opt.proof.exact_outcome import exact_outcome
 from oar_opt.proof.member_sums import effort_of, largest, least, priced_maximum
 from oar_opt.proof.nodes import CentroidLeaf
 from oar_opt.proof.parts import only_choice, whole
-from oar_opt.proof.rationals import decimal_below, exact, read_decimal
+from oar_opt.proof.rationals import decimal_below, read_decimal
 from oar_opt.proof_search.centroid_leaves import CentroidLeaves
 from oar_opt.proof_search.enumeration import prove_by_enumeration
 from oar_opt.proof_search.producer import prove_by_tree
@@ -123,7 +123,7 @@ def test_prices_and_budgets_by_hand():
     poor = line(collective=replace(line().collective, budget=Budget(members=0)))
     assert slack(poor, fmpq(0), [(0, 1, 1)], [0, 4], acting=100) == 0
     cheap = line(GoalKind.MIN_COST)
-    needed = exact(cheap.needed_margin(cheap.queries[0]))
+    needed = whole(cheap, fmpq(3)).needs[0]
     assert slack(cheap, fmpq(3), [(0, 1, 1)], [0, 4], cost=10) == -needed + 30
 
 

@@ -50,7 +50,6 @@ from oar_opt.proof.exact_records import ExactRisk
 from oar_opt.proof.exact_vertex import exact_vertex
 from oar_opt.proof.gradient_bound import logistic_ball
 from oar_opt.proof.polylines import bregman, graph, pulls_at
-from oar_opt.proof_search.enumeration import prove_by_enumeration
 from oar_opt.proof.rationals import (
     Interval,
     approximate,
@@ -60,6 +59,7 @@ from oar_opt.proof.rationals import (
     read_decimal,
     root_above,
 )
+from oar_opt.proof_search.enumeration import prove_by_enumeration
 from oar_opt.update_settings import gradient_update, running_centroid_update
 
 REGRESSION = ("huber", "epsilon_insensitive")

@@ -213,10 +213,10 @@ def test_solve_proves_where_it_is_asked_to(make):
     [(UnsupportedError("no enclosure"), "no enclosure"), (KeyboardInterrupt(), "it was interrupted")],
 )
 def test_a_proof_that_fails_leaves_the_answer_and_a_note(make, monkeypatch, reason, words):
-    def fail(problem):
+    def fail(*given):
         raise reason
 
-    monkeypatch.setattr("oar_opt.proving.prove_by_enumeration", fail)
+    monkeypatch.setattr("oar_opt.proving.make_certificate", fail)
     found = oar_opt.solve(stated(make(2, "ridge", "penalized")), prove=True)
     assert found.proof is None and found.grade < Grade.PROVED and found.notes[-1] == f"not proved: {words}"
 
@@ -345,10 +345,10 @@ def test_what_cannot_be_proved_is_said_before_anything_is_solved(oar, tmp_path, 
     ("reason", "words"), [(UnsupportedError("no enclosure"), "no enclosure"), (KeyboardInterrupt(), "was interrupted")]
 )
 def test_an_answer_is_kept_where_its_proof_fails(oar, tmp_path, monkeypatch, make, reason, words):
-    def fail(problem):
+    def fail(*given):
         raise reason
 
-    monkeypatch.setattr("oar_opt.proving.prove_by_enumeration", fail)
+    monkeypatch.setattr("oar_opt.proving.make_certificate", fail)
     instance, solution = tmp_path / "random-2.json", tmp_path / "s.json"
     save_instance(make(2, "ridge", "penalized"), instance)
     code, out, err = oar("solve", instance, "--prove", tmp_path / "p.json", "-o", solution)

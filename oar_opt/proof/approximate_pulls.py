@@ -9,6 +9,7 @@ Reference: P. B. Stark, R. L. Parker, "Bounded-Variable Least-Squares: an Algori
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +21,8 @@ from oar_opt.proof.rationals import Number, approximate, exact
 
 NEAR = fmpq(1, 10**8)
 """How near to a kink, relative to its size, a record counts as being at it."""
+LARGE = 1e100
+"""Numbers above are not squared in floating point: then the pulls stay at an end of their ranges, which is feasible."""
 
 
 def is_near(piece: Piece, f: Number) -> bool:
@@ -47,10 +50,14 @@ def approximate_pulls(risk: ExactRisk, graphs: Sequence[Graph], near: Sequence[N
     rows = np.array([[approximate(x) for x in risk.xhat[i]] for i in open_ones]).T
     low = np.array([approximate(risk.a[i] * ranges[i][0]) for i in open_ones])
     high = np.array([approximate(risk.a[i] * ranges[i][1]) for i in open_ones])
+    sizes = [*map(abs, rows.ravel().tolist()), *map(abs, low.tolist()), *map(abs, high.tolist())]
+    if max(*sizes, *(abs(approximate(r)) for r in rest)) > LARGE:
+        return pulls
     found = lsq_linear(rows, -np.array([approximate(r) for r in rest]), (low, high), method="bvls", tol=1e-15)
     for i, value in zip(open_ones, found.x.tolist(), strict=True):
         a, (least, most) = risk.a[i], ranges[i]
-        pulls[i] = min(max(exact(value), a * least), a * most)
+        if math.isfinite(value):
+            pulls[i] = min(max(exact(value), a * least), a * most)
     return pulls
 
 

@@ -42,6 +42,7 @@ from oar_opt.json_input import (
     Number,
     Numbers,
     Part,
+    Slug,
     Text,
     Whole,
     check_header,
@@ -85,7 +86,7 @@ class ProofCertificate(Part):
     format: Literal["oar-certificate"] = Field(description="Name of the format.")
     version: Literal[1] = Field(description="Version of the format.")
     kind: Literal["enumeration", "tree"] = Field(description="How the bound is proved.")
-    instance: Text = Field(description="Name of the instance.")
+    instance: Slug = Field(description="Name of the instance.")
     instance_sha256: Digest = Field(description="SHA-256 digest of the instance's file.")
     goal: GoalKind = Field(description="The instance's goal.")
     bound: Text | None = Field(description="No admissible change is better; null: none is an answer.")

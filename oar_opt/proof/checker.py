@@ -2,7 +2,8 @@
 
 What is checked:
 
-1. The certificate is of this instance: name, digest of the file, goal.
+1. The certificate is of this instance: name, digest of the file, goal. What the file refers to (a csv file whose digest
+   it does not state, a data set of a library) is taken as it is found, and the verdict is on that.
 2. The stored moves are options of members of the collective, to the last digit, and keep the budgets. Under the
    enclosure of the re-trained learner they are proved to meet all that the instance requires.
 3. For the kind ``tree``, that its leaves cover all choices, and that each proves that it holds no better answer: see
@@ -27,6 +28,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from oar_opt.errors import UnsupportedError
 from oar_opt.instance_file import load_instance
 from oar_opt.problem import GoalKind, Move, RecourseProblem
 from oar_opt.proof.certificate_file import CertifiedMove, ProofCertificate, load_certificate
@@ -43,7 +45,7 @@ class Verdict:
     """Whether the claim is ``proved``, and in one sentence what is, or why it is not.
 
     ``choices`` is how many (or how many nodes of a tree) were gone through, ``value`` the stored change's, where there
-    is one and all is proved. ``bound`` is the decimal that is proved; None, where all is proved: no change is an answer.
+    is one and all is proved. ``bound`` is the decimal that is proved; None, where all is proved: there is no answer.
     """
 
     proved: bool
@@ -76,6 +78,8 @@ def check(certificate: ProofCertificate, problem: RecourseProblem) -> Verdict:
         doubt, steps = _proof_doubt(certificate, problem, bound)
     except ArithmeticError as error:
         return _refused(f"undecided: {error}")
+    except UnsupportedError as error:
+        return _refused(str(error))
     if doubt:
         return _refused(doubt)
     sentence, value = _sentence(problem, certificate.bound, stored), stored.value if stored else None

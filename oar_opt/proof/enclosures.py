@@ -23,7 +23,13 @@ from oar_opt.errors import UnsupportedError
 from oar_opt.problem import Intercept, Query, Records, RecourseProblem, UpdateKind
 from oar_opt.proof.approximate_pulls import approximate_pulls
 from oar_opt.proof.duality_gap import dual_ball
-from oar_opt.proof.exact_centroids import Centroids, centroid_margin, exact_means, exact_running
+from oar_opt.proof.exact_centroids import (
+    Centroids,
+    centroid_margin,
+    counted_without_centroid,
+    exact_means,
+    exact_running,
+)
 from oar_opt.proof.exact_optimum import exact_optimum
 from oar_opt.proof.exact_records import ExactRisk
 from oar_opt.proof.exact_steps import exact_steps, undefined_batch
@@ -85,6 +91,9 @@ Enclosure = LinearEnclosure | CentroidEnclosure
 def not_enclosed(problem: RecourseProblem) -> str | None:
     """Why a problem's learner and update have no enclosure here, or None."""
     kind, update = problem.learner.kind, problem.update.kind
+    if update is UpdateKind.RUNNING_CENTROID:
+        lacking = counted_without_centroid(problem)
+        return None if lacking is None else f"class '{lacking}' has a count and no centroid that goes with it"
     if not problem.update.retrains or kind in (*POLYLINES, *LINEAR_PROGRAMS, "logistic", "nearest_centroid"):
         return None
     return f"there is no enclosure of '{kind}' under the update '{update}' here"

@@ -22,7 +22,7 @@ from typing import Any
 
 from flint import arb, ctx, fmpq
 
-from oar_opt.problem import Records, RecourseProblem
+from oar_opt.problem import Label, Records, RecourseProblem
 from oar_opt.proof.rationals import PRECISION, Interval, Number, exact, exact_row
 from oar_opt.update_settings import RunningSettings
 
@@ -52,6 +52,24 @@ def exact_running(problem: RecourseProblem, records: Records) -> Centroids:
                 c = int(records.y[i])
                 mu[c], counts[c] = _arrival(running.rate, mu[c], counts[c], records, i)
         return [None if mean is None else [_interval(value) for value in mean] for mean in mu]
+
+
+def counted_without_centroid(problem: RecourseProblem) -> Label | None:
+    """The first class whose running mean has a stated count above 0 but no centroid to begin at, or None.
+
+    Such a count says nothing of where the mean is, so what the next record makes of it is undefined.
+    """
+    settings, order = dict(problem.update.settings), RunningSettings.of(problem).order.tolist()
+    if settings.get("counts") is None or settings.get("centroids") is not None:
+        return None
+    arriving = set(order)
+    history = _means(problem, problem.records, [i for i in range(problem.n) if i not in arriving])
+    lacking = [
+        label
+        for (label, count), (mean, _) in zip(settings["counts"], history, strict=True)
+        if count > 0 and mean is None
+    ]
+    return lacking[0] if lacking else None
 
 
 def _interval(value: Value) -> Interval:

@@ -1,8 +1,10 @@
 """All choices of one option per member that the rules and budgets admit, with costs in rationals.
 
-Labels, weights, costs and menu options are those of the file. A budget counts as kept up to ``max(1, limit) / 10^9``
-above it, the slack that numbers written in decimals have everywhere here; so no choice is left out that the
-verification of an answer admits, and a bound over all of these is a bound over fewer.
+Labels, weights, costs and menu options are those of the file. A budget counts as kept up to ``1.001 max(1, limit) /
+10^9`` above it. That is the slack that numbers written in decimals have everywhere here, and a thousandth of it more
+for the rounding of the sums and limits that the verification of an answer compares in floating point (some 10^-16 of
+them for each member who acts); so no choice is left out that it admits, and a bound over all of these is a bound over
+fewer.
 
 Feature changes have no finite list (those in steps have one that floating-point numbers make), so members who may
 change features are not covered."""
@@ -10,6 +12,7 @@ change features are not covered."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 
 from flint import fmpq
 
@@ -19,7 +22,7 @@ from oar_opt.proof.rationals import Number, exact
 
 MOST = 100_000
 """Choices that are gone through."""
-SLACK = fmpq(1, 10**9)
+SLACK = fmpq(1001, 10**12)
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,14 @@ def exact_choices(problem: RecourseProblem) -> list[Choice]:
     found = [Choice((), fmpq(0))]
     for member in problem.collective.members:
         moves = [(move, exact(move.cost)) for move in member_moves(problem, member)]
-        found += [
+        longer = (
             Choice((*one.moves, move), one.cost + cost)
             for one in found
             for move, cost in moves
             if (total is None or one.cost + cost <= total) and (cap is None or len(one.moves) < cap)
-        ]
+        )
+        # Never more of them than are gone through: a list of all might not fit into memory.
+        found = [*found, *islice(longer, MOST + 1 - len(found))]
         if len(found) > MOST:
             raise UnsupportedError(f"there are more than {MOST} choices: too many to go through one by one")
     return found

@@ -1,8 +1,10 @@
 """What a choice surely achieves, may achieve and surely fails to, by the enclosures of its margins.
 
 A margin ``m`` in ``[low, high]`` surely reaches what it needs, ``m >= needed``, where ``low >= needed``, surely does
-not where ``high < needed``, and is undecided otherwise. ``needed`` is the instance's required margin less its
-tolerance, one floating-point number that all of the package uses, taken as the rational that it is.
+not where ``high < forgiven``, and is undecided otherwise. ``needed`` is the instance's required margin less its
+tolerance, in rationals. The package, in floating point, forgives a little more, lest rounding decide; ``forgiven`` is
+that number or ``needed``, whichever is less. So an answer here is one by the instance's own numbers, and what fails
+here fails for the package too.
 
 Where several intercepts are optimal the interval holds the margins of all of them, so what is sure is so whichever of
 them the learner takes; but an instance whose position is ``unique`` admits no such choice as an answer."""
@@ -96,8 +98,17 @@ def actors(moves: Sequence[Move]) -> str:
 
 
 def _reaches(subject: Query, margin: Interval, problem: RecourseProblem) -> bool:
-    return bool(margin.low >= exact(problem.needed_margin(subject)))
+    return bool(margin.low >= _needed(subject, problem))
 
 
 def _misses(subject: Query, margin: Interval, problem: RecourseProblem) -> bool:
-    return bool(margin.high < exact(problem.needed_margin(subject)))
+    return bool(margin.high < forgiven_margin(subject, problem))
+
+
+def forgiven_margin(subject: Query, problem: RecourseProblem) -> Number:
+    """The margin that an answer of the package reaches in any case, see the module's docstring."""
+    return min(_needed(subject, problem), exact(problem.needed_margin(subject)))
+
+
+def _needed(subject: Query, problem: RecourseProblem) -> Number:
+    return exact(subject.required or 0.0) - exact(problem.tolerances.feasibility)

@@ -13,7 +13,10 @@ derivative of the objective along ``D`` is the sum of the largest ``c_i xhat_i'D
 that with ``c_i = g_i + e_i sign(xhat_i'D)`` on ``S`` and ``c_i = g_i`` elsewhere. As ``sum g_i xhat_i = 0`` this is
 ``sum over S of e_i |xhat_i'D|``, which is above 0.
 
-Where the span is less nothing is said: there may be several optima, and a proof would have to enclose them all.
+Where the span is less nothing is said: there may be several optima, and a proof would have to enclose them all. Nor
+is anything said where pulls of ``S`` are inside their jumps by less than :data:`ROOM` of these: then decimals such as
+0.1, which are no floating-point numbers, may have meant a tie that their rounding breaks, and the ordinary re-training
+sees the tie.
 
 Reference: O. L. Mangasarian, "Uniqueness of solution in linear programming", 1979.
 """
@@ -30,6 +33,9 @@ from oar_opt.proof.exact_optimum import ExactOptimum, exact_optimum
 from oar_opt.proof.exact_records import ExactRisk
 from oar_opt.proof.polylines import Graph, absolute, graph
 from oar_opt.proof.rationals import Number
+
+ROOM = fmpq(1, 10**9)
+"""Of a jump, far above what rounding does to it."""
 
 
 def exact_vertex(risk: ExactRisk, spec: LearnerSpec, near: Sequence[Number]) -> list[Number] | None:
@@ -54,6 +60,8 @@ def _is_only(risk: ExactRisk, graphs: Sequence[Graph], found: ExactOptimum) -> b
     inside = []
     for i, g in found.pulls.items():
         jump = next(piece for piece in graphs[i] if piece.is_jump and piece.has(found.values[i]))
-        if jump.g_low is not None and jump.g_high is not None and jump.g_low < g / risk.a[i] < jump.g_high:
-            inside.append(risk.xhat[i])
+        if jump.g_low is not None and jump.g_high is not None:
+            room = ROOM * (jump.g_high - jump.g_low)
+            if jump.g_low + room < g / risk.a[i] < jump.g_high - room:
+                inside.append(risk.xhat[i])
     return bool(inside) and fmpq_mat(inside).rank() == risk.p

@@ -7,9 +7,10 @@ A part says which options every member has left (staying is option 0, the others
     the cost is at most the limit, and at most so many act as the cap says.
 
 For the largest margin the need of every query is the bound, and an answer has to be above it; otherwise needs are the
-required margins. For the least cost the limit is also the bound, and for the fewest members the cap is below it. For
-the number of queries that are helped a query is "helped" (and needs its margin), left aside, or not yet split upon
-(and needs nothing): where no more are left than the bound says, the part holds no better answer.
+required margins less what is forgiven (:mod:`oar_opt.proof.exact_outcome`). For the least cost the limit is also the
+bound, and for the fewest members the cap is below it. For the number of queries that are helped a query is "helped"
+(and needs its margin), left aside, or not yet split upon (and needs nothing): where no more are left than the bound
+says, the part holds no better answer.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass, replace
 
 from oar_opt.problem import GoalKind, Move, RecourseProblem
 from oar_opt.proof.exact_choices import Choice, member_moves, with_slack
+from oar_opt.proof.exact_outcome import forgiven_margin
 from oar_opt.proof.rationals import Number, ceiling, exact
 
 
@@ -27,7 +29,8 @@ class Part:
     """See the module's docstring; ``options`` by the member's record.
 
     ``menus`` are the moves of options 1, 2, ... by the member's record, ``needs`` the margins of queries (None:
-    nothing is needed of it here). ``strict``: these needs have to be exceeded. ``aside`` are the queries that are not to be counted.
+    nothing is needed of it here). ``strict``: these needs have to be exceeded. ``aside`` are the queries that are
+    not to be counted.
     """
 
     problem: RecourseProblem
@@ -46,7 +49,7 @@ class Part:
 
     def with_helped(self, query: int) -> Part:
         """The better answers that help a query."""
-        need = exact(self.problem.needed_margin(self.problem.queries[query]))
+        need = forgiven_margin(self.problem.queries[query], self.problem)
         return replace(self, needs=tuple(need if k == query else old for k, old in enumerate(self.needs)))
 
     def without(self, query: int) -> Part:
@@ -71,7 +74,7 @@ def whole(problem: RecourseProblem, bound: Number | None) -> Part:
     """All choices, and what is better than ``bound``; with None, what is an answer at all."""
     budget, goal = problem.collective.budget, problem.goal
     limit, cap = with_slack(budget.total), budget.members
-    required = tuple(exact(problem.needed_margin(query)) for query in problem.queries)
+    required = tuple(forgiven_margin(query, problem) for query in problem.queries)
     needs: tuple[Number | None, ...] = required
     if goal in (GoalKind.MAX_MARGIN, GoalKind.MAX_HELPED):
         needs = (bound if goal is GoalKind.MAX_MARGIN else None,) * len(required)
@@ -86,7 +89,7 @@ def whole(problem: RecourseProblem, bound: Number | None) -> Part:
         menus,
         {record: tuple(range(1 + len(menu))) for record, menu in menus.items()},
         needs,
-        tuple(exact(problem.needed_margin(guard)) for guard in problem.guards),
+        tuple(forgiven_margin(guard, problem) for guard in problem.guards),
         limit,
         cap,
         strict=goal is GoalKind.MAX_MARGIN and bound is not None,

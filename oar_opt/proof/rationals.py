@@ -137,9 +137,9 @@ def decimal_above(value: Number, digits: int = 9) -> str:
 
 
 def _decimal(units: Any, digits: int) -> str:
-    number, sign = abs(int(units)), "-" if units < 0 else ""
-    whole, fraction = divmod(number, 10**digits)
-    text = f"{sign}{whole}.{fraction:0{digits}d}".rstrip("0").rstrip(".")
+    # Flint's own text: that of Python's integers ends at some thousands of digits.
+    written, sign = str(abs(fmpz(units))).zfill(digits + 1), "-" if units < 0 else ""
+    text = f"{sign}{written[:-digits]}.{written[-digits:]}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 
 
@@ -148,4 +148,4 @@ def approximate(value: Number) -> float:
     try:
         return int(value.p) / int(value.q)
     except OverflowError:
-        return math.copysign(math.inf, int(value.p))
+        return math.inf if value > 0 else -math.inf

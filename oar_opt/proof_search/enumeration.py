@@ -12,7 +12,7 @@ from oar_opt.proof.certificate_file import CertifiedMove, ProofCertificate
 from oar_opt.proof.checker import not_checkable
 from oar_opt.proof.exact_choices import exact_choices
 from oar_opt.proof.exact_outcome import MINIMISED, Outcome, effort, exact_outcome
-from oar_opt.proof.rationals import decimal_above, decimal_below
+from oar_opt.proof.rationals import DECIMAL, decimal_above, decimal_below
 
 DIGITS = 9
 """Decimals of a bound after the point."""
@@ -29,6 +29,8 @@ def prove_by_enumeration(problem: RecourseProblem) -> ProofCertificate:
     if reason:
         raise UnsupportedError(reason)
     bound, best = _least_effort(problem) if problem.goal in MINIMISED else _largest_value(problem)
+    if bound is not None and DECIMAL.fullmatch(bound) is None:
+        raise UnsupportedError("no proof by enumeration: the bound has more digits than a certificate may state")
     moves = None if best is None else tuple(CertifiedMove.of(problem, move) for move in best.choice.moves)
     return ProofCertificate(
         format="oar-certificate",

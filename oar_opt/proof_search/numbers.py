@@ -1,4 +1,4 @@
-"""Numbers of few bits, which certificates write in few digits."""
+"""Numbers that certificates write in few digits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 from oar_opt.proof.rationals import Number, exact
 
 
-def shortened(value: float, bits: int = 40) -> Number:
-    """About the same number, with so many bits."""
-    mantissa, exponent = math.frexp(value)
-    return exact(math.ldexp(round(math.ldexp(mantissa, bits)), exponent - bits))
+def shortened(value: float) -> Number:
+    """About the same number, short to write; 0 for one that is none."""
+    return exact(float(f"{value:.10g}") if math.isfinite(value) else 0.0)
