@@ -180,7 +180,7 @@ def random_part(problem, draw):
 
 def test_every_bound_is_above_every_choice():
     compared = 0
-    for seed in range(150):
+    for seed in range(120):
         problem, draw = random_problem(seed), np.random.default_rng(seed)
         rows, part = ClassRows(problem), random_part(problem, draw)
         needs = [*part.needs, *part.guards]
@@ -200,7 +200,7 @@ def test_every_bound_is_above_every_choice():
             value += given.acting * ((part.cap or 0) - len(choice.moves)) if part.cap is not None else 0
             assert value <= bound
             compared += 1
-    assert compared > 600
+    assert compared > 500
 
 
 def test_sums_over_members_are_bounded():
@@ -220,7 +220,7 @@ def test_sums_over_members_are_bounded():
 
 
 def test_a_part_with_one_choice_is_bounded_exactly():
-    for seed in range(0, 80, 4):
+    for seed in range(0, 48, 4):
         problem = random_problem(seed)
         leaves, root = CentroidLeaves(problem), whole(problem, fmpq(0))
         for choice, taken, outcome in choices_of(root)[:4]:
@@ -240,7 +240,7 @@ def test_a_part_with_one_choice_is_bounded_exactly():
 # -- certificates ---
 
 
-@pytest.mark.parametrize("start", range(0, 60, 20))
+@pytest.mark.parametrize("start", range(0, 40, 20))
 def test_trees_prove_what_enumeration_does(start):
     leaves = 0
     for seed in range(start, start + 20):

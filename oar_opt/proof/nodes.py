@@ -14,6 +14,9 @@ second's. Every node is an object with a ``kind``:
     a leaf for the nearest centroid, bounded by :mod:`oar_opt.proof.centroid_bound`: ``pairs`` (triples of a subject,
     queries first and then guards, of another class's position and of a weight), ``points`` (one for every class),
     ``cost`` and ``acting`` (prices).
+``"step"``
+    a leaf for one gradient step, bounded by :mod:`oar_opt.proof.step_bound`: ``queries`` and ``guards`` (weights of
+    their margins), ``cost`` and ``acting`` (prices).
 ``"choice"``
     a leaf with one option left for every member: the checker re-trains the learner.
 ``"few"``
@@ -98,12 +101,23 @@ class CentroidLeaf(Part):
     acting: Number = Field(description="Price of one who acts.")
 
 
+class StepLeaf(Part):
+    """Weights of margins, for one gradient step."""
+
+    kind: Literal["step"]
+    queries: Numbers = Field(description="Weights of the queries' margins.")
+    guards: Numbers = Field(description="Weights of the guards' margins.")
+    cost: Number = Field(description="Price of cost.")
+    acting: Number = Field(description="Price of one who acts.")
+
+
 Node = Annotated[
     Annotated[OptionsNode, Tag("<options>")]
     | Annotated[QueryNode, Tag("<query>")]
     | Annotated[ChoiceLeaf, Tag("<choice>")]
     | Annotated[FewLeaf, Tag("<few>")]
     | Annotated[DualityLeaf, Tag("<duality>")]
-    | Annotated[CentroidLeaf, Tag("<centroid>")],
+    | Annotated[CentroidLeaf, Tag("<centroid>")]
+    | Annotated[StepLeaf, Tag("<step>")],
     Discriminator(kind_tag),
 ]

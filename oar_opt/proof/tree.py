@@ -10,20 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from oar_opt.problem import GoalKind, RecourseProblem
-from oar_opt.proof.centroid_bound import CentroidMultipliers
-from oar_opt.proof.centroid_bound import slack_above as centroid_slack
-from oar_opt.proof.class_rows import ClassRows
 from oar_opt.proof.exact_choices import Choice
-from oar_opt.proof.exact_records import prior_point
-from oar_opt.proof.lagrangian import Multipliers, slack_above
-from oar_opt.proof.learner_rows import LINEAR, LearnerRows
-from oar_opt.proof.nodes import CentroidLeaf, ChoiceLeaf, DualityLeaf, FewLeaf, Node, OptionsNode, QueryNode
+from oar_opt.proof.leaf_bounds import LeafBounds
+from oar_opt.proof.nodes import CentroidLeaf, ChoiceLeaf, DualityLeaf, FewLeaf, Node, OptionsNode, QueryNode, StepLeaf
 from oar_opt.proof.parts import Part, only_choice, whole
-from oar_opt.proof.rationals import Number, exact, exact_row
+from oar_opt.proof.rationals import Number
 
 Doubt = Callable[[Choice], str | None]
 """Why one choice is not proved to be no better than the bound, or None."""
-ROOM = "its multipliers leave room for a better answer"
 
 
 class Refuter:
@@ -31,8 +25,7 @@ class Refuter:
 
     def __init__(self, problem: RecourseProblem, bound: Number | None, doubt: Doubt) -> None:
         self.problem, self.bound, self.doubt = problem, bound, doubt
-        self._rows: LearnerRows | None = None
-        self._class_rows: ClassRows | None = None
+        self.bounds = LeafBounds(problem)
 
     def doubt_about(self, nodes: Sequence[Node]) -> str | None:
         """Why the tree does not prove the bound, or None where it does."""
@@ -58,10 +51,8 @@ class Refuter:
                 return self._few(part)
             case ChoiceLeaf():
                 return self._choice(part)
-            case DualityLeaf():
-                return self._duality(part, node)
-            case CentroidLeaf():
-                return self._centroid(part, node)
+            case DualityLeaf() | CentroidLeaf() | StepLeaf():
+                return self.bounds.doubt(part, node) or []
 
     def _few(self, part: Part) -> list[Part] | str:
         if self.problem.goal is GoalKind.MAX_HELPED and self.bound is not None and part.may_help() <= self.bound:
@@ -73,87 +64,6 @@ class Refuter:
             return "more than one choice is left"
         choice = only_choice(part)
         return (self.doubt(choice) if choice is not None else None) or []
-
-    def _duality(self, part: Part, node: DualityLeaf) -> list[Part] | str:
-        reason = not_dual(self.problem)
-        given = reason or multipliers(self.problem, node)
-        if isinstance(given, str):
-            return given
-        if self._rows is None:
-            self._rows = LearnerRows(self.problem)
-        slack = slack_above(self._rows, part, given)
-        return [] if is_refuted(part, slack, given.queries) else ROOM
-
-    def _centroid(self, part: Part, node: CentroidLeaf) -> list[Part] | str:
-        given = not_means(self.problem) or centroid_multipliers(self.problem, node)
-        if isinstance(given, str):
-            return given
-        if self._class_rows is None:
-            self._class_rows = ClassRows(self.problem)
-        slack = centroid_slack(self._class_rows, part, given)
-        return [] if is_refuted(part, slack, given.weights(len(part.needs))) else ROOM
-
-
-def is_refuted(part: Part, slack: Number | None, weights: Sequence[Number]) -> bool:
-    """Whether a bound on the weighted slacks rules all better answers out: their slacks are at least 0, and above 0
-    where a margin that has to be exceeded has a weight."""
-    if slack is None:
-        return False
-    return bool(slack < 0 or (slack == 0 and part.strict and any(weight > 0 for weight in weights)))
-
-
-def not_bounded(problem: RecourseProblem) -> str | None:
-    """Why no kind of leaf bounds many choices of a problem at once, or None."""
-    return not_means(problem) if problem.learner.is_centroid else not_dual(problem)
-
-
-def not_means(problem: RecourseProblem) -> str | None:
-    """Why the learner's centroids are no weighted means of the records, or None."""
-    return None if problem.learner.is_centroid and problem.update.retrains else "the learner has no weighted means here"
-
-
-def not_dual(problem: RecourseProblem) -> str | None:
-    """Why the Lagrangian of the learner's optimality conditions does not hold, or None."""
-    if not problem.update.retrains or problem.learner.is_centroid:
-        return "the learner has no Lagrangian here"
-    if problem.learner.kind in LINEAR and any(prior_point(problem)):
-        return "a linear program with a prior has no Lagrangian here"
-    return None
-
-
-def multipliers(problem: RecourseProblem, node: DualityLeaf) -> Multipliers | str:
-    """The multipliers that a leaf states, or what is wrong with them."""
-    p = len(prior_point(problem))
-    lengths = {"beta": (node.beta, p), "theta": (node.theta, p)}
-    lengths |= {"queries": (node.queries, len(problem.queries)), "guards": (node.guards, len(problem.guards))}
-    lengths |= {f"omega of member {one.record}": (one.omega, p) for one in node.members}
-    for name, (numbers, length) in lengths.items():
-        if len(numbers) != length:
-            return f"{name} has {len(numbers)} numbers instead of {length}"
-    if len({one.record for one in node.members}) < len(node.members):
-        return "a member has multipliers twice"
-    return Multipliers(
-        mu=exact(node.mu),
-        beta=exact_row(node.beta),
-        theta=exact_row(node.theta),
-        pulls={row: exact(pull) for row, pull in node.pulls},
-        balance=node.balance,
-        omegas={one.record: (exact(one.mu), exact_row(one.omega)) for one in node.members},
-        queries=exact_row(node.queries),
-        guards=exact_row(node.guards),
-        cost=exact(node.cost),
-        acting=exact(node.acting),
-    )
-
-
-def centroid_multipliers(problem: RecourseProblem, node: CentroidLeaf) -> CentroidMultipliers | str:
-    """The multipliers that a leaf states, or what is wrong with them."""
-    if [len(point) for point in node.points] != [problem.d] * len(problem.classes or ()):
-        return "it has not one point for every class"
-    pairs = [(q, c, exact(pi)) for q, c, pi in node.pairs]
-    if any(q < 0 or c < 0 for q, c, _ in pairs):
-        return "a pair has no subject or no class"
-    return CentroidMultipliers(pairs, [exact_row(x) for x in node.points], exact(node.cost), exact(node.acting))
 
 
 def _split_options(part: Part, node: OptionsNode) -> list[Part] | str:

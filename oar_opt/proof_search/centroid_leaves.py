@@ -11,12 +11,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from oar_opt.problem import RecourseProblem
-from oar_opt.proof.centroid_bound import CentroidMultipliers, Spread, slack_above
-from oar_opt.proof.class_rows import ClassRows
+from oar_opt.proof.centroid_bound import CentroidMultipliers, Spread
+from oar_opt.proof.leaf_bounds import LeafBounds
 from oar_opt.proof.nodes import CentroidLeaf, Node
 from oar_opt.proof.parts import Part
 from oar_opt.proof.rationals import approximate
-from oar_opt.proof.tree import is_refuted
 from oar_opt.proof_search.cone_rows import Floats
 from oar_opt.proof_search.numbers import shortened
 from oar_opt.proof_search.share_program import ShareProgram, Shares
@@ -30,7 +29,8 @@ class CentroidLeaves:
     """Of one problem."""
 
     def __init__(self, problem: RecourseProblem) -> None:
-        self.rows = rows = ClassRows(problem)
+        self.bounds = LeafBounds(problem)
+        self.rows = rows = self.bounds.classes
         self.weights = np.array([approximate(value) for value in rows.weights])
         self.sums = np.array([[approximate(value) for value in row] for row in rows.sums])
         subjects = [*rows.queries, *rows.guards]
@@ -64,8 +64,7 @@ class _Rounds:
                 break
             shares = found.shares
             given = self._multipliers(found, points)
-            slack = slack_above(self.data.rows, self.part, given)
-            if is_refuted(self.part, slack, given.weights(len(self.part.needs))):
+            if self.data.bounds.refutes(self.part, given):
                 return _node(given), shares
             if found.t > best - LITTLE * max(1.0, abs(best)):
                 break

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from oar_opt.problem import RecourseProblem
-from oar_opt.proof.lagrangian import slack_above
-from oar_opt.proof.learner_rows import LearnerRows
+from oar_opt.problem import RecourseProblem, UpdateKind
+from oar_opt.proof.leaf_bounds import LeafBounds
 from oar_opt.proof.nodes import Node
 from oar_opt.proof.parts import Part
-from oar_opt.proof.tree import is_refuted
 from oar_opt.proof_search.centroid_leaves import CentroidLeaves
 from oar_opt.proof_search.cone_rows import Floats
 from oar_opt.proof_search.leaf_multipliers import Relaxation, leaf_of
+from oar_opt.proof_search.step_leaves import StepLeaves
 
 
 class LeafMaker(Protocol):
@@ -25,7 +24,9 @@ class LeafMaker(Protocol):
 
 
 def leaf_maker(problem: RecourseProblem) -> LeafMaker:
-    """The leaves that suit a problem's learner."""
+    """The leaves that suit a problem's learner and update."""
+    if problem.update.kind is UpdateKind.GRADIENT:
+        return StepLeaves(problem)
     return CentroidLeaves(problem) if problem.learner.is_centroid else DualityLeaves(problem)
 
 
@@ -33,11 +34,11 @@ class DualityLeaves:
     """Of the Lagrangian of the learner's optimality conditions."""
 
     def __init__(self, problem: RecourseProblem) -> None:
-        self.rows = LearnerRows(problem)
-        self.relaxation = Relaxation(self.rows)
+        self.bounds = LeafBounds(problem)
+        self.relaxation = Relaxation(self.bounds.learner)
 
     def leaf(self, part: Part, most: float) -> tuple[Node | None, Mapping[int, Floats]]:
+        """See :class:`LeafMaker`."""
         proposal = self.relaxation.propose(part, most)
-        given = proposal.multipliers
-        refuted = is_refuted(part, slack_above(self.rows, part, given), given.queries)
-        return leaf_of(given) if refuted else None, proposal.shares
+        refuted = self.bounds.refutes(part, proposal.multipliers)
+        return leaf_of(proposal.multipliers) if refuted else None, proposal.shares

@@ -10,7 +10,7 @@ from oar_opt.problem import Move, RecourseProblem
 from oar_opt.proof.certificate_file import CertifiedMove, ProofCertificate
 from oar_opt.proof.checker import not_checkable
 from oar_opt.proof.exact_choices import exact_choices, member_moves
-from oar_opt.proof.tree import not_bounded
+from oar_opt.proof.leaf_bounds import not_bounded
 from oar_opt.proof_search.enumeration import prove_by_enumeration
 from oar_opt.proof_search.tree_search import TreeSearch
 
