@@ -234,7 +234,7 @@ def test_a_part_with_one_choice_is_bounded_exactly():
                 here = replace(
                     part, needs=(value + step,) * len(part.needs), guards=(fmpq(-(10**6)),) * len(part.guards)
                 )
-                assert (leaves.leaf(here, 1.0)[0] is not None) == refuted
+                assert (leaves.assess(here, 1.0).leaf is not None) == refuted
 
 
 # -- certificates ---

@@ -56,18 +56,22 @@ class LeafBounds:
         given = self._stated(leaf)
         if isinstance(given, str):
             return given
-        return None if self.refutes(part, given) else ROOM
+        return None if self.refutes(part, given, self.slack(part, given)) else ROOM
 
-    def refutes(self, part: Part, given: Stated) -> bool:
-        """Whether multipliers that fit the learner refute a part."""
+    def slack(self, part: Part, given: Stated) -> Number | None:
+        """The bound that multipliers which fit the learner give; None where they give none."""
         match given:
             case Multipliers():
-                return is_refuted(part, lagrangian.slack_above(self.learner, part, given), given.queries)
+                return lagrangian.slack_above(self.learner, part, given)
             case CentroidMultipliers():
-                slack = centroid_bound.slack_above(self.classes, part, given)
-                return is_refuted(part, slack, given.weights(len(part.needs)))
+                return centroid_bound.slack_above(self.classes, part, given)
             case StepMultipliers():
-                return is_refuted(part, step_bound.slack_above(self.step, part, given), given.queries)
+                return step_bound.slack_above(self.step, part, given)
+
+    def refutes(self, part: Part, given: Stated, slack: Number | None) -> bool:
+        """Whether the bound of multipliers refutes a part."""
+        weights = given.weights(len(part.needs)) if isinstance(given, CentroidMultipliers) else given.queries
+        return is_refuted(part, slack, weights)
 
     def _stated(self, leaf: BoundLeaf) -> Stated | str:
         match leaf:

@@ -6,19 +6,20 @@ at these points: a few rounds, each half way, beginning with even shares.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 
 import numpy as np
 
 from oar_opt.problem import RecourseProblem
 from oar_opt.proof.centroid_bound import CentroidMultipliers, Spread
 from oar_opt.proof.leaf_bounds import LeafBounds
-from oar_opt.proof.nodes import CentroidLeaf, Node
+from oar_opt.proof.nodes import CentroidLeaf
 from oar_opt.proof.parts import Part
 from oar_opt.proof.rationals import approximate
+from oar_opt.proof_search.assessed import Assessed
 from oar_opt.proof_search.cone_rows import Floats
 from oar_opt.proof_search.numbers import shortened
-from oar_opt.proof_search.share_program import ShareProgram, Shares
+from oar_opt.proof_search.share_program import ShareProgram, Shares, open_shares
 
 ROUNDS = 6
 LITTLE = 1e-9
@@ -38,9 +39,9 @@ class CentroidLeaves:
         self.pairs = [(q, c) for q, (own, _) in enumerate(subjects) for c in range(rows.classes) if c != own]
         self.own = [own for own, _ in subjects]
 
-    def leaf(self, part: Part, most: float) -> tuple[Node | None, Mapping[int, Floats]]:
+    def assess(self, part: Part, most: float) -> Assessed:
         """See :class:`oar_opt.proof_search.leaves.LeafMaker`; there is no duality to limit."""
-        return _Rounds(self, part).leaf()
+        return _Rounds(self, part).assess()
 
 
 class _Rounds:
@@ -54,23 +55,24 @@ class _Rounds:
         needs = [*part.needs, *part.guards]
         self.pairs = [(q, c, approximate(needs[q])) for q, c in data.pairs if needs[q] is not None]
 
-    def leaf(self) -> tuple[Node | None, Mapping[int, Floats]]:
+    def assess(self) -> Assessed:
         z, best = self.program.even(), np.inf
-        shares = self.program.split(z)
+        last = Assessed(None, math.inf, open_shares(self.program.split(z)))
         for _ in range(ROUNDS):
             points, weights = self._centroids(z)
             found = self._solved(points, weights)
             if found is None:
                 break
-            shares = found.shares
             given = self._multipliers(found, points)
-            if self.data.bounds.refutes(self.part, given):
-                return _node(given), shares
+            shares = self._to_split(found.shares, points)
+            last = Assessed.of(self.data.bounds, self.part, given, _node(given), shares)
+            if last.leaf is not None:
+                break
             if found.t > best - LITTLE * max(1.0, abs(best)):
                 break
             best = found.t
-            z = (z + np.concatenate([shares[record] for record in self.part.options])) / 2
-        return None, self._to_split(shares, points)
+            z = (z + np.concatenate([found.shares[record] for record in self.part.options])) / 2
+        return last
 
     def _centroids(self, z: Floats) -> tuple[Floats, Floats]:
         """Centroids and weights of classes; 0 where there is none."""
@@ -115,7 +117,7 @@ class _Rounds:
 
     def _to_split(self, shares: dict[int, Floats], points: Floats) -> dict[int, Floats]:
         """Where no share is divided the member whose options differ the most is the one to split upon."""
-        open_ = {record: share for record, share in shares.items() if len(share) > 1}
+        open_ = open_shares(shares)
         if not open_ or any(share.max() < 1 - DIVIDED for share in open_.values()):
             return open_
         moved = self.s[:, None] * (self.X - points[self.c])

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Protocol
 
 from oar_opt.problem import RecourseProblem, UpdateKind
 from oar_opt.proof.leaf_bounds import LeafBounds
-from oar_opt.proof.nodes import Node
 from oar_opt.proof.parts import Part
+from oar_opt.proof_search.assessed import Assessed
 from oar_opt.proof_search.centroid_leaves import CentroidLeaves
-from oar_opt.proof_search.cone_rows import Floats
 from oar_opt.proof_search.leaf_multipliers import Relaxation, leaf_of
 from oar_opt.proof_search.step_leaves import StepLeaves
 
@@ -18,9 +16,9 @@ from oar_opt.proof_search.step_leaves import StepLeaves
 class LeafMaker(Protocol):
     """Makes the leaves of one problem."""
 
-    def leaf(self, part: Part, most: float) -> tuple[Node | None, Mapping[int, Floats]]:
-        """The leaf that refutes a part, or None; and the shares of members' options in a relaxation, of those that
-        it is worthwhile to split upon. ``most`` limits the learner's duality, where there is one."""
+    def assess(self, part: Part, most: float) -> Assessed:
+        """A part's relaxation; its shares are those of members that it is worthwhile to split upon. ``most`` limits
+        the learner's duality, where there is one."""
 
 
 def leaf_maker(problem: RecourseProblem) -> LeafMaker:
@@ -37,8 +35,8 @@ class DualityLeaves:
         self.bounds = LeafBounds(problem)
         self.relaxation = Relaxation(self.bounds.learner)
 
-    def leaf(self, part: Part, most: float) -> tuple[Node | None, Mapping[int, Floats]]:
+    def assess(self, part: Part, most: float) -> Assessed:
         """See :class:`LeafMaker`."""
         proposal = self.relaxation.propose(part, most)
-        refuted = self.bounds.refutes(part, proposal.multipliers)
-        return leaf_of(proposal.multipliers) if refuted else None, proposal.shares
+        given = proposal.multipliers
+        return Assessed.of(self.bounds, part, given, leaf_of(given), proposal.shares)

@@ -84,3 +84,8 @@ class ShareProgram:
         for k, price in zip(given, duals[len(values) :], strict=True):
             prices[k] = float(price)
         return Shares(-float(found.fun), self.split(found.x[:count]), duals[: len(values)], prices[0], prices[1])
+
+
+def open_shares(shares: dict[int, Floats]) -> dict[int, Floats]:
+    """Those of members with several options."""
+    return {record: share for record, share in shares.items() if len(share) > 1}

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 
 import numpy as np
 
 from oar_opt.problem import RecourseProblem
 from oar_opt.proof.leaf_bounds import LeafBounds
-from oar_opt.proof.nodes import Node, StepLeaf
+from oar_opt.proof.nodes import StepLeaf
 from oar_opt.proof.parts import Part
 from oar_opt.proof.rationals import Number, approximate
 from oar_opt.proof.step_bound import StepMultipliers
+from oar_opt.proof_search.assessed import Assessed
 from oar_opt.proof_search.cone_rows import Floats
 from oar_opt.proof_search.numbers import shortened
-from oar_opt.proof_search.share_program import ShareProgram
+from oar_opt.proof_search.share_program import ShareProgram, open_shares
 
 
 class StepLeaves:
@@ -29,7 +30,7 @@ class StepLeaves:
         self.fixed = self.V @ np.array(_floats([one.high for one in rows.sums]))
         self.weight = approximate(rows.weight)
 
-    def leaf(self, part: Part, most: float) -> tuple[Node | None, Mapping[int, Floats]]:
+    def assess(self, part: Part, most: float) -> Assessed:
         """See :class:`oar_opt.proof_search.leaves.LeafMaker`; there is no duality to limit."""
         program = ShareProgram(part)
         options = [self.rows.options[record][k] for record, k in program.columns]
@@ -43,11 +44,9 @@ class StepLeaves:
             values = scores + level[:, None] * np.array(_floats([row.s for row in options]))[None, :]
             found = program.solve(self.fixed[asked] + level * self.weight, values)
             if found is not None:
-                shares = found.shares
                 given = self._multipliers(part, asked, found.weights, found.cost, found.acting)
-                if self.bounds.refutes(part, given):
-                    return _node(given), shares
-        return None, {record: share for record, share in shares.items() if len(share) > 1}
+                return Assessed.of(self.bounds, part, given, _node(given), open_shares(found.shares))
+        return Assessed(None, math.inf, open_shares(shares))
 
     def _multipliers(self, part: Part, asked: list[int], found: Floats, cost: float, acting: float) -> StepMultipliers:
         weights, count = np.zeros(len(self.start)), len(part.needs)
