@@ -265,7 +265,7 @@ def test_trees_prove_what_enumeration_does(start):
 def test_a_leaf_that_is_not_the_learners_is_refused():
     problem = random_problem(0)
     certificate = prove_by_tree(problem, None, 60.0)
-    leaf = CentroidLeaf(kind="centroid", pairs=(), points=(), cost=0.0, acting=0.0)
+    leaf = CentroidLeaf(kind="centroid", pairs=(), points=(), cost=0.0, acting=0.0, balls=False)
     assert "one point for every class" in check(certificate.model_copy(update={"nodes": (leaf,)}), problem).sentence
     points = ((0.0,) * problem.d,) * len(problem.classes)
     for change in ({"pairs": ((-1, 0, 1.0),)}, {"pairs": ((0, 7, 1.0),)}, {}):

@@ -8,12 +8,13 @@ so the centroid is ``m_c + A_c / N_c`` in every choice with ``N_c > 0``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flint import fmpq
 
 from oar_opt.problem import RecourseProblem
 from oar_opt.proof.exact_choices import member_moves
+from oar_opt.proof.feature_reach import Reach, reaches
 from oar_opt.proof.member_sums import Values
 from oar_opt.proof.parts import Part
 from oar_opt.proof.rationals import Number, exact, exact_row
@@ -21,15 +22,17 @@ from oar_opt.proof.rationals import Number, exact, exact_row
 
 @dataclass(frozen=True, eq=False)
 class ClassRow:
-    """A record of class ``c`` with weight ``s`` and features ``x (d,)``."""
+    """A record of class ``c`` with weight ``s`` and features ``x (d,)``, which may change as far as ``reach``."""
 
     c: int
     s: Number
     x: list[Number]
+    reach: Reach | None = None
 
 
 class ClassRows:
-    """The rows of a problem: ``options[r]`` of the member with record ``r``, staying first; ``weights`` and ``sums``
+    """The rows of a problem: ``options[r]`` of the member with record ``r``, staying first and sets
+    of feature changes last; ``weights`` and ``sums``
     (of ``s x``) of all other records, by class."""
 
     def __init__(self, problem: RecourseProblem) -> None:
@@ -47,7 +50,7 @@ class ClassRows:
             i = member.record
             stay = _row(records.y[i], records.s[i], records.X[i].tolist())
             moved = [_row(move.y, move.s, move.x) for move in member_moves(problem, member)]
-            self.options[i] = [stay, *moved]
+            self.options[i] = [stay, *moved, *(replace(stay, reach=one) for one in reaches(problem, member))]
         self.queries = [(int(query.target), exact_row(query.x)) for query in problem.queries]
         self.guards = [(int(guard.target), exact_row(guard.x)) for guard in problem.guards]
 

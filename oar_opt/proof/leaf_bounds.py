@@ -19,7 +19,9 @@ from oar_opt.problem import RecourseProblem, UpdateKind
 from oar_opt.proof import centroid_bound, lagrangian, step_bound
 from oar_opt.proof.centroid_bound import CentroidMultipliers
 from oar_opt.proof.class_rows import ClassRows
+from oar_opt.proof.exact_choices import changes_features
 from oar_opt.proof.exact_records import prior_point
+from oar_opt.proof.feature_reach import not_reachable
 from oar_opt.proof.lagrangian import Multipliers
 from oar_opt.proof.learner_rows import LINEAR, LearnerRows
 from oar_opt.proof.nodes import CentroidLeaf, DualityLeaf, StepLeaf
@@ -105,6 +107,8 @@ def not_dual(problem: RecourseProblem) -> str | None:
     """Why the Lagrangian of the learner's optimality conditions does not hold, or None."""
     if not problem.update.retrains or problem.learner.is_centroid:
         return "the learner has no Lagrangian here"
+    if changes_features(problem):
+        return "changes of features have no Lagrangian here"
     if problem.learner.kind in LINEAR and any(prior_point(problem)):
         return "a linear program with a prior has no Lagrangian here"
     return None
@@ -112,11 +116,15 @@ def not_dual(problem: RecourseProblem) -> str | None:
 
 def not_means(problem: RecourseProblem) -> str | None:
     """Why the learner's centroids are no weighted means of the records, or None."""
-    return None if problem.learner.is_centroid and problem.update.retrains else "the learner has no weighted means here"
+    if not (problem.learner.is_centroid and problem.update.retrains):
+        return "the learner has no weighted means here"
+    return not_reachable(problem) if changes_features(problem) else None
 
 
 def not_one_step(problem: RecourseProblem) -> str | None:
     """Why the update is not one gradient step, or None."""
+    if changes_features(problem):
+        return "changes of features have no bound under a gradient step here"
     is_one = problem.update.kind is UpdateKind.GRADIENT and GradientSettings.of(problem).T == 1
     return None if is_one else "the update is not one gradient step"
 
@@ -156,7 +164,8 @@ def centroid_multipliers(problem: RecourseProblem, node: CentroidLeaf) -> Centro
     pairs = [(q, c, exact(pi)) for q, c, pi in node.pairs]
     if any(q < 0 or c < 0 for q, c, _ in pairs):
         return "a pair has no subject or no class"
-    return CentroidMultipliers(pairs, [exact_row(x) for x in node.points], exact(node.cost), exact(node.acting))
+    points = [exact_row(x) for x in node.points]
+    return CentroidMultipliers(pairs, points, exact(node.cost), exact(node.acting), node.balls)
 
 
 def step_multipliers(problem: RecourseProblem, node: StepLeaf) -> StepMultipliers | str:

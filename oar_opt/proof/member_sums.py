@@ -29,8 +29,10 @@ Values = Mapping[int, Mapping[int, Number]]
 
 
 def effort_of(part: Part, record: int, option: int) -> tuple[Number, int]:
-    """The cost of an option, and 1 where it is to act."""
-    return (exact(part.menus[record][option - 1].cost), 1) if option else (fmpq(0), 0)
+    """The cost of an option (0 of a set of changes, whose values have it already), and 1 where it is to act."""
+    if option == 0:
+        return fmpq(0), 0
+    return (fmpq(0) if part.is_set(record, option) else exact(part.menus[record][option - 1].cost)), 1
 
 
 def prices_fit(part: Part, cost: Number, acting: Number) -> bool:

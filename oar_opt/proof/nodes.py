@@ -5,7 +5,8 @@ second's. Every node is an object with a ``kind``:
 
 ``"options"``
     splits upon what a member does: in the first child the member with index ``record`` takes one of ``options``
-    (0: it stays; 1, 2, ...: its other options within its own budget, in the instance's order), in the second one of
+    (0: it stays; 1, 2, ...: its other options within its own budget, in the instance's order, and then its features
+    actions), in the second one of
     the others that it had left.
 ``"query"``
     for ``max_helped``: in the first child the query with index ``query`` counts as helped, in the second it is left
@@ -13,7 +14,8 @@ second's. Every node is an object with a ``kind``:
 ``"centroid"``
     a leaf for the nearest centroid, bounded by :mod:`oar_opt.proof.centroid_bound`: ``pairs`` (triples of a subject,
     queries first and then guards, of another class's position and of a weight), ``points`` (one for every class),
-    ``cost`` and ``acting`` (prices).
+    ``cost`` and ``acting`` (prices), ``balls`` (whether feature changes are bounded by their lengths, where that
+    matters, or coordinate by coordinate).
 ``"step"``
     a leaf for one gradient step, bounded by :mod:`oar_opt.proof.step_bound`: ``queries`` and ``guards`` (weights of
     their margins), ``cost`` and ``acting`` (prices).
@@ -99,6 +101,7 @@ class CentroidLeaf(Part):
     points: tuple[Numbers, ...] = Field(description="A point for every class.")
     cost: Number = Field(description="Price of cost.")
     acting: Number = Field(description="Price of one who acts.")
+    balls: bool = Field(description="Whether feature changes are bounded by their lengths.")
 
 
 class StepLeaf(Part):

@@ -18,12 +18,14 @@ from oar_opt.proof.parts import Part
 from oar_opt.proof.rationals import approximate
 from oar_opt.proof_search.assessed import Assessed
 from oar_opt.proof_search.cone_rows import Floats
+from oar_opt.proof_search.feature_rooms import Rooms, whole_cost
 from oar_opt.proof_search.numbers import shortened
 from oar_opt.proof_search.share_program import ShareProgram, Shares, open_shares
 
 ROUNDS = 6
 LITTLE = 1e-9
 DIVIDED = 1e-4
+TINY = 1e-300
 
 
 class CentroidLeaves:
@@ -47,16 +49,19 @@ class CentroidLeaves:
 class _Rounds:
     def __init__(self, data: CentroidLeaves, part: Part) -> None:
         self.data, self.part = data, part
-        self.program = ShareProgram(part)
-        options = [data.rows.options[record][k] for record, k in self.program.columns]
+        keys = [(record, k) for record, left in part.options.items() for k in left]
+        options = [data.rows.options[record][k] for record, k in keys]
+        dearest = {key: whole_cost(row.reach) for key, row in zip(keys, options, strict=True) if row.reach is not None}
+        self.program = ShareProgram(part, dearest)
         self.c = np.array([row.c for row in options], dtype=np.int64)
         self.s = np.array([approximate(row.s) for row in options])
         self.X = np.array([[approximate(value) for value in row.x] for row in options]).reshape(-1, data.rows.d)
+        self.room = Rooms([row.reach for row in options], data.rows.d)
         needs = [*part.needs, *part.guards]
         self.pairs = [(q, c, approximate(needs[q])) for q, c in data.pairs if needs[q] is not None]
 
     def assess(self) -> Assessed:
-        z, best = self.program.even(), np.inf
+        z, best = self.program.even() if not self.room.some else self.program.last(), np.inf
         last = Assessed(None, math.inf, open_shares(self.program.split(z)))
         for _ in range(ROUNDS):
             points, weights = self._centroids(z)
@@ -71,7 +76,8 @@ class _Rounds:
             if found.t > best - LITTLE * max(1.0, abs(best)):
                 break
             best = found.t
-            z = (z + np.concatenate([found.shares[record] for record in self.part.options])) / 2
+            new = np.concatenate([found.shares[record] for record in self.part.options])
+            z = new if self.room.some else (z + new) / 2
         return last
 
     def _centroids(self, z: Floats) -> tuple[Floats, Floats]:
@@ -79,7 +85,12 @@ class _Rounds:
         weights, sums = self.data.weights.copy(), self.data.sums.copy()
         np.add.at(weights, self.c, z * self.s)
         np.add.at(sums, self.c, (z * self.s)[:, None] * self.X)
-        return sums / np.where(weights > 0, weights, 1.0)[:, None], weights
+        points = sums / np.where(weights > 0, weights, 1.0)[:, None]
+        for c in set(self.data.own) if self.room.some else ():
+            here = np.where(self.c == c, z * self.s / max(weights[c], TINY), 0.0)
+            wish = np.mean([x for x, own in zip(self.data.x, self.data.own, strict=True) if own == c], axis=0)
+            points[c] = self.room.towards(points[c], wish, here)
+        return points, weights
 
     def _solved(self, points: Floats, weights: Floats) -> Shares | None:
         constants, values = [], []
@@ -87,24 +98,30 @@ class _Rounds:
         over = np.where(weights > 0, weights, 1.0)
         for q, c, need in self.pairs:
             own, x = self.data.own[q], self.data.x[q]
-            low, high = spreads[c]
+            low, high, farthest = spreads[c]
             slopes = {c: low + high - 2 * x, own: 2 * (x - points[own])}
             constant, value = points[own] @ points[own] - low @ high - need, np.zeros(len(self.c))
             for k, slope in slopes.items():
                 rest = self.data.sums[k] - self.data.weights[k] * points[k]
                 constant += slope @ points[k] + slope @ rest / over[k]
-                value += np.where(self.c == k, self.s * ((self.X - points[k]) @ slope) / over[k], 0.0)
+                moved = self.room.along(slope)
+                if k == c and self.room.balls:
+                    stretch = 2 * np.linalg.norm(np.maximum(np.abs(low - x), np.abs(high - x))) + farthest
+                    moved = stretch * self.room.length
+                value += np.where(self.c == k, self.s * ((self.X - points[k]) @ slope + moved) / over[k], 0.0)
             constants.append(constant)
             values.append(value)
         if not constants:
             return None
         return self.program.solve(np.array(constants), np.array(values))
 
-    def _ends(self, c: int, point: Floats) -> tuple[Floats, Floats]:
+    def _ends(self, c: int, point: Floats) -> tuple[Floats, Floats, float]:
+        """Where the checker takes a centroid to be, and how far feature changes move it."""
         spread = Spread.of(self.data.rows, self.part, c, [shortened(value) for value in point])
         if spread is None:
-            return point, point
-        return np.array([approximate(v) for v in spread.low]), np.array([approximate(v) for v in spread.high])
+            return point, point, 0.0
+        low, high = (np.array([approximate(v) for v in end]) for end in spread.ends(not self.room.balls))
+        return low, high, approximate(spread.farthest()) if self.room.balls else 0.0
 
     def _multipliers(self, found: Shares, points: Floats) -> CentroidMultipliers:
         weights = zip(self.pairs, found.weights, strict=True)
@@ -113,6 +130,7 @@ class _Rounds:
             [[shortened(value) for value in point] for point in points],
             shortened(found.cost),
             shortened(found.acting),
+            self.room.balls,
         )
 
     def _to_split(self, shares: dict[int, Floats], points: Floats) -> dict[int, Floats]:
@@ -138,4 +156,5 @@ def _node(given: CentroidMultipliers) -> CentroidLeaf:
         points=tuple(tuple(map(approximate, point)) for point in given.points),
         cost=approximate(given.cost),
         acting=approximate(given.acting),
+        balls=given.balls,
     )

@@ -11,6 +11,7 @@ Reference: A. M. Geoffrion, "Lagrangean Relaxation for Integer Programming", 197
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,11 +40,14 @@ class Shares:
 class ShareProgram:
     """The program of one part; columns are the options left, member by member."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: Part, dearest: Mapping[tuple[int, int], float] | None = None) -> None:
+        """``dearest`` are the costs of whole sets of feature changes, by record and option."""
         self.part = part
         self.columns = [(record, k) for record, left in part.options.items() for k in left]
         efforts = [effort_of(part, record, k) for record, k in self.columns]
         self.costs = np.array([approximate(cost) for cost, _ in efforts])
+        for key, cost in (dearest or {}).items():
+            self.costs[self.columns.index(key)] = cost
         self.acts = np.array([float(acts) for _, acts in efforts])
         records = list(part.options)
         self.owner = np.zeros((len(records), len(self.columns)))
@@ -53,6 +57,12 @@ class ShareProgram:
     def even(self) -> Floats:
         """Every option of a member with the same share."""
         return np.asarray((1 / self.owner.sum(axis=1)) @ self.owner)
+
+    def last(self) -> Floats:
+        """Every member's last option."""
+        z = np.zeros(len(self.columns))
+        z[np.cumsum(self.owner.sum(axis=1)).astype(np.int64) - 1] = 1.0
+        return z
 
     def split(self, z: Floats) -> dict[int, Floats]:
         """Shares by member."""

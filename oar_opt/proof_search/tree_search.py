@@ -28,7 +28,7 @@ from flint import fmpq
 from oar_opt.errors import UnsupportedError
 from oar_opt.problem import GoalKind, Move, RecourseProblem
 from oar_opt.proof.checker import choice_doubt
-from oar_opt.proof.exact_choices import Choice
+from oar_opt.proof.exact_choices import Choice, changes_features
 from oar_opt.proof.exact_outcome import MINIMISED, Outcome, exact_outcome
 from oar_opt.proof.nodes import ChoiceLeaf, FewLeaf, Node, OptionsNode, QueryNode
 from oar_opt.proof.parts import Part, admitted, only_choice, whole
@@ -122,6 +122,8 @@ class TreeSearch:
 
     def _split(self, part: Part, assessed: Assessed) -> tuple[Node, Sequence[tuple[Part, Assessed | None]]]:
         best: tuple[float, Node, Sequence[tuple[Part, Assessed | None]]] | None = None
+        if all(len(left) == 1 for left in part.options.values()):
+            raise UnsupportedError("no proof by a tree: a set of feature changes is left open, and is not split")
         for record, option in _divided(part, assessed.shares):
             others = tuple(k for k in part.options[record] if k != option)
             children = [
@@ -162,7 +164,9 @@ def bound_of(problem: RecourseProblem, best: Outcome) -> str:
     if problem.goal in (GoalKind.MAX_HELPED, GoalKind.MIN_MEMBERS):
         return decimal_below(value.low, DIGITS)
     end = value.low if problem.goal in MINIMISED else value.high
-    room = PART_OF_GAP * exact(problem.tolerances.relative_gap) * max(fmpq(1), abs(end))
+    # The tolerance lets features change a little further than an answer's, which a bound has to cover.
+    part = fmpq(1, 2) if changes_features(problem) else PART_OF_GAP
+    room = part * exact(problem.tolerances.relative_gap) * max(fmpq(1), abs(end))
     return decimal_below(end - room, DIGITS) if problem.goal in MINIMISED else decimal_above(end + room, DIGITS)
 
 
