@@ -106,8 +106,9 @@ def not_checkable(problem: RecourseProblem) -> str | None:
     if problem.max_loss_increase is not None:
         return "a cap on the training loss is not covered by exact re-training yet"
     if changes_features(problem):
-        # The bounds of leaves cover sets of changes; an enumeration cannot.
-        return not_bounded(problem) or not_enclosed(problem)
+        # The bounds of leaves cover sets of changes, and an enumeration cannot.
+        reason = not_bounded(problem)
+        return f"{not_enumerable(problem)}; {reason}" if reason else not_enclosed(problem)
     return not_enumerable(problem) or not_enclosed(problem)
 
 
