@@ -57,6 +57,8 @@ class _Rounds:
         self.s = np.array([approximate(row.s) for row in options])
         self.X = np.array([[approximate(value) for value in row.x] for row in options]).reshape(-1, data.rows.d)
         self.room = Rooms([row.reach for row in options], data.rows.d)
+        self.focus = np.ones(len(data.own))
+        """Weights of the subjects that feature changes of their own class are to come near to."""
         needs = [*part.needs, *part.guards]
         self.pairs = [(q, c, approximate(needs[q])) for q, c in data.pairs if needs[q] is not None]
 
@@ -73,8 +75,10 @@ class _Rounds:
             last = Assessed.of(self.data.bounds, self.part, given, _node(given), shares)
             if last.leaf is not None:
                 break
-            if found.t > best - LITTLE * max(1.0, abs(best)):
+            if not self.room.some and found.t > best - LITTLE * max(1.0, abs(best)):
                 break
+            self.focus = np.zeros(len(self.data.own))
+            np.add.at(self.focus, [q for q, _, _ in self.pairs], found.weights)
             best = found.t
             new = np.concatenate([found.shares[record] for record in self.part.options])
             z = new if self.room.some else (z + new) / 2
@@ -88,7 +92,9 @@ class _Rounds:
         points = sums / np.where(weights > 0, weights, 1.0)[:, None]
         for c in set(self.data.own) if self.room.some else ():
             here = np.where(self.c == c, z * self.s / max(weights[c], TINY), 0.0)
-            wish = np.mean([x for x, own in zip(self.data.x, self.data.own, strict=True) if own == c], axis=0)
+            here_own = np.array(self.data.own) == c
+            share = self.focus * here_own if (self.focus * here_own).any() else here_own
+            wish = share @ self.data.x / share.sum()
             points[c] = self.room.towards(points[c], wish, here)
         return points, weights
 
