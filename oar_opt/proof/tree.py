@@ -38,7 +38,8 @@ class Refuter:
             if isinstance(found, str):
                 return f"node {number}: {found}"
             waiting += reversed(found)
-        return f"{len(waiting)} parts of the tree have no node" if waiting else None
+        left = len(waiting)
+        return f"{left} part{'s' * (left > 1)} of the tree {'have' if left > 1 else 'has'} no node" if waiting else None
 
     def judged(self, part: Part, node: Node) -> list[Part] | str:
         """The parts that are left to be judged, or why a node proves nothing."""
