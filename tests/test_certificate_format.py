@@ -79,14 +79,21 @@ def test_the_schema_describes_every_key_and_the_docstrings_too():
     assert all(f"``{key}``" in certificate_file.__doc__ for key in schema["properties"])
     of_nodes = {key for part in schema["$defs"].values() for key in part.get("properties", ())}
     assert all(f"``{key}``" in nodes.__doc__ for key in of_nodes - {"x", "y", "weight"})
-    assert all(f'``"{kind}"``' in nodes.__doc__ for kind in ("options", "query", "choice", "few", "duality"))
+    assert all(
+        f'``"{kind}"``' in nodes.__doc__
+        for kind in ("options", "query", "choice", "few", "duality", "centroid", "step")
+    )
 
 
 BROKEN: list[tuple[tuple[Any, ...], Any, str]] = [
     (("nodes",), [], "nodes: has no node, and the kind is 'tree' (give the tree's nodes in preorder)"),
     (("nodes",), None, "nodes: must be a list, not null"),
     (("nodes", 0), "choice", "nodes[0]: must be an object, not 'choice'"),
-    (("nodes", 0), {}, "nodes[0].kind: is missing (use one of 'options', 'query', 'choice', 'few', 'duality')"),
+    (
+        ("nodes", 0),
+        {},
+        "nodes[0].kind: is missing (use one of 'options', 'query', 'choice', 'few', 'duality', 'centroid', 'step')",
+    ),
     (("nodes", 1, "kind"), "choise", "nodes[1].kind: is 'choise', which is not known (did you mean 'choice'?)"),
     (("nodes", 0), {"kind": "options", "options": [1]}, "nodes[0].record: is missing (add it)"),
     (("nodes", 0), {"kind": "options", "record": -1, "options": [1]}, "nodes[0].record: is -1 (give a number of at le"),

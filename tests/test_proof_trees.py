@@ -13,10 +13,10 @@ from oar_opt.proof.checker import check
 from oar_opt.proof.exact_choices import exact_choices
 from oar_opt.proof.exact_outcome import Outcome, exact_outcome
 from oar_opt.proof.lagrangian import slack_above
+from oar_opt.proof.leaf_bounds import not_dual
 from oar_opt.proof.learner_rows import LearnerRows
 from oar_opt.proof.parts import whole
 from oar_opt.proof.rationals import approximate, exact, read_decimal
-from oar_opt.proof.tree import not_dual
 from oar_opt.proof_search.leaf_multipliers import Relaxation
 from oar_opt.proof_search.producer import prove_by_tree
 from tests.test_proof import stated

@@ -16,8 +16,9 @@ A verdict says that the claim is proved, or why it is not: because the opposite 
 open. No number that was rounded is compared (two floating-point numbers of the files are, as the rationals that they
 are), and a doubt never counts as a proof. Required margins are those of the instance less its tolerance.
 
-Not covered, and refused in words: members who may change features, a cap on the training loss, learners without an
-enclosure (see :mod:`oar_opt.proof.enclosures`).
+Members who may change features are covered for the nearest centroid alone, and by trees alone, see
+:mod:`oar_opt.proof.feature_reach`. Not covered, and refused in words: other feature changes, a cap on the training
+loss, learners without an enclosure (see :mod:`oar_opt.proof.enclosures`).
 
 Reference: R. M. McConnell, K. Mehlhorn, S. Naeher, P. Schweitzer, "Certifying algorithms", 2011.
 """
@@ -30,11 +31,13 @@ from pathlib import Path
 
 from oar_opt.errors import UnsupportedError
 from oar_opt.instance_file import load_instance
-from oar_opt.problem import GoalKind, Move, RecourseProblem
+from oar_opt.problem import GoalKind, Member, Move, RecourseProblem
 from oar_opt.proof.certificate_file import CertifiedMove, ProofCertificate, load_certificate
 from oar_opt.proof.enclosures import not_enclosed
-from oar_opt.proof.exact_choices import Choice, exact_choices, member_moves, not_enumerable
+from oar_opt.proof.exact_changes import is_allowed_change
+from oar_opt.proof.exact_choices import Choice, changes_features, exact_choices, member_moves, not_enumerable
 from oar_opt.proof.exact_outcome import MINIMISED, Outcome, actors, effort, exact_outcome
+from oar_opt.proof.leaf_bounds import not_bounded
 from oar_opt.proof.parts import admitted
 from oar_opt.proof.rationals import Interval, Number, decimal_above, decimal_below, read_decimal
 from oar_opt.proof.tree import Refuter
@@ -102,6 +105,10 @@ def not_checkable(problem: RecourseProblem) -> str | None:
     """Why no certificate of this instance can be checked here, or None."""
     if problem.max_loss_increase is not None:
         return "a cap on the training loss is not covered by exact re-training yet"
+    if changes_features(problem):
+        # The bounds of leaves cover sets of changes, and an enumeration cannot.
+        reason = not_bounded(problem)
+        return f"{not_enumerable(problem)}; {reason}" if reason else not_enclosed(problem)
     return not_enumerable(problem) or not_enclosed(problem)
 
 
@@ -143,12 +150,23 @@ def _stored(problem: RecourseProblem, stated: Sequence[CertifiedMove]) -> Outcom
 
 def _as_option(problem: RecourseProblem, stated: CertifiedMove) -> Move | None:
     member = problem.member_at.get(stated.record)
-    for move in member_moves(problem, member) if member else ():
+    if member is None:
+        return None
+    for move in member_moves(problem, member):
         label = problem.label_of(move.y)
         same_label = isinstance(label, bool) == isinstance(stated.y, bool) and label == stated.y
         if same_label and (move.x, move.s, move.cost) == (stated.x, stated.weight, stated.cost):
             return move
-    return None
+    return _as_change(problem, member, stated)
+
+
+def _as_change(problem: RecourseProblem, member: Member, stated: CertifiedMove) -> Move | None:
+    y, s = float(problem.records.y[member.record]), float(problem.records.s[member.record])
+    label = problem.label_of(y)
+    if not member.feature_actions or isinstance(label, bool) != isinstance(stated.y, bool) or label != stated.y:
+        return None
+    move = Move(member.record, stated.x, y, stated.weight, stated.cost)
+    return move if stated.weight == s and is_allowed_change(problem, member, move) else None
 
 
 # -- the bound ---

@@ -41,6 +41,11 @@ def not_enumerable(problem: RecourseProblem) -> str | None:
     return None
 
 
+def changes_features(problem: RecourseProblem) -> bool:
+    """Whether any member may change features."""
+    return any(member.feature_actions for member in problem.collective.members)
+
+
 def exact_choices(problem: RecourseProblem) -> list[Choice]:
     """Every admissible choice, nobody acting first.
 

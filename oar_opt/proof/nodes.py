@@ -5,11 +5,20 @@ second's. Every node is an object with a ``kind``:
 
 ``"options"``
     splits upon what a member does: in the first child the member with index ``record`` takes one of ``options``
-    (0: it stays; 1, 2, ...: its other options within its own budget, in the instance's order), in the second one of
+    (0: it stays; 1, 2, ...: its other options within its own budget, in the instance's order, and then its features
+    actions), in the second one of
     the others that it had left.
 ``"query"``
     for ``max_helped``: in the first child the query with index ``query`` counts as helped, in the second it is left
     aside.
+``"centroid"``
+    a leaf for the nearest centroid, bounded by :mod:`oar_opt.proof.centroid_bound`: ``pairs`` (triples of a subject,
+    queries first and then guards, of another class's position and of a weight), ``points`` (one for every class),
+    ``cost`` and ``acting`` (prices), ``balls`` (whether feature changes are bounded by their lengths, where that
+    matters, or coordinate by coordinate).
+``"step"``
+    a leaf for one gradient step, bounded by :mod:`oar_opt.proof.step_bound`: ``queries`` and ``guards`` (weights of
+    their margins), ``cost`` and ``acting`` (prices).
 ``"choice"``
     a leaf with one option left for every member: the checker re-trains the learner.
 ``"few"``
@@ -84,11 +93,34 @@ class DualityLeaf(Part):
     acting: Number = Field(description="Price of one who acts.")
 
 
+class CentroidLeaf(Part):
+    """Weights of margins against other classes, for the nearest centroid."""
+
+    kind: Literal["centroid"]
+    pairs: tuple[tuple[Whole, Whole, Number], ...] = Field(description="Subject, other class, weight.")
+    points: tuple[Numbers, ...] = Field(description="A point for every class.")
+    cost: Number = Field(description="Price of cost.")
+    acting: Number = Field(description="Price of one who acts.")
+    balls: bool = Field(description="Whether feature changes are bounded by their lengths.")
+
+
+class StepLeaf(Part):
+    """Weights of margins, for one gradient step."""
+
+    kind: Literal["step"]
+    queries: Numbers = Field(description="Weights of the queries' margins.")
+    guards: Numbers = Field(description="Weights of the guards' margins.")
+    cost: Number = Field(description="Price of cost.")
+    acting: Number = Field(description="Price of one who acts.")
+
+
 Node = Annotated[
     Annotated[OptionsNode, Tag("<options>")]
     | Annotated[QueryNode, Tag("<query>")]
     | Annotated[ChoiceLeaf, Tag("<choice>")]
     | Annotated[FewLeaf, Tag("<few>")]
-    | Annotated[DualityLeaf, Tag("<duality>")],
+    | Annotated[DualityLeaf, Tag("<duality>")]
+    | Annotated[CentroidLeaf, Tag("<centroid>")]
+    | Annotated[StepLeaf, Tag("<step>")],
     Discriminator(kind_tag),
 ]

@@ -1,7 +1,7 @@
 """Some of the choices, and what an answer better than the claimed bound would have to reach in them.
 
-A part says which options every member has left (staying is option 0, the others are in the order of
-:func:`oar_opt.proof.exact_choices.member_moves`), and in rationals
+A part says which options every member has left (staying is option 0, then come the moves in the order of
+:func:`oar_opt.proof.exact_choices.member_moves`, and one option for each features action), and in rationals
 
     every query in question has a margin of at least its need, every guard too,
     the cost is at most the limit, and at most so many act as the cap says.
@@ -18,8 +18,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from flint import fmpq
+
 from oar_opt.problem import GoalKind, Move, RecourseProblem
-from oar_opt.proof.exact_choices import Choice, member_moves, with_slack
+from oar_opt.proof.exact_choices import SLACK, Choice, changes_features, member_moves, with_slack
 from oar_opt.proof.exact_outcome import forgiven_margin
 from oar_opt.proof.rationals import Number, ceiling, exact
 
@@ -63,7 +65,12 @@ class Part:
 
     @property
     def is_one_choice(self) -> bool:
-        return all(len(left) == 1 for left in self.options.values())
+        """Whether every member has one option left, and none that is a set of changes."""
+        return all(len(left) == 1 and not self.is_set(record, left[0]) for record, left in self.options.items())
+
+    def is_set(self, record: int, option: int) -> bool:
+        """Whether an option is one of the member's sets of feature changes, which come after its moves."""
+        return option > len(self.menus[record])
 
     def may_help(self) -> int:
         """How many queries are not left aside."""
@@ -73,7 +80,7 @@ class Part:
 def whole(problem: RecourseProblem, bound: Number | None) -> Part:
     """All choices, and what is better than ``bound``; with None, what is an answer at all."""
     budget, goal = problem.collective.budget, problem.goal
-    limit, cap = with_slack(budget.total), budget.members
+    limit, cap = _most_cost(problem), budget.members
     required = tuple(forgiven_margin(query, problem) for query in problem.queries)
     needs: tuple[Number | None, ...] = required
     if goal in (GoalKind.MAX_MARGIN, GoalKind.MAX_HELPED):
@@ -87,13 +94,25 @@ def whole(problem: RecourseProblem, bound: Number | None) -> Part:
     return Part(
         problem,
         menus,
-        {record: tuple(range(1 + len(menu))) for record, menu in menus.items()},
+        {
+            member.record: tuple(range(1 + len(menus[member.record]) + len(member.feature_actions)))
+            for member in problem.collective.members
+        },
         needs,
         tuple(forgiven_margin(guard, problem) for guard in problem.guards),
         limit,
         cap,
         strict=goal is GoalKind.MAX_MARGIN and bound is not None,
     )
+
+
+def _most_cost(problem: RecourseProblem) -> Number | None:
+    """What costs may sum up to; where features change, with the tolerance that the verification of an answer has."""
+    total = problem.collective.budget.total
+    if total is None or not changes_features(problem):
+        return with_slack(total)
+    tau = exact(problem.tolerances.feasibility) + SLACK
+    return exact(total) + tau * max(fmpq(1), exact(total))
 
 
 def only_choice(part: Part) -> Choice | None:

@@ -11,12 +11,10 @@ from collections.abc import Callable, Sequence
 
 from oar_opt.problem import GoalKind, RecourseProblem
 from oar_opt.proof.exact_choices import Choice
-from oar_opt.proof.exact_records import prior_point
-from oar_opt.proof.lagrangian import Multipliers, slack_above
-from oar_opt.proof.learner_rows import LINEAR, LearnerRows
-from oar_opt.proof.nodes import ChoiceLeaf, DualityLeaf, FewLeaf, Node, OptionsNode, QueryNode
+from oar_opt.proof.leaf_bounds import LeafBounds
+from oar_opt.proof.nodes import CentroidLeaf, ChoiceLeaf, DualityLeaf, FewLeaf, Node, OptionsNode, QueryNode, StepLeaf
 from oar_opt.proof.parts import Part, only_choice, whole
-from oar_opt.proof.rationals import Number, exact, exact_row
+from oar_opt.proof.rationals import Number
 
 Doubt = Callable[[Choice], str | None]
 """Why one choice is not proved to be no better than the bound, or None."""
@@ -27,7 +25,7 @@ class Refuter:
 
     def __init__(self, problem: RecourseProblem, bound: Number | None, doubt: Doubt) -> None:
         self.problem, self.bound, self.doubt = problem, bound, doubt
-        self._rows: LearnerRows | None = None
+        self.bounds = LeafBounds(problem)
 
     def doubt_about(self, nodes: Sequence[Node]) -> str | None:
         """Why the tree does not prove the bound, or None where it does."""
@@ -54,8 +52,8 @@ class Refuter:
                 return self._few(part)
             case ChoiceLeaf():
                 return self._choice(part)
-            case DualityLeaf():
-                return self._duality(part, node)
+            case DualityLeaf() | CentroidLeaf() | StepLeaf():
+                return self.bounds.doubt(part, node) or []
 
     def _few(self, part: Part) -> list[Part] | str:
         if self.problem.goal is GoalKind.MAX_HELPED and self.bound is not None and part.may_help() <= self.bound:
@@ -67,59 +65,6 @@ class Refuter:
             return "more than one choice is left"
         choice = only_choice(part)
         return (self.doubt(choice) if choice is not None else None) or []
-
-    def _duality(self, part: Part, node: DualityLeaf) -> list[Part] | str:
-        reason = not_dual(self.problem)
-        given = reason or multipliers(self.problem, node)
-        if isinstance(given, str):
-            return given
-        if self._rows is None:
-            self._rows = LearnerRows(self.problem)
-        slack = slack_above(self._rows, part, given)
-        return [] if is_refuted(part, slack, given.queries) else "its multipliers leave room for a better answer"
-
-
-def is_refuted(part: Part, slack: Number | None, weights: Sequence[Number]) -> bool:
-    """Whether a bound on the weighted slacks rules all better answers out: their slacks are at least 0, and above 0
-    where a margin that has to be exceeded has a weight."""
-    if slack is None:
-        return False
-    return bool(slack < 0 or (slack == 0 and part.strict and any(weight > 0 for weight in weights)))
-
-
-def not_dual(problem: RecourseProblem) -> str | None:
-    """Why the Lagrangian of the learner's optimality conditions does not hold, or None."""
-    if not problem.update.retrains or problem.learner.is_centroid:
-        return "the learner has no Lagrangian here"
-    if problem.learner.kind in LINEAR and any(prior_point(problem)):
-        return "a linear program with a prior has no Lagrangian here"
-    return None
-
-
-def multipliers(problem: RecourseProblem, node: DualityLeaf) -> Multipliers | str:
-    """The multipliers that a leaf states, or what is wrong with them."""
-    p = len(prior_point(problem))
-    lengths = {"beta": (node.beta, p, "parameter"), "theta": (node.theta, p, "parameter")}
-    lengths["queries"] = (node.queries, len(problem.queries), "query")
-    lengths["guards"] = (node.guards, len(problem.guards), "guard")
-    lengths |= {f"omega of member {one.record}": (one.omega, p, "parameter") for one in node.members}
-    for name, (numbers, length, whose) in lengths.items():
-        if len(numbers) != length:
-            return f"{name} has {len(numbers)} numbers instead of {length}, one for each {whose}"
-    if len({one.record for one in node.members}) < len(node.members):
-        return "a member has multipliers twice"
-    return Multipliers(
-        mu=exact(node.mu),
-        beta=exact_row(node.beta),
-        theta=exact_row(node.theta),
-        pulls={row: exact(pull) for row, pull in node.pulls},
-        balance=node.balance,
-        omegas={one.record: (exact(one.mu), exact_row(one.omega)) for one in node.members},
-        queries=exact_row(node.queries),
-        guards=exact_row(node.guards),
-        cost=exact(node.cost),
-        acting=exact(node.acting),
-    )
 
 
 def _split_options(part: Part, node: OptionsNode) -> list[Part] | str:

@@ -27,9 +27,10 @@ from oar_opt.proof.lagrangian import Multipliers
 from oar_opt.proof.learner_rows import LearnerRows
 from oar_opt.proof.nodes import DualityLeaf, MemberMultipliers
 from oar_opt.proof.parts import Part
-from oar_opt.proof.rationals import Number, approximate, exact
+from oar_opt.proof.rationals import Number, approximate
 from oar_opt.proof_search.cone_rows import Block, Columns, ConeRows, Floats, Solution, Term
 from oar_opt.proof_search.loss_cones import Gathered, LossRecords, add_loss
+from oar_opt.proof_search.numbers import shortened
 
 OWN = 0.01
 """The part of ``Q`` that is put on its first row alone."""
@@ -193,16 +194,16 @@ class _Model:
         cost, acting = (0.0 if block is None else _size(found, block) for block in self.prices)
         queries, theta = len(self.part.needs), found.x[self.theta]
         multipliers = Multipliers(
-            mu=_short(own),
+            mu=shortened(own),
             beta=_shortened(found.of(self.stationarity)),
             theta=_shortened(theta),
             pulls=self._pulls(found, theta, mu),
             balance=self._balance(theta),
-            omegas={record: (_short(share), _shortened(omega)) for record, (share, omega) in members.items()},
+            omegas={record: (shortened(share), _shortened(omega)) for record, (share, omega) in members.items()},
             queries=_shortened(weights[:queries]),
             guards=_shortened(weights[queries:]),
-            cost=_short(cost),
-            acting=_short(acting),
+            cost=shortened(cost),
+            acting=shortened(acting),
         )
         return Proposal(multipliers, {record: found.x[one.z] for record, one in self.copies.items()})
 
@@ -227,7 +228,7 @@ class _Model:
         else:
             own = np.where(f > y + epsilon, 1.0, np.where(f < y - epsilon, -1.0, 0.0))
         stated = np.abs(pulls - own) > AS_STATED
-        return {int(i): _short(pull) for i, pull in zip(rows[stated], pulls[stated], strict=True)}
+        return {int(i): shortened(pull) for i, pull in zip(rows[stated], pulls[stated], strict=True)}
 
     def _balance(self, theta: Floats) -> int | None:
         """A row whose pull can balance a free intercept: one that is well inside its range."""
@@ -243,13 +244,8 @@ def _size(found: Solution, block: Block) -> float:
     return max(0.0, value) if np.isfinite(value) else 0.0
 
 
-def _short(value: float) -> Number:
-    """About the same number, short to write; 0 for one that is none."""
-    return exact(float(f"{value:.10g}") if np.isfinite(value) else 0.0)
-
-
 def _shortened(values: Sequence[float] | Floats) -> list[Number]:
-    return [_short(float(value)) for value in values]
+    return [shortened(float(value)) for value in values]
 
 
 def leaf_of(given: Multipliers) -> DualityLeaf:

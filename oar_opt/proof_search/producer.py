@@ -9,8 +9,8 @@ from oar_opt.errors import UnsupportedError
 from oar_opt.problem import Move, RecourseProblem
 from oar_opt.proof.certificate_file import CertifiedMove, ProofCertificate
 from oar_opt.proof.checker import not_checkable
-from oar_opt.proof.exact_choices import exact_choices, member_moves
-from oar_opt.proof.tree import not_dual
+from oar_opt.proof.exact_choices import changes_features, exact_choices, member_moves
+from oar_opt.proof.leaf_bounds import not_bounded
 from oar_opt.proof_search.enumeration import prove_by_enumeration
 from oar_opt.proof_search.tree_search import TreeSearch
 
@@ -35,7 +35,7 @@ def make_certificate(
     reason = not_checkable(problem)
     if reason:
         raise UnsupportedError(reason)
-    if not_dual(problem) or _has_few_choices(problem):
+    if not_bounded(problem) or _has_few_choices(problem):
         return prove_by_enumeration(problem)
     return prove_by_tree(problem, known, math.inf if seconds is None else seconds)
 
@@ -59,5 +59,7 @@ def prove_by_tree(problem: RecourseProblem, known: Sequence[Move] | None, second
 
 
 def _has_few_choices(problem: RecourseProblem) -> bool:
+    if changes_features(problem):
+        return False
     options = math.prod(1 + len(member_moves(problem, member)) for member in problem.collective.members)
     return options <= FEW or (options <= FEW**2 and len(exact_choices(problem)) <= FEW)

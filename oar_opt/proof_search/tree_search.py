@@ -20,7 +20,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -29,15 +28,13 @@ from flint import fmpq
 from oar_opt.errors import UnsupportedError
 from oar_opt.problem import GoalKind, Move, RecourseProblem
 from oar_opt.proof.checker import choice_doubt
-from oar_opt.proof.exact_choices import Choice
+from oar_opt.proof.exact_choices import Choice, changes_features
 from oar_opt.proof.exact_outcome import MINIMISED, Outcome, exact_outcome
-from oar_opt.proof.lagrangian import slack_above
-from oar_opt.proof.learner_rows import LearnerRows
 from oar_opt.proof.nodes import ChoiceLeaf, FewLeaf, Node, OptionsNode, QueryNode
 from oar_opt.proof.parts import Part, admitted, only_choice, whole
-from oar_opt.proof.rationals import Number, approximate, decimal_above, decimal_below, exact, read_decimal
-from oar_opt.proof.tree import is_refuted
-from oar_opt.proof_search.leaf_multipliers import Relaxation, leaf_of
+from oar_opt.proof.rationals import Number, decimal_above, decimal_below, exact, read_decimal
+from oar_opt.proof_search.assessed import Assessed
+from oar_opt.proof_search.leaves import leaf_maker
 
 PART_OF_GAP = fmpq(1, 1000)
 """What a bound leaves of the gap; trees for half of the gap were not smaller."""
@@ -52,21 +49,6 @@ DIVIDED = 1e-4
 """Shares that are less divided say nothing about where to split."""
 
 
-@dataclass(frozen=True)
-class _Assessed:
-    """A part's relaxation: the leaf that refutes it, or None; how far it is from that; and the options' shares."""
-
-    leaf: Node | None
-    slack: float
-    shares: Mapping[int, npt.NDArray[np.float64]]
-
-    def gain(self, child: _Assessed | None) -> float:
-        """How much nearer a child is to being refuted; all of it for one choice."""
-        if child is None or child.leaf is not None:
-            return self.slack
-        return max(0.0, self.slack - child.slack) if math.isfinite(child.slack) else 0.0
-
-
 class TreeSearch:
     """One problem's search, from a known change that may be the best (None: none is known).
 
@@ -76,8 +58,7 @@ class TreeSearch:
 
     def __init__(self, problem: RecourseProblem, known: Sequence[Move] | None, seconds: float) -> None:
         self.problem = problem
-        self.rows = LearnerRows(problem)
-        self.relaxation = Relaxation(self.rows)
+        self.leaves = leaf_maker(problem)
         self.end = time.monotonic() + seconds
         self.best: Outcome | None = None
         self.bound: str | None = None
@@ -99,7 +80,7 @@ class TreeSearch:
         UnsupportedError : the time is over, or a choice stays undecided.
         """
         found: list[Node] = []
-        waiting: list[tuple[Part, _Assessed | None]] = [(whole(self.problem, self.number), None)]
+        waiting: list[tuple[Part, Assessed | None]] = [(whole(self.problem, self.number), None)]
         while waiting:
             (part, assessed), bound = waiting.pop(), self.bound
             try:
@@ -119,7 +100,7 @@ class TreeSearch:
     def _take(self, outcome: Outcome) -> None:
         self.best, self.bound = outcome, bound_of(self.problem, outcome)
 
-    def _node(self, part: Part, assessed: _Assessed | None) -> tuple[Node, Sequence[tuple[Part, _Assessed | None]]]:
+    def _node(self, part: Part, assessed: Assessed | None) -> tuple[Node, Sequence[tuple[Part, Assessed | None]]]:
         if self.problem.goal is GoalKind.MAX_HELPED and self.number is not None:
             if part.may_help() <= self.number:
                 return FewLeaf(kind="few"), ()
@@ -134,17 +115,15 @@ class TreeSearch:
             return assessed.leaf, ()
         return self._split(part, assessed)
 
-    def _assessed(self, part: Part, most: float = MOST_DUALITY) -> _Assessed:
+    def _assessed(self, part: Part, most: float = MOST_DUALITY) -> Assessed:
         if time.monotonic() > self.end:
             raise TimeoutError
-        proposal = self.relaxation.propose(part, most)
-        given = proposal.multipliers
-        slack = slack_above(self.rows, part, given)
-        leaf = leaf_of(given) if is_refuted(part, slack, given.queries) else None
-        return _Assessed(leaf, math.inf if slack is None else approximate(slack), proposal.shares)
+        return self.leaves.assess(part, most)
 
-    def _split(self, part: Part, assessed: _Assessed) -> tuple[Node, Sequence[tuple[Part, _Assessed | None]]]:
-        best: tuple[float, Node, Sequence[tuple[Part, _Assessed | None]]] | None = None
+    def _split(self, part: Part, assessed: Assessed) -> tuple[Node, Sequence[tuple[Part, Assessed | None]]]:
+        best: tuple[float, Node, Sequence[tuple[Part, Assessed | None]]] | None = None
+        if all(len(left) == 1 for left in part.options.values()):
+            raise UnsupportedError("no proof by a tree: a set of feature changes is left open, and is not split")
         for record, option in _divided(part, assessed.shares):
             others = tuple(k for k in part.options[record] if k != option)
             children = [
@@ -185,7 +164,9 @@ def bound_of(problem: RecourseProblem, best: Outcome) -> str:
     if problem.goal in (GoalKind.MAX_HELPED, GoalKind.MIN_MEMBERS):
         return decimal_below(value.low, DIGITS)
     end = value.low if problem.goal in MINIMISED else value.high
-    room = PART_OF_GAP * exact(problem.tolerances.relative_gap) * max(fmpq(1), abs(end))
+    # The tolerance lets features change a little further than an answer's, which a bound has to cover.
+    part = fmpq(1, 2) if changes_features(problem) else PART_OF_GAP
+    room = part * exact(problem.tolerances.relative_gap) * max(fmpq(1), abs(end))
     return decimal_below(end - room, DIGITS) if problem.goal in MINIMISED else decimal_above(end + room, DIGITS)
 
 

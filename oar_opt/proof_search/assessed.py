@@ -1,0 +1,35 @@
+"""What a relaxation says of a part of the choices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from oar_opt.proof.leaf_bounds import LeafBounds, Stated
+from oar_opt.proof.nodes import Node
+from oar_opt.proof.parts import Part
+from oar_opt.proof.rationals import approximate
+from oar_opt.proof_search.cone_rows import Floats
+
+
+@dataclass(frozen=True)
+class Assessed:
+    """A part's relaxation: the leaf that refutes it, or None; how far it is from that; and the options' shares."""
+
+    leaf: Node | None
+    slack: float
+    shares: Mapping[int, Floats]
+
+    @classmethod
+    def of(cls, bounds: LeafBounds, part: Part, given: Stated, leaf: Node, shares: Mapping[int, Floats]) -> Assessed:
+        """With the leaf that states multipliers, where they refute the part."""
+        slack = bounds.slack(part, given)
+        refuted = bounds.refutes(part, given, slack)
+        return cls(leaf if refuted else None, math.inf if slack is None else approximate(slack), shares)
+
+    def gain(self, child: Assessed | None) -> float:
+        """How much nearer a child is to being refuted; all of it for one choice."""
+        if child is None or child.leaf is not None:
+            return self.slack
+        return max(0.0, self.slack - child.slack) if math.isfinite(child.slack) else 0.0

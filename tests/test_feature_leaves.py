@@ -1,0 +1,319 @@
+"""Sets of feature changes in certificates: hand-computed bounds, and changes that the verification admits against all
+of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from flint import fmpq
+
+from oar_opt.instance_file import dump_instance, parse_instance
+from oar_opt.problem import (
+    Budget,
+    Collective,
+    CostKind,
+    Direction,
+    Feature,
+    FeatureAction,
+    FeatureType,
+    GoalKind,
+    LearnerSpec,
+    Member,
+    Move,
+    Norm,
+    Query,
+    Records,
+    RecourseProblem,
+    WithholdAction,
+)
+from oar_opt.proof.centroid_bound import CentroidMultipliers, slack_above
+from oar_opt.proof.checker import check, not_checkable
+from oar_opt.proof.class_rows import ClassRows
+from oar_opt.proof.exact_changes import is_allowed_change
+from oar_opt.proof.exact_choices import Choice
+from oar_opt.proof.exact_outcome import exact_outcome
+from oar_opt.proof.feature_reach import COST_SLACK, reaches
+from oar_opt.proof.parts import whole
+from oar_opt.proof.rationals import decimal_below, dot, exact, exact_row, length_above, read_decimal
+from oar_opt.proof_search.centroid_leaves import CentroidLeaves
+from oar_opt.proof_search.producer import make_certificate
+from oar_opt.verification import move_violation
+
+NORMS = list(Norm)
+
+
+def random_problem(seed, norm=None, menus=True):
+    """Changes under all norms and costs, with bounds, directions and scales; a few moves besides."""
+    draw = np.random.default_rng([seed, 11])
+    classes, d, n = int(draw.integers(2, 4)), int(draw.integers(1, 4)), 8
+    y = (np.arange(n) % classes).astype(float)
+    X = draw.normal(size=(n, d)) + draw.normal(size=(classes, d))[y.astype(int)]
+    s = draw.choice([1.0, 2.0, 0.5, 0.0], size=n)
+    s[:classes] = 1.0
+    features = tuple(
+        Feature(
+            f"x{j}",
+            lower=None if draw.random() < 0.6 else float(X[:, j].min() - 0.1),
+            upper=None if draw.random() < 0.6 else float(X[:, j].max() + 0.1),
+            direction=Direction(draw.choice(["any", "any", "increase", "decrease", "fixed"])),
+            scale=float(draw.choice([1.0, 0.5, 2.0])),
+        )
+        for j in range(d)
+    )
+
+    def member(i):
+        moving = [FeatureAction(norm or NORMS[int(draw.integers(3))], float(draw.choice([0.3, 1.5])), 0.25)]
+        withheld = [WithholdAction(0.9)] if menus and draw.random() < 0.4 else []
+        return Member(int(i), (*moving, *withheld))
+
+    goal = list(GoalKind)[seed % 4]
+    budget = [Budget(), Budget(total=0.8), Budget(members=1)][int(draw.integers(3))]
+    problem = RecourseProblem(
+        f"feature-leaves-{seed}",
+        Records(X, y, s),
+        LearnerSpec("nearest_centroid"),
+        Collective(
+            tuple(member(i) for i in draw.choice(np.arange(classes, n), 3, replace=False)),
+            list(CostKind)[int(draw.integers(5))],
+            budget,
+        ),
+        tuple(
+            Query(f"q{q}", tuple(draw.normal(size=d)), float(q % classes), required=0.2) for q in range(1 + seed % 2)
+        ),
+        goal,
+        classes=tuple(f"c{c}" for c in range(classes)),
+        features=features,
+    )
+    return parse_instance(dump_instance(problem))
+
+
+def random_move(problem, member, draw):
+    """A change as far out as the verification lets it be, in a random direction, and beyond bounds by the tolerance; or
+    a move of the menu; or None."""
+    options = problem.options(member)[1:]
+    if draw.random() < 0.2:
+        option = options[int(draw.integers(len(options)))] if options else None
+        return option and Move(member.record, option.x, option.y, option.s, option.cost)
+    action, i, tau = member.feature_actions[0], member.record, problem.tolerances.feasibility
+    x, direction = problem.records.X[i], draw.normal(size=problem.d)
+    if draw.random() < 0.5:
+        direction = np.sign(direction) if action.norm is Norm.LINF else direction * (np.arange(problem.d) == 0)
+    for share in (1 + 0.999 * tau / max(1.0, 1 / action.radius), 1.0, 0.7, 0.2, 0.0):
+        length = action.norm.of(direction)
+        after = x + share * action.radius * problem.scales * direction / (length or 1.0)
+        for j, feature in enumerate(problem.features):
+            slack = 0.999 * tau
+            low, high = feature.lower, feature.upper
+            after[j] = after[j] if low is None else max(after[j], low - slack)
+            after[j] = after[j] if high is None else min(after[j], high + slack)
+            if feature.direction in (Direction.FIXED, Direction.INCREASE):
+                after[j] = max(after[j], x[j] - slack)
+            if feature.direction in (Direction.FIXED, Direction.DECREASE):
+                after[j] = min(after[j], x[j] + slack)
+        cost = action.charge + problem.collective.cost.of((after - x) / problem.scales)
+        move = Move(i, tuple(after.tolist()), float(problem.records.y[i]), float(problem.records.s[i]), cost)
+        if move_violation(problem, move) is None:
+            return move
+    return None
+
+
+def test_a_reach_holds_what_the_verification_admits():
+    held = 0
+    for seed in range(120):
+        problem, draw = random_problem(seed), np.random.default_rng(seed)
+        for member in problem.collective.members:
+            move = random_move(problem, member, draw)
+            if (
+                move is None
+                or move.s != problem.records.s[member.record]
+                or move.x == tuple(problem.records.X[member.record])
+            ):
+                continue
+            (reach,) = reaches(problem, member)
+            delta = [exact(a) - exact(b) for a, b in zip(move.x, problem.records.X[member.record], strict=True)]
+            assert all(low <= v <= high for low, v, high in zip(reach.low, delta, reach.high, strict=True))
+            length = length_above(delta)
+            assert length <= reach.length + fmpq(1, 10**30)
+            for price in (fmpq(0), fmpq(1, 3), fmpq(2)):
+                g = exact_row(draw.normal(size=problem.d))
+                paid = price * exact(move.cost)
+                assert dot(g, delta) - paid <= reach.most(g, price)
+                assert 2 * length - paid <= reach.farthest(fmpq(2), price) + fmpq(1, 10**30)
+            held += 1
+    assert held > 200
+
+
+def test_every_bound_is_above_what_is_admitted():
+    """Also with moves beside, budgets, prices, parts and both ways to bound; sums are those of the stated costs."""
+    compared = 0
+    for seed in range(80):
+        problem, draw = random_problem(seed), np.random.default_rng(seed)
+        rows, part = ClassRows(problem), whole(problem, fmpq(1))
+        if problem.goal is GoalKind.MAX_HELPED:
+            part = part.with_helped(0)
+        own = [int(query.target) for query in problem.queries]
+        usable = [
+            (q, c) for q, t in enumerate(own) for c in range(rows.classes) if c != t and part.needs[q] is not None
+        ]
+        cap, limit = part.cap, part.limit
+        bounds = []
+        for balls in (True, False, True):
+            given = CentroidMultipliers(
+                [(q, c, fmpq(int(draw.integers(0, 4)), 3)) for q, c in usable],
+                [exact_row(draw.normal(size=rows.d)) for _ in range(rows.classes)],
+                fmpq(int(draw.integers(0, 3)) if limit is not None else 0),
+                fmpq(int(draw.integers(0, 3)) if cap is not None else 0),
+                balls,
+            )
+            bounds.append((given, slack_above(rows, part, given)))
+        for _ in range(12):
+            moves = [random_move(problem, member, draw) for member in problem.collective.members if draw.random() < 0.8]
+            moves = tuple(move for move in moves if move is not None)
+            cost = sum((exact(move.cost) for move in moves), fmpq(0))
+            if (limit is not None and cost > limit) or (cap is not None and len(moves) > cap):
+                continue
+            outcome = exact_outcome(problem, Choice(moves, cost))
+            if isinstance(outcome, str):
+                continue
+            for given, bound in bounds:
+                value = sum((pi * (outcome.queries[q].low - part.needs[q]) for q, _, pi in given.pairs), fmpq(0))
+                value += given.cost * ((limit or 0) - cost) + given.acting * ((cap or 0) - len(moves))
+                assert value <= bound
+                compared += 1
+    assert compared > 600
+
+
+# -- by hand ---
+
+
+def line(norm=Norm.L2, goal=GoalKind.MAX_MARGIN, radius=1.0, **changes):
+    """Classes at (0, 0) and (4, 0), one record each of two moves; the query (1, 0) wants the former."""
+    records = Records(np.array([[0.0, 0], [0, 0], [4, 0], [4, 0]]), np.array([0.0, 0, 1, 1]), np.ones(4))
+    action = (FeatureAction(norm, radius),)
+    problem = RecourseProblem(
+        "line",
+        records,
+        LearnerSpec("nearest_centroid"),
+        Collective((Member(1, action), Member(3, action)), budget=changes.pop("budget", Budget())),
+        (Query("q", (1.0, 0.0), 0.0, required=11.0),),
+        goal,
+        classes=("near", "far"),
+    )
+    return parse_instance(dump_instance(replace(problem, **changes)))
+
+
+def best_moves(problem, near=1.0, far=5.0, cost=1.0, height=0.0):
+    moves = (Move(1, (near, 0.0), 0.0, 1.0, cost), Move(3, (far, height), 1.0, 1.0, cost))
+    return tuple(move for move in moves if move.x != tuple(problem.records.X[move.record]))
+
+
+def test_balls_by_hand():
+    """``(3 + 1/2)^2 - (1 - 1/2)^2 = 12``."""
+    problem = line()
+    certificate = make_certificate(problem, best_moves(problem))
+    verdict = check(certificate, problem)
+    assert verdict.proved and verdict.value.low == 12 and len(certificate.nodes) == 1
+    assert 12 < read_decimal(certificate.bound) < fmpq(12) + fmpq(1, 1000)
+
+
+def test_boxes_by_hand():
+    """In ``linf`` the centroid of the other class goes to a corner as well: ``3.5^2 + 0.5^2 - 0.5^2``."""
+    problem = line(Norm.LINF, collective=replace(line(Norm.LINF).collective, cost=CostKind.LINF))
+    verdict = check(make_certificate(problem, best_moves(problem, height=1.0)), problem)
+    assert verdict.proved and verdict.value.low == fmpq(49, 4)
+
+
+def test_the_fewest_members_by_hand():
+    """One reaches ``3.5^2 - 1 = 11.25``, and 11 are required."""
+    problem = line(goal=GoalKind.MIN_MEMBERS)
+    verdict = check(make_certificate(problem, best_moves(problem, near=0.0)), problem)
+    assert verdict.proved and verdict.bound == "1"
+
+
+def test_none_is_enough():
+    """13 is more than 12."""
+    problem = line(goal=GoalKind.MIN_COST, queries=(Query("q", (1.0, 0.0), 0.0, required=13.0),))
+    assert check(make_certificate(problem), problem).is_infeasible
+
+
+# -- certificates ---
+
+
+def test_tighter_claims_and_changed_moves_are_refused():
+    problem = line()
+    certificate = make_certificate(problem, best_moves(problem))
+    assert not check(certificate.model_copy(update={"bound": decimal_below(fmpq(12) - fmpq(1, 10**6))}), problem).proved
+    assert not check(certificate.model_copy(update={"bound": None, "moves": None}), problem).proved
+    assert not check(certificate.model_copy(update={"kind": "enumeration", "nodes": ()}), problem).proved
+    first, second = certificate.moves
+    for change in (
+        {"x": (1.00001, 0.0)},
+        {"x": (1.0,)},
+        {"y": "far"},
+        {"weight": 2.0},
+        {"cost": 0.9},
+        {"cost": 1.1},
+        {"record": 0},
+    ):
+        changed = (first.model_copy(update=change), second)
+        assert not check(certificate.model_copy(update={"moves": changed}), problem).proved
+
+
+def test_what_is_allowed_exactly_the_verification_allows():
+    allowed = refused = 0
+    for seed in range(100):
+        problem, draw = random_problem(seed), np.random.default_rng([seed, 2])
+        for member in problem.collective.members:
+            move = random_move(problem, member, draw)
+            if move is None:
+                continue
+            noise = float(draw.choice([0.0, 1e-7, 1e-5, 0.1]))
+            x = np.array(move.x) + noise * draw.normal(size=problem.d)
+            cost = member.feature_actions[0].charge + problem.collective.cost.of(
+                (x - problem.records.X[member.record]) / problem.scales
+            )
+            cost = max(0.0, cost + float(draw.choice([0.0, 0.0, 1e-8, -0.1])))
+            moved = replace(move, x=tuple(x.tolist()), cost=cost)
+            fits = is_allowed_change(problem, member, moved)
+            assert not fits or move_violation(problem, moved) is None
+            allowed, refused = allowed + fits, refused + (not fits)
+    assert allowed > 60 and refused > 60
+
+
+@pytest.mark.parametrize("norm", [Norm.L2, Norm.LINF])
+def test_no_leaf_refutes_a_margin_that_is_reached(norm):
+    """The best of some changes against a bound just below its margin; a far larger bound is proved."""
+    proved = 0
+    for seed in range(0, 48, 4):
+        problem, draw = random_problem(seed, norm, menus=False), np.random.default_rng(seed)
+        problem = parse_instance(
+            dump_instance(replace(problem, collective=replace(problem.collective, budget=Budget())))
+        )
+        best = None
+        for _ in range(30):
+            moves = [random_move(problem, member, draw) for member in problem.collective.members]
+            moves = tuple(move for move in moves if move is not None)
+            outcome = exact_outcome(problem, Choice(moves, fmpq(0)))
+            if best is None or outcome.value.low > best[0]:
+                best = outcome.value.low, moves
+        claim = whole(problem, best[0] - fmpq(1, 10**6))
+        assert CentroidLeaves(problem).assess(claim, 1.0).leaf is None
+        loose = whole(problem, best[0] + 10)
+        proved += CentroidLeaves(problem).assess(loose, 1.0).leaf is not None
+    assert proved > 6
+
+
+def test_what_is_not_covered_is_refused_in_words():
+    problem = line()
+    steps = replace(problem, features=(Feature("a", FeatureType.INTEGER), Feature("b")))
+    assert "moves in steps" in not_checkable(steps)
+    ridge = replace(
+        problem,
+        learner=LearnerSpec("ridge", alpha=1.0),
+        records=Records(problem.records.X, np.array([-1.0, -1, 1, 1]), problem.records.s),
+        queries=(Query("q", (1.0, 0.0), 1.0),),
+    )
+    assert "no Lagrangian" in not_checkable(ridge)
+    assert fmpq(1, 10**9) < COST_SLACK
