@@ -197,19 +197,33 @@ def with_infeasibility(known: BestKnown, bound: Bound) -> tuple[BestKnown, tuple
 
 
 def with_bound(problem: RecourseProblem, known: BestKnown, bound: Bound) -> tuple[BestKnown, tuple[str, ...]]:
-    """What is known with a bound, where that is better, and in words that it is."""
-    sign = 1.0 if problem.goal.maximises else -1.0
+    """What is known with a bound, where that is better, and in words that it is.
+
+    It is better where it is tighter, or as tight and of a higher grade. A proved one that closes the gap is better than
+    any that is not proved.
+    """
     before = known.dual
-    if known.infeasible or (before is not None and not _is_stronger(before, bound.value, bound.grade, sign)):
+    if known.infeasible or (before is not None and not _is_better(problem, known, before, bound)):
         return known, ()
     words = f"bound {bound.value:.8g}, {bound.grade}" + (f" for {before.value:.8g}, {before.grade}" if before else "")
     return replace(known, dual=bound), (words,)
 
 
-def _is_stronger(known: Bound, value: float, grade: str, sign: float) -> bool:
-    gain = sign * (known.value - value)
-    as_tight = gain >= -_step(known.value)
-    return gain > _step(known.value) or (as_tight and Grade(known.grade) < grade)
+def _is_better(problem: RecourseProblem, known: BestKnown, before: Bound, bound: Bound) -> bool:
+    settled, settles = (_settles(problem, known, one) for one in (before, bound))
+    if settled is not settles:
+        return settles
+    sign = 1.0 if problem.goal.maximises else -1.0
+    gain = sign * (before.value - bound.value)
+    as_tight = gain >= -_step(before.value)
+    return gain > _step(before.value) or (as_tight and Grade(before.grade) < bound.grade)
+
+
+def _settles(problem: RecourseProblem, known: BestKnown, bound: Bound) -> bool:
+    """Whether a bound is proved and closes the gap."""
+    if known.primal is None or Grade(bound.grade) is not Grade.PROVED:
+        return False
+    return relative_gap(known.primal.value, bound.value) <= problem.tolerances.relative_gap
 
 
 def _step(value: float) -> float:

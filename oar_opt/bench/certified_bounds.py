@@ -3,8 +3,9 @@
 A bound, or an infeasibility, of the best known ones has the grade ``proved`` only if its certificate checks in exact
 arithmetic; then the certificate lies beside the library and proves just that bound. A certificate is taken in
 (:func:`take_in`) like a solution: its change is re-trained and verified and may be a better answer, its bound must be
-tighter than what is known, or as tight and of a lower grade so far; and what contradicts is an error. What a better
-bound without a proof replaces is removed with its certificate."""
+tighter than what is known, or as tight and of a lower grade so far, or the first that is proved and closes the gap; and
+what contradicts is an error. A bound without a proof that is tighter than a proved one which leaves a gap takes its
+place, and its certificate is removed."""
 
 from __future__ import annotations
 
