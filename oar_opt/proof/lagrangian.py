@@ -63,6 +63,8 @@ from oar_opt.proof.scalar_maximum import graph_maximum, logistic_maximum
 
 GRID = 120
 """Bits after the point of the terms that are summed up."""
+STEEPEST = fmpq(100)
+"""Largest decision value, either way, that pulls are proposed for: ``exp(-100)`` is below ``2^-GRID``."""
 
 
 @dataclass(frozen=True)
@@ -317,9 +319,12 @@ def clipped(pieces: Graph, low: Number | None, high: Number | None) -> Graph:
 
 
 def logistic_pull(y: Number, f: Number) -> Number:
-    """About ``-y / (1 + exp(y f))``, as a rational from ``-y`` to 0."""
+    """About ``-y / (1 + exp(y f))``, as a rational from ``-y`` to 0.
+
+    Beyond :data:`STEEPEST` the share hardly changes, and as a rational it would take more memory than a machine has.
+    """
     with ctx.workprec(64):
-        share = 1 / (1 + (arb(y * f)).exp())
+        share = 1 / (1 + arb(y * within((-STEEPEST, STEEPEST), f)).exp())
         v = Interval.around(share.mid()).low
     return -y * min(max(v, fmpq(0)), fmpq(1))
 
