@@ -1,4 +1,4 @@
-"""Certificates of trees: the Lagrangian's bound against every choice of small instances, and what the checker refuses."""
+"""Certificates of trees: the Lagrangian against every choice of small instances, and what the checker refuses."""
 
 from __future__ import annotations
 

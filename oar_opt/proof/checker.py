@@ -45,7 +45,7 @@ class Verdict:
     """Whether the claim is ``proved``, and in one sentence what is, or why it is not.
 
     ``choices`` is how many (or how many nodes of a tree) were gone through, ``value`` the stored change's, where there
-    is one and all is proved. ``bound`` is the decimal that is proved; None, where all is proved: no change is an answer.
+    is one and all is proved. ``bound`` is the decimal that is proved; None, where all is proved: there is no answer.
     """
 
     proved: bool

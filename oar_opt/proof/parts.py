@@ -7,9 +7,10 @@ A part says which options every member has left (staying is option 0, the others
     the cost is at most the limit, and at most so many act as the cap says.
 
 For the largest margin the need of every query is the bound, and an answer has to be above it; otherwise needs are the
-required margins less what is forgiven (:mod:`oar_opt.proof.exact_outcome`). For the least cost the limit is also the bound, and for the fewest members the cap is below it. For
-the number of queries that are helped a query is "helped" (and needs its margin), left aside, or not yet split upon
-(and needs nothing): where no more are left than the bound says, the part holds no better answer.
+required margins less what is forgiven (:mod:`oar_opt.proof.exact_outcome`). For the least cost the limit is also the
+bound, and for the fewest members the cap is below it. For the number of queries that are helped a query is "helped"
+(and needs its margin), left aside, or not yet split upon (and needs nothing): where no more are left than the bound
+says, the part holds no better answer.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class Part:
     """See the module's docstring; ``options`` by the member's record.
 
     ``menus`` are the moves of options 1, 2, ... by the member's record, ``needs`` the margins of queries (None:
-    nothing is needed of it here). ``strict``: these needs have to be exceeded. ``aside`` are the queries that are not to be counted.
+    nothing is needed of it here). ``strict``: these needs have to be exceeded. ``aside`` are the queries that are
+    not to be counted.
     """
 
     problem: RecourseProblem

@@ -1,8 +1,12 @@
-"""Conic programs for Clarabel, put together block by block."""
+"""Conic programs for Clarabel, put together block by block.
+
+Reference: P. J. Goulart, Y. Chen, "Clarabel: An Interior-Point Solver for Conic Programs with Quadratic Objectives",
+2024.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,17 +14,43 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Columns = npt.NDArray[np.int64]
+Term = tuple[Any, Any]
+"""Columns ``(k,)`` and a matrix ``(rows, k)``; a vector stands for a diagonal matrix, a number for that times the
+identity."""
 ORDER = ("zero", "nonnegative", "second_order", "exponential")
 
 
 @dataclass
 class Block:
-    """``E x + e`` in one cone, or several exponential ones."""
+    """``E x + e`` in one cone (or in several exponential ones), as entries ``(rows, columns, values)`` of ``E``."""
 
     cone: str
-    entries: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]]
     offset: Floats
+    entries: list[tuple[Columns, Columns, Floats]] = field(default_factory=list)
     place: int = 0
+
+    def add(self, term: Term, rows: Columns, factor: float = 1.0) -> None:
+        """Add a term to some rows, times a factor."""
+        columns, matrix = np.asarray(term[0], dtype=np.int64), np.asarray(term[1], dtype=np.float64)
+        if matrix.ndim == 2:
+            r, k = np.nonzero(matrix)
+            self.entries.append((rows[r], columns[k], factor * matrix[r, k]))
+        else:
+            self.entries.append((rows, columns, np.broadcast_to(factor * matrix, rows.shape)))
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Clarabel's values ``x`` and the multipliers ``z`` of all rows."""
+
+    status: str
+    x: Floats
+    z: Floats
+
+    def of(self, block: Block) -> Floats:
+        """The multipliers of a block."""
+        return self.z[block.place : block.place + len(block.offset)]
 
 
 @dataclass
@@ -31,62 +61,69 @@ class ConeRows:
     cost: dict[int, float] = field(default_factory=dict)
     blocks: list[Block] = field(default_factory=list)
 
-    def variables(self, count: int) -> npt.NDArray[np.int64]:
+    def variables(self, count: int) -> Columns:
         """New variables, by their columns."""
         self.size += count
         return np.arange(self.size - count, self.size)
 
-    def add(self, cone: str, offset: Sequence[float] | Floats, *terms: tuple[Any, Any]) -> Block:
-        """A block from ``(columns (k,), matrix (rows, k))`` pairs; a vector is a diagonal matrix, a number that times
-        the identity."""
-        e = np.asarray(offset, float)
-        entries = []
-        for columns, given in terms:
-            matrix = np.asarray(given, float)
-            if matrix.ndim == 2:
-                r, k = np.nonzero(matrix)
-                entries.append((r, np.asarray(columns)[k], matrix[r, k]))
-            else:
-                entries.append((np.arange(len(e)), np.asarray(columns), np.broadcast_to(matrix, e.shape)))
-        block = Block(cone, entries, e)
+    def variable(self) -> int:
+        """One new variable."""
+        return int(self.variables(1)[0])
+
+    def zero(self, offset: Sequence[float] | Floats, *terms: Term) -> Block:
+        """``E x + e = 0``."""
+        return self._rows("zero", offset, terms)
+
+    def nonnegative(self, offset: Sequence[float] | Floats, *terms: Term) -> Block:
+        """``E x + e >= 0``."""
+        return self._rows("nonnegative", offset, terms)
+
+    def squares(self, top: int, side: int | None, count: int, *terms: Term) -> Block:
+        """``top side >= |E x|^2`` for two variables that are at least 0 (None: 1), ``E`` having ``count`` rows.
+
+        This is ``|(2 E x, top - side)| <= top + side``.
+        """
+        block = Block("second_order", np.zeros(count + 2))
+        ends = np.array([0, count + 1])
+        block.entries.append((ends, np.array([top, top]), np.ones(2)))
+        if side is None:
+            block.offset[ends] = 1.0, -1.0
+        else:
+            block.entries.append((ends, np.array([side, side]), np.array([1.0, -1.0])))
+        for term in terms:
+            block.add(term, np.arange(1, count + 1), 2.0)
         self.blocks.append(block)
         return block
 
-    def square(
-        self,
-        top: tuple[Mapping[int, float], float],
-        side: tuple[Mapping[int, float], float],
-        *terms: tuple[Any, Any],
-        offset: Any,
-    ) -> Block:
-        """``top side >= |E x + e|^2`` for two affine forms ``top, side >= 0``, as ``|(2 (E x + e), top - side)| <= top
-        + side``."""
-        e = np.asarray(offset, float)
-        k = len(e)
-        block = Block("second_order", [], np.concatenate([[top[1] + side[1]], 2 * e, [top[1] - side[1]]]))
-        for (form, _), sign in ((top, 1.0), (side, -1.0)):
-            for column, value in form.items():
-                block.entries.append((np.array([0, k + 1]), np.array([column] * 2), np.array([value, sign * value])))
-        for columns, given in terms:
-            matrix = np.asarray(given, float)
-            if matrix.ndim == 2:
-                r, c = np.nonzero(matrix)
-                block.entries.append((r + 1, np.asarray(columns)[c], 2 * matrix[r, c]))
-            else:
-                block.entries.append((np.arange(k) + 1, np.asarray(columns), 2 * np.broadcast_to(matrix, e.shape)))
+    def exponentials(self, count: int, *triple: Sequence[Term], ones: Sequence[int] = ()) -> Block:
+        """``count`` cones ``y exp(x / y) <= z`` for a triple ``(x, y, z)`` of sums of terms; ``ones`` says to which of
+        them 1 is added."""
+        block = Block("exponential", np.zeros(3 * count))
+        for k, terms in enumerate(triple):
+            for term in terms:
+                block.add(term, 3 * np.arange(count) + k)
+        for k in ones:
+            block.offset[k::3] = 1.0
         self.blocks.append(block)
         return block
 
-    def solve(self, **settings: Any) -> Solution:
-        """Clarabel's answer."""
+    def _rows(self, cone: str, offset: Sequence[float] | Floats, terms: Sequence[Term]) -> Block:
+        block = Block(cone, np.array(offset, dtype=np.float64))
+        for term in terms:
+            block.add(term, np.arange(len(block.offset)))
+        self.blocks.append(block)
+        return block
+
+    def solve(self) -> Solution:
+        """Clarabel's answer, on one thread."""
         import clarabel
         from scipy.sparse import csc_matrix
 
         blocks = sorted(self.blocks, key=lambda block: ORDER.index(block.cone))
-        cones, place = [], 0
+        cones: list[Any] = []
+        place = 0
         for block in blocks:
-            block.place = place
-            m = len(block.offset)
+            block.place, m = place, len(block.offset)
             place += m
             match block.cone:
                 case "zero":
@@ -97,32 +134,14 @@ class ConeRows:
                     cones.append(clarabel.SecondOrderConeT(m))
                 case _:
                     cones += [clarabel.ExponentialConeT()] * (m // 3)
-        r = np.concatenate([rows + block.place for block in blocks for rows, _, _ in block.entries])
-        c = np.concatenate([columns for block in blocks for _, columns, _ in block.entries])
-        v = np.concatenate([values for block in blocks for _, _, values in block.entries])
-        A = csc_matrix((-v, (r, c)), shape=(place, self.size))
+        entries = [(rows + block.place, columns, values) for block in blocks for rows, columns, values in block.entries]
+        rows, columns, values = (np.concatenate(part) for part in zip(*entries, strict=True))
+        matrix = csc_matrix((-values, (rows, columns)), shape=(place, self.size))
         q = np.zeros(self.size)
-        for column, value in self.cost.items():
-            q[column] = value
-        options = clarabel.DefaultSettings()
-        options.verbose = False
-        options.max_threads = 1
-        for name, value in settings.items():
-            setattr(options, name, value)
-        e = np.concatenate([block.offset for block in blocks])
-        found = clarabel.DefaultSolver(csc_matrix((self.size, self.size)), q, A, e, cones, options).solve()
-        return Solution(str(found.status), np.array(found.x), np.array(found.z), found.iterations)
-
-
-@dataclass(frozen=True)
-class Solution:
-    """Clarabel's status, values ``x`` and multipliers ``z`` of the rows."""
-
-    status: str
-    x: Floats
-    z: Floats
-    iterations: int
-
-    def of(self, block: Block) -> Floats:
-        """The multipliers of a block."""
-        return self.z[block.place : block.place + len(block.offset)]
+        q[list(self.cost)] = list(self.cost.values())
+        settings = clarabel.DefaultSettings()
+        settings.verbose = False
+        settings.max_threads = 1
+        offset = np.concatenate([block.offset for block in blocks])
+        found = clarabel.DefaultSolver(csc_matrix((self.size, self.size)), q, matrix, offset, cones, settings).solve()
+        return Solution(str(found.status), np.array(found.x), np.array(found.z))

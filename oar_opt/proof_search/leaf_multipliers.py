@@ -1,399 +1,259 @@
-"""Multipliers for :mod:`oar_opt.proof.lagrangian`, proposed by a conic program whose dual they are."""
+"""Multipliers for :mod:`oar_opt.proof.lagrangian`, proposed by the conic program whose dual they are.
+
+Statement. Every member with several options left has a share ``z_o``, a copy ``theta_o`` and a pull ``g_o`` for each
+of them, with ``sum z_o = 1`` and ``sum theta_o = theta``; records that are the same in all choices have a pull each.
+The largest ``tau`` is sought that all margins exceed their needs by, subject to stationarity, the prices' limits and
+the one row of duality
+
+    sum of t over all records + lam Q <= lam theta0'R theta + s,    Q >= |theta|^2,  Q >= sum_o |theta_o|^2 / z_o,
+
+``t`` as in :mod:`oar_opt.proof_search.loss_cones`, at the price ``most`` for ``s >= 0``, without which no solver would
+find an inside. For LP learners ``|theta|^2`` is ``sum |theta_j|``, and subgradients of it join stationarity. A choice
+with its re-trained learner is a feasible point with ``s = 0``, so the value bounds all of them; the multipliers of
+stationarity are ``beta``, of the copies' sums ``-omega_m``, of ``Q``'s rows ``mu_0, mu_m``, of the others the weights
+and prices. A small part of ``Q`` is put on the first of its rows alone, so that ``mu_0`` is not 0.
+
+All numbers are rounded to ten digits, and multipliers of a free intercept are cut to what keeps the bound finite.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from flint import fmpq
 
 from oar_opt.proof.lagrangian import Multipliers
 from oar_opt.proof.learner_rows import LearnerRows
 from oar_opt.proof.nodes import DualityLeaf, MemberMultipliers
 from oar_opt.proof.parts import Part
-from oar_opt.proof.rationals import approximate, exact
-from oar_opt.proof_search.cone_rows import Block, ConeRows, Floats, Solution
+from oar_opt.proof.rationals import Number, approximate, exact
+from oar_opt.proof_search.cone_rows import Block, Columns, ConeRows, Floats, Solution, Term
+from oar_opt.proof_search.loss_cones import Gathered, LossRecords, add_loss
 
 OWN = 0.01
+"""The part of ``Q`` that is put on its first row alone."""
+AS_STATED = 1e-7
+"""A pull that is nearer to what the checker takes by itself is not stated."""
+TINY = 1e-300
 
 
 @dataclass(frozen=True)
 class Proposal:
+    """Multipliers, and the shares ``(options,)`` of each open member in the relaxation."""
+
     multipliers: Multipliers
-    slack: float
     shares: dict[int, Floats]
-    status: str
 
 
 class Relaxation:
-    """The rows of a program as floating-point arrays."""
+    """The rows of a problem as floating-point arrays."""
 
-    def __init__(self, program: LearnerRows) -> None:
-        self.program = program
-        self.X = np.array([[approximate(v) for v in row.xhat] for row in program.rows]).reshape(-1, program.p)
-        self.y = np.array([approximate(row.y) for row in program.rows])
-        self.a = np.array([approximate(row.a) for row in program.rows])
-        self.cost = np.array([approximate(row.cost) for row in program.rows])
-        self.acts = np.array([float(row.move is not None) for row in program.rows])
-        self.lam = approximate(program.lam)
-        self.theta0 = np.array([approximate(v) for v in program.theta0])
-        self.R = np.array([float(j in program.penalised) for j in range(program.p)])
-        self.kind = program.spec.kind
-        self.epsilon = float(program.spec.epsilon or 0.0)
-        self.delta = float(program.spec.delta or 0.0)
+    def __init__(self, rows: LearnerRows) -> None:
+        self.rows = rows
+        self.X = np.array([[approximate(value) for value in row.xhat] for row in rows.rows]).reshape(-1, rows.p)
+        self.y, self.a, self.cost = (
+            np.array([approximate(getattr(row, name)) for row in rows.rows]) for name in ("y", "a", "cost")
+        )
+        self.acts = np.array([float(row.move is not None) for row in rows.rows])
+        self.lam = 1.0 if rows.is_linear else approximate(rows.lam)
+        self.theta0 = np.array([approximate(value) for value in rows.theta0])
+        self.penalised = np.array(rows.penalised, dtype=np.int64)
+        ends = [row.pulls for row in rows.rows]
+        self.least = np.array([-np.inf if low is None else approximate(low) for low, _ in ends])
+        self.most = np.array([np.inf if high is None else approximate(high) for _, high in ends])
 
     def propose(self, part: Part, most: float) -> Proposal:
-        return _Model(self, part, most).solve()
+        """Multipliers for a part; ``most`` is the largest that the duality's may be, about."""
+        return _Model(self, part, most).proposal()
+
+
+@dataclass(frozen=True, eq=False)
+class _Copies:
+    """A member's columns and rows: shares, the sum of its copies, and its row of ``Q``."""
+
+    rows: list[int]
+    z: Columns
+    sum: Block
+    size: Block
 
 
 class _Model:
+    """The program of one part."""
+
     def __init__(self, data: Relaxation, part: Part, most: float) -> None:
-        self.data, self.part = data, part
-        self.cone = cone = ConeRows()
-        p = data.program.p
-        self.theta, (self.tau, self.s) = cone.variables(p), cone.variables(2)
-        self.penalised = np.flatnonzero(data.R)
-        cone.cost = {int(self.tau): -1.0, int(self.s): most}
-        cone.add("nonnegative", [0.0], ([self.s], 1.0))
-        # stationarity and gap, gathered while records are added
-        self.balance: list = []
-        self.constant = np.zeros(p)
-        self.gap: list = [([self.s], np.array([[1.0]]))]
-        self.gap_constant = 0.0
-        settled, self.open = data.program.of(part)
-        self.settled_rows = np.array(settled, int)
-        self.settled = np.array([i for i in settled if data.a[i] > 0], int)
-        self.member: dict[int, tuple] = {}
-        self._penalty()
-        self._fixed()
-        for r, left in self.open.items():
-            self._member(r, list(left))
-        self._goal()
-        self.stationarity = cone.add("zero", self.constant, *self.balance)
-        self.duality = cone.add("nonnegative", [self.gap_constant], *self.gap)
+        self.data, self.part, self.cone = data, part, ConeRows()
+        self.settled, self.open = data.rows.of(part)
+        self.pulling = np.array([i for i in self.settled if data.a[i] > 0], dtype=np.int64)
+        self.theta, self.tau, slack = self.cone.variables(data.rows.p), self.cone.variable(), self.cone.variable()
+        self.cone.cost = {self.tau: -1.0, slack: most}
+        self.cone.nonnegative([0.0], ([slack], 1.0))
+        self.gathered = Gathered([], np.zeros(data.rows.p), [([slack], np.ones((1, 1)))])
+        self.size = self._penalty()
+        self.slopes = add_loss(self.cone, data.rows.spec, self._records(self.pulling, self.theta, None), self.gathered)
+        self.copies = {record: self._member(left) for record, left in self.open.items()}
+        self.subjects = self._subjects()
+        self.prices = self._price(part.limit, data.cost), self._price(part.cap, data.acts)
+        self.stationarity = self.cone.zero(self.gathered.balance_constant, *self.gathered.balance)
+        self.duality = self.cone.nonnegative([self.gathered.gap_constant], *self.gathered.gap)
 
-    def _penalty(self) -> None:
-        data, cone, p = self.data, self.cone, self.data.program.p
-        self.Q, Q = (int(column) for column in cone.variables(2))
-        cone.add("nonnegative", [0.0], ([self.Q, Q], [[1.0, -1.0]]))
-        if data.program.is_linear:
-            k = len(self.penalised)
-            size, r = cone.variables(k), cone.variables(k)
+    def _records(self, rows: Columns, theta: Columns, z: Columns | None) -> LossRecords:
+        X = self.data.X[rows]
+        return LossRecords(X, self.data.y[rows], self.data.a[rows], [(theta, X)], z)
+
+    def _penalty(self) -> int:
+        """``Q``, with the penalty's part in stationarity and duality."""
+        data, cone, into = self.data, self.cone, self.gathered
+        both, own = cone.variable(), cone.variable()
+        cone.nonnegative([0.0], ([both, own], [[1.0, -1.0]]))
+        self._size_of(own, None, self.theta)
+        into.less(np.array([both, own]), data.lam * np.array([1.0 - OWN, OWN]))
+        k, p = len(data.penalised), data.rows.p
+        if data.rows.is_linear:
+            subgradients = cone.variables(k)
             for sign in (1.0, -1.0):
-                cone.add("nonnegative", np.zeros(k), (size, 1.0), (self.theta[self.penalised], sign))
-                cone.add("nonnegative", np.ones(k), (r, sign))
-            cone.add("nonnegative", [0.0], ([Q], 1.0), (size, -np.ones((1, k))))
-            self.balance.append((r, np.eye(p)[:, self.penalised]))
-            self.gap.append(([self.Q, Q], np.array([[OWN - 1.0, -OWN]])))
+                cone.nonnegative(np.ones(k), (subgradients, sign))
+            into.balance.append((subgradients, np.eye(p)[:, data.penalised]))
+            return both
+        weights = np.zeros(p)
+        weights[data.penalised] = data.lam
+        into.balance.append((self.theta, weights))
+        into.balance_constant -= weights * data.theta0
+        into.less(self.theta, -weights * data.theta0)
+        return both
+
+    def _size_of(self, top: int, side: int | None, theta: Columns) -> None:
+        """``top side >= |theta|^2`` over penalised entries, or ``top >= sum |theta_j|``."""
+        entries = theta[self.data.penalised]
+        k = len(entries)
+        if not self.data.rows.is_linear:
+            self.cone.squares(top, side, k, (entries, 1.0))
             return
-        cone.square(({Q: 1.0}, 0.0), ({}, 1.0), (self.theta[self.penalised], 1.0), offset=np.zeros(len(self.penalised)))
-        self.balance.append((self.theta, np.diag(data.lam * data.R)))
-        self.constant -= data.lam * data.R * data.theta0
-        self.gap.append(([self.Q, Q], data.lam * np.array([[OWN - 1.0, -OWN]])))
-        self.gap.append((self.theta, (data.lam * data.R * data.theta0)[None, :]))
+        sizes = self.cone.variables(k)
+        for sign in (1.0, -1.0):
+            self.cone.nonnegative(np.zeros(k), (sizes, 1.0), (entries, sign))
+        self.cone.nonnegative([0.0], ([top], 1.0), (sizes, -np.ones((1, k))))
 
-    # losses: f = F columns, z (1 if settled)
-
-    def _fixed(self) -> None:
+    def _member(self, rows: list[int]) -> _Copies:
         data, cone = self.data, self.cone
-        rows = self.settled
-        X, y, a = data.X[rows], data.y[rows], data.a[rows]
-        n = len(rows)
-        self.read = lambda found, mu: {}
-        if n == 0:
-            return
-        Qf = int(cone.variables(1)[0])
-        self.gap.append(([Qf], np.array([[-1.0]])))
-        kind = data.kind
-        if kind == "ridge":
-            H = 2 * (X.T * a) @ X
-            w, V = np.linalg.eigh(H)
-            L = (V * np.sqrt(np.maximum(w, 0))).T
-            cone.square(({Qf: 1.0}, 0.0), ({}, 1.0), (self.theta, L), offset=np.zeros(len(L)))
-            self.balance.append((self.theta, H))
-            self.constant -= 2 * X.T @ (a * y)
-            self.gap.append((self.theta, (2 * X.T @ (a * y))[None, :]))
-            return
-        g = cone.variables(n)
-        self.balance.append((g, X.T))
-        if kind in ("svm", "l1_svm", "squared_hinge"):
-            xi = cone.variables(n)
-            cone.add("nonnegative", np.zeros(n), (xi, 1.0))
-            kink = cone.add("nonnegative", -np.ones(n), (xi, 1.0), (self.theta, y[:, None] * X))
-            cone.add("nonnegative", np.zeros(n), (g, -y))
-            self.gap.append((g, -y[None, :]))
-            if kind == "squared_hinge":
-                roots = np.sqrt(a)
-                E = np.zeros((2 * n, 2 * n))
-                E[np.arange(n), np.arange(n)] = roots
-                E[np.arange(n) + n, np.arange(n) + n] = 0.5 / roots
-                cone.square(({Qf: 1.0}, 0.0), ({}, 1.0), (np.concatenate([xi, g]), E), offset=np.zeros(2 * n))
-                return
-            cone.add("nonnegative", a, (g, y))
-            self.gap.append((xi, -a[None, :]))
-            cone.add("zero", [0.0], ([Qf], 1.0))
-            self.read = lambda found, mu: -y * found.of(kink) / np.maximum(mu * a, 1e-300)
-            return
-        if kind in ("epsilon_insensitive", "lad"):
-            xi, h = cone.variables(n), cone.variables(n)
-            cone.add("nonnegative", np.zeros(n), (xi, 1.0))
-            up = cone.add("nonnegative", y + data.epsilon, (xi, 1.0), (self.theta, -X))
-            down = cone.add("nonnegative", data.epsilon - y, (xi, 1.0), (self.theta, X))
-            for sign in (1.0, -1.0):
-                cone.add("nonnegative", np.zeros(n), (h, 1.0), (g, sign))
-                cone.add("nonnegative", a, (g, sign))
-            self.gap += [(xi, -a[None, :]), (g, -y[None, :]), (h, -np.full((1, n), data.epsilon))]
-            cone.add("zero", [0.0], ([Qf], 1.0))
-            self.read = lambda found, mu: (found.of(up) - found.of(down)) / np.maximum(mu * a, 1e-300)
-            return
-        if kind == "huber":
-            u, v, h = cone.variables(n), cone.variables(n), cone.variables(n)
-            cone.add("zero", y, (u, -1.0), (v, -1.0), (self.theta, -X))
-            for sign in (1.0, -1.0):
-                cone.add("nonnegative", np.zeros(n), (h, 1.0), (v, sign))
-                cone.add("nonnegative", a * data.delta, (g, sign))
-            roots = np.sqrt(a / 2)
-            E = np.zeros((2 * n, 2 * n))
-            E[np.arange(n), np.arange(n)] = roots
-            E[np.arange(n) + n, np.arange(n) + n] = 0.5 / roots
-            cone.square(({Qf: 1.0}, 0.0), ({}, 1.0), (np.concatenate([u, g]), E), offset=np.zeros(2 * n))
-            self.gap += [(h, -(a * data.delta)[None, :]), (g, -y[None, :])]
-            return
-        if kind == "logistic":
-            cone.add("zero", [0.0], ([Qf], 1.0))
-            t, u1, u2, r1, r2 = (cone.variables(n) for _ in range(5))
-            cone.add("nonnegative", np.ones(n), (u1, -1.0), (u2, -1.0))
-            self._exponential(n, [(t, -1.0)], [], [(u1, 1.0)], ones=(1,))
-            self._exponential(n, [(t, -1.0), (self.theta, -y[:, None] * X)], [], [(u2, 1.0)], ones=(1,))
-            self._exponential(n, [(r1, -1.0)], [(g, -y / a)], [], ones=(2,))
-            self._exponential(n, [(r2, -1.0)], [(g, y / a)], [], ones=(1, 2))
-            self.gap += [(t, -a[None, :]), (r1, -a[None, :]), (r2, -a[None, :])]
-            return
-        raise AssertionError(kind)
-
-    def _exponential(self, n, first, second, third, ones=(), z=None) -> None:
-        """n cones (first, second, third); ones: which entries have an additional 1 (or z)."""
-        offset = np.zeros(3 * n)
-        block = Block("exponential", [], offset)
-        for k, terms in enumerate((first, second, third)):
-            for columns, given in terms:
-                matrix = np.asarray(given, float)
-                if matrix.ndim == 2:
-                    r, c = np.nonzero(matrix)
-                    block.entries.append((3 * r + k, np.asarray(columns)[c], matrix[r, c]))
-                else:
-                    block.entries.append((3 * np.arange(n) + k, np.asarray(columns), np.broadcast_to(matrix, (n,))))
-            if k in ones and z is None:
-                offset[k::3] += 1.0
-            elif k in ones:
-                block.entries.append((3 * np.arange(n) + k, np.asarray(z), np.ones(n)))
-        self.cone.blocks.append(block)
-
-    def _member(self, r: int, left: list[int]) -> None:
-        data, cone, p = self.data, self.cone, self.data.program.p
-        k = len(left)
-        z = cone.variables(k)
-        q = cone.variables(k)
-        copies = cone.variables(k * p).reshape(k, p)
-        cone.add("nonnegative", np.zeros(k), (z, 1.0))
-        cone.add("zero", [-1.0], (z, np.ones((1, k))))
-        split = cone.add("zero", np.zeros(p), (self.theta, 1.0), *((copy, -1.0) for copy in copies))
-        share = cone.add("nonnegative", [0.0], ([self.Q], 1.0), (q, -np.ones((1, k))))
-        pen = self.penalised
+        k, p = len(rows), data.rows.p
+        z, q, copies = cone.variables(k), cone.variables(k), cone.variables(k * p).reshape(k, p)
+        cone.nonnegative(np.zeros(k), (z, 1.0))
+        cone.zero([-1.0], (z, np.ones((1, k))))
+        total = cone.zero(np.zeros(p), (self.theta, 1.0), *((copy, -1.0) for copy in copies))
+        size = cone.nonnegative([0.0], ([self.size], 1.0), (q, -np.ones((1, k))))
         for o in range(k):
-            if data.program.is_linear:
-                size = cone.variables(len(pen))
-                for sign in (1.0, -1.0):
-                    cone.add("nonnegative", np.zeros(len(pen)), (size, 1.0), (copies[o][pen], sign))
-                cone.add("nonnegative", [0.0], ([q[o]], 1.0), (size, -np.ones((1, len(pen)))))
-            else:
-                cone.square(
-                    ({int(q[o]): 1.0}, 0.0), ({int(z[o]): 1.0}, 0.0), (copies[o][pen], 1.0), offset=np.zeros(len(pen))
-                )
-        active = [o for o in range(k) if data.a[left[o]] > 0]
-        self.member[r] = (z, split, share, left)
-        if not active:
-            return
-        rows = np.array([left[o] for o in active])
-        zs = z[active]
-        n = len(rows)
-        F = np.zeros((n, n * p))
-        for j, i in enumerate(rows):
-            F[j, j * p : (j + 1) * p] = data.X[i]
-        f = cone.variables(n)
-        cone.add("zero", np.zeros(n), (f, -1.0), (copies[active].reshape(-1), F))
-        y, a, X = data.y[rows], data.a[rows], data.X[rows]
-        g = cone.variables(n)
-        self.balance.append((g, X.T))
-        kind = data.kind
-        if kind == "ridge":
-            cone.add("zero", np.zeros(n), (g, -1.0), (f, 2 * a), (zs, -2 * a * y))
-            t = cone.variables(n)
-            for j in range(n):
-                cone.square(
-                    ({int(t[j]): 1.0}, 0.0), ({int(zs[j]): 1.0}, 0.0), ([f[j]], [[np.sqrt(2 * a[j])]]), offset=[0.0]
-                )
-            self.gap += [(t, -np.ones((1, n))), (f, (2 * a * y)[None, :])]
-        elif kind in ("svm", "l1_svm", "squared_hinge"):
-            xi = cone.variables(n)
-            cone.add("nonnegative", np.zeros(n), (xi, 1.0))
-            cone.add("nonnegative", np.zeros(n), (xi, 1.0), (f, y), (zs, -1.0))
-            cone.add("nonnegative", np.zeros(n), (g, -y))
-            self.gap.append((g, -y[None, :]))
-            if kind == "squared_hinge":
-                t = cone.variables(n)
-                for j in range(n):
-                    cone.square(
-                        ({int(t[j]): 1.0}, 0.0),
-                        ({int(zs[j]): 1.0}, 0.0),
-                        ([xi[j], g[j]], np.diag([np.sqrt(a[j]), 0.5 / np.sqrt(a[j])])),
-                        offset=np.zeros(2),
-                    )
-                self.gap.append((t, -np.ones((1, n))))
-            else:
-                cone.add("nonnegative", np.zeros(n), (g, y), (zs, a))
-                self.gap.append((xi, -a[None, :]))
-        elif kind in ("epsilon_insensitive", "lad"):
-            xi, h = cone.variables(n), cone.variables(n)
-            cone.add("nonnegative", np.zeros(n), (xi, 1.0))
-            cone.add("nonnegative", np.zeros(n), (xi, 1.0), (f, -1.0), (zs, y + data.epsilon))
-            cone.add("nonnegative", np.zeros(n), (xi, 1.0), (f, 1.0), (zs, data.epsilon - y))
-            for sign in (1.0, -1.0):
-                cone.add("nonnegative", np.zeros(n), (h, 1.0), (g, sign))
-                cone.add("nonnegative", np.zeros(n), (g, sign), (zs, a))
-            self.gap += [(xi, -a[None, :]), (g, -y[None, :]), (h, -np.full((1, n), data.epsilon))]
-        elif kind == "huber":
-            u, v, h, t = (cone.variables(n) for _ in range(4))
-            cone.add("zero", np.zeros(n), (u, -1.0), (v, -1.0), (f, -1.0), (zs, y))
-            for sign in (1.0, -1.0):
-                cone.add("nonnegative", np.zeros(n), (h, 1.0), (v, sign))
-                cone.add("nonnegative", np.zeros(n), (g, sign), (zs, a * data.delta))
-            for j in range(n):
-                cone.square(
-                    ({int(t[j]): 1.0}, 0.0),
-                    ({int(zs[j]): 1.0}, 0.0),
-                    ([u[j], g[j]], np.diag([np.sqrt(a[j] / 2), 0.5 / np.sqrt(a[j] / 2)])),
-                    offset=np.zeros(2),
-                )
-            self.gap += [(t, -np.ones((1, n))), (h, -(a * data.delta)[None, :]), (g, -y[None, :])]
-        else:
-            t, u1, u2, r1, r2 = (cone.variables(n) for _ in range(5))
-            cone.add("nonnegative", np.zeros(n), (u1, -1.0), (u2, -1.0), (zs, 1.0))
-            self._exponential(n, [(t, -1.0)], [], [(u1, 1.0)], ones=(1,), z=zs)
-            self._exponential(n, [(t, -1.0), (f, -y)], [], [(u2, 1.0)], ones=(1,), z=zs)
-            self._exponential(n, [(r1, -1.0)], [(g, -y / a)], [], ones=(2,), z=zs)
-            self._exponential(n, [(r2, -1.0)], [(g, y / a)], [], ones=(1, 2), z=zs)
-            self.gap += [(t, -a[None, :]), (r1, -a[None, :]), (r2, -a[None, :])]
+            self._size_of(int(q[o]), int(z[o]), copies[o])
+        active = [o for o in range(k) if data.a[rows[o]] > 0]
+        chosen = np.array([rows[o] for o in active], dtype=np.int64)
+        X = data.X[chosen]
+        each = np.zeros((len(active), len(active) * p))
+        for j in range(len(active)):
+            each[j, j * p : (j + 1) * p] = X[j]
+        of_copies: list[Term] = [(copies[active].reshape(-1), each)]
+        records = LossRecords(X, data.y[chosen], data.a[chosen], of_copies, z[active])
+        add_loss(cone, data.rows.spec, records, self.gathered)
+        return _Copies(rows, z, total, size)
 
-    def _goal(self) -> None:
-        data, part, cone = self.data, self.part, self.cone
-        program = data.program
-        self.subjects = []
-        for group, needs in ((program.queries, part.needs), (program.guards, part.guards)):
-            for (direction, offset), need in zip(group, needs, strict=True):
-                if need is None:
-                    self.subjects.append(None)
-                    continue
-                c = np.array([approximate(v) for v in direction])
-                self.subjects.append(
-                    cone.add(
-                        "nonnegative", [approximate(offset - need)], (self.theta, c[None, :]), ([self.tau], [[-1.0]])
-                    )
-                )
-        self.prices = []
-        for limit, weight in ((part.limit, data.cost), (part.cap, data.acts)):
-            if limit is None:
-                self.prices.append(None)
+    def _subjects(self) -> list[Block | None]:
+        """The rows ``margin - need - tau >= 0`` of queries and guards."""
+        rows, part = self.data.rows, self.part
+        pairs = [*zip(rows.queries, part.needs, strict=True), *zip(rows.guards, part.guards, strict=True)]
+        found: list[Block | None] = []
+        for (direction, offset), need in pairs:
+            if need is None:
+                found.append(None)
                 continue
-            fixed = float(weight[self.settled_rows].sum())
-            terms = [(z, -weight[left][None, :]) for z, _, _, left in self.member.values()]
-            self.prices.append(
-                cone.add(
-                    "nonnegative", [float(limit if isinstance(limit, int) else approximate(limit)) - fixed], *terms
-                )
-            )
-        if all(s is None for s in self.subjects):
-            cone.add("nonnegative", [1.0], ([self.tau], [[-1.0]]))
+            c = np.array([[approximate(value) for value in direction]])
+            found.append(self.cone.nonnegative([approximate(offset - need)], (self.theta, c), ([self.tau], -1.0)))
+        if not any(found):
+            self.cone.nonnegative([1.0], ([self.tau], -1.0))
+        return found
 
-    def solve(self) -> Proposal:
-        found = self.cone.solve()
-        x = found.x
-        q = len(self.data.program.queries)
-        pi = [0.0 if b is None else max(0.0, float(found.of(b)[0])) for b in self.subjects]
-        prices = [0.0 if b is None else max(0.0, float(found.of(b)[0])) for b in self.prices]
-        lam = self.data.lam if not self.data.program.is_linear else 1.0
-        total = max(float(found.of(self.duality)[0]), 0.0)
-        omegas = {}
-        for r, (_, split, share, _) in self.member.items():
-            mu = max(0.0, float(found.of(share)[0])) / lam
-            omegas[r] = (mu, -found.of(split))
-        own = max(total - sum(mu for mu, _ in omegas.values()), 0.5 * OWN * total)
-        if self.data.program.free:
-            for r, (mu, omega) in omegas.items():
-                omega[-1] = self._slope(r, total, omega[-1])
-        beta, theta = found.of(self.stationarity), x[self.theta]
-        pulls = self._pulls(found, theta, total)
+    def _price(self, limit: Number | int | None, weights: Floats) -> Block | None:
+        if limit is None:
+            return None
+        left = float(limit) if isinstance(limit, int) else approximate(limit)
+        terms = [(one.z, -weights[one.rows][None, :]) for one in self.copies.values()]
+        return self.cone.nonnegative([left - float(weights[self.settled].sum())], *terms)
+
+    # -- what the solution says ---
+
+    def proposal(self) -> Proposal:
+        """The multipliers of the solution."""
+        found, data = self.cone.solve(), self.data
+        mu = _size(found, self.duality)
+        members = {r: (_size(found, one.size) / data.lam, -found.of(one.sum)) for r, one in self.copies.items()}
+        own = max(mu - sum(share for share, _ in members.values()), 0.5 * OWN * mu)
+        mu = own + sum(share for share, _ in members.values())
+        for record, (_, omega) in members.items():
+            if data.rows.free:
+                omega[-1] = self._finite(self.open[record], mu, omega[-1])
+        weights = [0.0 if block is None else _size(found, block) for block in self.subjects]
+        cost, acting = (0.0 if block is None else _size(found, block) for block in self.prices)
+        queries, theta = len(self.part.needs), found.x[self.theta]
         multipliers = Multipliers(
-            _short(own), [_short(v) for v in beta], [_short(v) for v in theta], pulls, self._balance(theta),
-            {r: (_short(mu), [_short(v) for v in omega]) for r, (mu, omega) in omegas.items()},
-            [_short(v) for v in pi[:q]], [_short(v) for v in pi[q:]], _short(prices[0]), _short(prices[1]),
-        )  # fmt: skip
-        shares = {r: x[z] for r, (z, *_) in self.member.items()}
-        return Proposal(multipliers, float(x[self.tau]), shares, found.status)
-
-    def _pulls(self, found: Solution, theta: Floats, mu: float) -> dict[int, fmpq]:
-        read = self.read(found, mu)
-        if isinstance(read, dict):
-            return {}
-        rows, kind = self.settled, self.data.kind
-        f, y = self.data.X[rows] @ theta, self.data.y[rows]
-        low, high = (
-            (np.minimum(-y, 0), np.maximum(-y, 0))
-            if kind in ("svm", "l1_svm")
-            else (-np.ones(len(rows)), np.ones(len(rows)))
+            mu=_short(own),
+            beta=_shortened(found.of(self.stationarity)),
+            theta=_shortened(theta),
+            pulls=self._pulls(found, theta, mu),
+            balance=self._balance(theta),
+            omegas={record: (_short(share), _shortened(omega)) for record, (share, omega) in members.items()},
+            queries=_shortened(weights[:queries]),
+            guards=_shortened(weights[queries:]),
+            cost=_short(cost),
+            acting=_short(acting),
         )
-        read = np.clip(read, low, high)
-        if kind in ("svm", "l1_svm"):
-            default = np.where(y * f < 1, -y, 0.0)
-        else:
-            default = np.where(f > y + self.data.epsilon, 1.0, np.where(f < y - self.data.epsilon, -1.0, 0.0))
-        near = np.abs(read - default) > 1e-7
-        return {int(i): _short(v) for i, v in zip(rows[near], read[near], strict=True)}
+        return Proposal(multipliers, {record: found.x[one.z] for record, one in self.copies.items()})
 
-    def _slope(self, r: int, mu: float, value: float) -> float:
-        """Cut to what keeps every option's term finite."""
-        for i in self.open[r]:
-            a, y, kind = self.data.a[i], self.data.y[i], self.data.kind
-            if a == 0:
-                return 0.0
-            least, most = {
-                "ridge": (-np.inf, np.inf),
-                "huber": (-self.data.delta, self.data.delta),
-                "epsilon_insensitive": (-1.0, 1.0),
-            }.get(kind, (min(-y, 0), max(-y, 0)))
-            if kind == "squared_hinge":
-                least, most = (-np.inf, 0) if y > 0 else (0, np.inf)
-            value = float(np.clip(value, mu * a * least, mu * a * most))
-        return value
+    def _finite(self, rows: Sequence[int], mu: float, value: float) -> float:
+        """Cut to what keeps every option's term finite, where ``f`` has no other end."""
+        data = self.data
+        active = [i for i in rows if data.a[i] > 0]
+        if len(active) < len(rows):
+            return 0.0
+        least, most = (max(mu * data.a[active] * data.least[active]), min(mu * data.a[active] * data.most[active]))
+        return float(np.clip(value, least, most)) if mu > 0 and least <= most else 0.0
+
+    def _pulls(self, found: Solution, theta: Floats, mu: float) -> dict[int, Number]:
+        """The pulls of records at a kink, which are not what the checker takes by itself."""
+        if self.slopes is None:
+            return {}
+        rows, data = self.pulling, self.data
+        pulls = np.clip(self.slopes(found) / np.maximum(mu * data.a[rows], TINY), data.least[rows], data.most[rows])
+        f, y, epsilon = data.X[rows] @ theta, data.y[rows], float(data.rows.spec.epsilon or 0.0)
+        if data.rows.spec.kind in ("svm", "l1_svm"):
+            own = np.where(y * f < 1, -y, 0.0)
+        else:
+            own = np.where(f > y + epsilon, 1.0, np.where(f < y - epsilon, -1.0, 0.0))
+        stated = np.abs(pulls - own) > AS_STATED
+        return {int(i): _short(pull) for i, pull in zip(rows[stated], pulls[stated], strict=True)}
 
     def _balance(self, theta: Floats) -> int | None:
-        if not self.data.program.free:
+        """A row whose pull can balance a free intercept: one that is well inside its range."""
+        if not self.data.rows.free or not len(self.pulling):
             return None
-        rows = self.settled
-        r = self.data.X[rows] @ theta - (0 if self.data.kind == "logistic" else self.data.y[rows])
-        return int(rows[np.argmin(np.abs(r))])
+        rows = self.pulling
+        centre = 0.0 if self.data.rows.spec.kind == "logistic" else self.data.y[rows]
+        return int(rows[np.argmin(np.abs(self.data.X[rows] @ theta - centre))])
 
 
-def _short(value: float) -> fmpq:
-    """About the same number with 40 bits."""
-    import math
+def _size(found: Solution, block: Block) -> float:
+    value = float(found.of(block)[0])
+    return max(0.0, value) if np.isfinite(value) else 0.0
 
-    mantissa, exponent = math.frexp(value)
-    return exact(math.ldexp(round(mantissa * 2**40), exponent - 40))
+
+def _short(value: float) -> Number:
+    """About the same number, short to write; 0 for one that is none."""
+    return exact(float(f"{value:.10g}") if np.isfinite(value) else 0.0)
+
+
+def _shortened(values: Sequence[float] | Floats) -> list[Number]:
+    return [_short(float(value)) for value in values]
 
 
 def leaf_of(given: Multipliers) -> DualityLeaf:
-    """The node of a certificate with these multipliers, whose numbers have few enough bits to be written exactly."""
+    """The node of a certificate with these multipliers, which are floating-point numbers."""
     return DualityLeaf(
         kind="duality",
         mu=approximate(given.mu),
