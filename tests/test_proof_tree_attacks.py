@@ -36,7 +36,7 @@ from oar_opt.proof.lagrangian import GRID, Multipliers, logistic_pull, logistic_
 from oar_opt.proof.learner_rows import LINEAR, LearnerRows
 from oar_opt.proof.parts import whole
 from oar_opt.proof.polylines import absolute, graph, pulls_at
-from oar_opt.proof.rationals import approximate, dot, exact
+from oar_opt.proof.rationals import approximate, dot, exact, read_decimal
 from oar_opt.proof.scalar_maximum import logistic_maximum
 from oar_opt.proof.tree import is_refuted
 from tests.test_proof import stated
@@ -288,3 +288,289 @@ def slack_of(part, given, outcome):
     total = sum((pi * (margin.low - need) for pi, margin, need in (*queries, *guards)), fmpq(0))
     actors = len(outcome.choice.moves)
     return total + given.cost * (part.limit - outcome.choice.cost) + given.acting * (part.cap - actors)
+
+
+# -- linear programs, by hand ---
+
+
+def line(spec, *, members=(), s=(1.0, 1.0), **changes):
+    """Records at 1 that report - and +; the query at 1 wants +, so that its margin is ``w``."""
+    base = line_example(spec, GoalKind.MIN_COST, required=0.5)
+    records = Records(np.array([[1.0], [1.0]]), np.array([-1.0, 1.0]), np.array(s))
+    return stated(replace(base, records=records, collective=Collective(tuple(members)), **changes))
+
+
+def leaf(p=1, **changes):
+    """A duality leaf of ``p`` parameters, a query and no guard, that says nothing."""
+    zeros = [0.0] * p
+    numbers = {"mu": 0.0, "beta": zeros, "theta": zeros, "pulls": [], "balance": None, "members": []}
+    return {"kind": "duality", **numbers, "queries": [0.0], "guards": [], "cost": 0.0, "acting": 0.0, **changes}
+
+
+def judged(problem, *nodes, bound="0.1"):
+    """The checker's verdict on a tree's nodes."""
+    document = {"format": "oar-certificate", "version": 1, "kind": "tree", "instance": problem.name}
+    document |= {"instance_sha256": problem.sha256, "goal": str(problem.goal), "bound": bound, "moves": None}
+    return check(parse_certificate({**document, "nodes": list(nodes)}), problem)
+
+
+def evaluated(problem, **changes):
+    rows, part = LearnerRows(problem), whole(problem, None)
+    zero = [fmpq(0)] * rows.p
+    given = Multipliers(fmpq(0), zero, zero, {}, None, {}, [fmpq(0)], [], fmpq(0), fmpq(0))
+    return slack_above(rows, part, replace(given, **changes))
+
+
+def needed(problem):
+    return forgiven_margin(problem.queries[0], problem)
+
+
+@pytest.mark.parametrize("kind", LINEAR)
+def test_a_goal_that_no_duality_bounds_is_at_most_the_objective_at_0(kind):
+    """``|w| <= C (1 + 1) = 4``, so the margin is at most 4, whoever takes the goal: ``T0``, or a member whose ``f`` is
+    0 and who sets ``|w| / 4`` against it. Then the record at 1, with ``alpha = beta = 0``, is left with ``-f g / 4``
+    twice: at most 1/2, at the kink."""
+    option = Option(OptionKind.MENU, (0.0,), -1.0, 1.0, 1.0)
+    records = Records(np.array([[1.0], [0.0]]), np.array([-1.0, 1.0]), np.ones(2))
+    problem = replace(line(LearnerSpec(kind, C=2.0), members=[Member(1, (), (option,))]), records=records)
+    assert evaluated(problem, queries=[fmpq(1)]) == 4 - needed(problem)
+    shares = {1: (fmpq(1, 4), [fmpq(1)])}
+    assert evaluated(problem, queries=[fmpq(1)], omegas=shares, pulls={0: fmpq(0)}) == fmpq(7, 2) - needed(problem)
+
+
+def test_a_member_that_pulls_nothing_may_carry_the_goal():
+    """Of weight 0 whatever it does: ``w - |w| / 4`` for ``|w| <= C = 2``, and 1/2 as before."""
+    option = Option(OptionKind.MENU, (3.0,), 1.0, 0.0, 1.0)
+    problem = line(LearnerSpec("l1_svm", C=2.0), members=[Member(1, (), (option,))], s=(1.0, 0.0))
+    shares = {1: (fmpq(1, 4), [fmpq(1)])}
+    assert evaluated(problem, queries=[fmpq(1)], omegas=shares, pulls={0: fmpq(0)}) == 2 - needed(problem)
+    ridge = line(LearnerSpec("ridge", alpha=0.5), members=[Member(1, (), (option,))], s=(1.0, 0.0))
+    # The largest w - w^2 / 4 is 1, and record 0 is left with -f (2 f + 2) / 4, at most 1/8.
+    assert evaluated(ridge, queries=[fmpq(1)], omegas=shares, pulls={0: fmpq(0)}) == fmpq(9, 8) - needed(ridge)
+
+
+def test_a_record_without_features_has_no_value_to_pull_at():
+    """``x = 0`` and no intercept: ``f = 0`` and ``g = -2 y``, so the term is ``g gamma = 0``; and ``w - w^2 / 4``."""
+    option = Option(OptionKind.MENU, (0.0,), 1.0, 1.0, 1.0)
+    records = Records(np.array([[1.0], [0.0]]), np.array([-1.0, -1.0]), np.ones(2))
+    problem = replace(line(LearnerSpec("ridge", alpha=0.5), members=[Member(1, (), (option,))]), records=records)
+    shares = {1: (fmpq(1, 4), [fmpq(1)])}
+    assert evaluated(problem, queries=[fmpq(1)], omegas=shares, pulls={0: fmpq(0)}) == fmpq(9, 8) - needed(problem)
+
+
+# -- numbers of any size ---
+
+
+def test_pulls_are_proposed_for_any_point():
+    """``exp(-f)`` as a rational has as many binary digits as ``1.4 f``, and a point may be anything."""
+    for f in (fmpq(10**6), fmpq(-(10**6)), fmpq(10**300), fmpq(-(10**300))):
+        pull = logistic_pull(fmpq(1), f)
+        assert -1 <= pull <= 0 and abs(pull - (f < 0) * -1) < fmpq(1, 2**100)
+        assert pull.q.bit_length() < 1000
+    assert logistic_tangent(fmpq(1), exact(1e-300), exact(1e-3), fmpq(1)).q.bit_length() < 1000
+    third = logistic_pull(fmpq(-1), exact(np.log(0.5)))
+    assert abs(third - fmpq(1, 3)) < fmpq(1, 10**15)
+
+
+def test_the_logistic_term_is_bounded_for_numbers_of_any_size():
+    """With ``tau = 0`` it is ``mu log(1 + exp(-gamma / mu))``: about ``-gamma`` or 0 for large ones; ``l(0) = log 2``."""
+    for size in (fmpq(10) ** 300, fmpq(10) ** 3000):
+        for mu in (fmpq(1), fmpq(1, 10**300)):
+            down = logistic_maximum(fmpq(1), fmpq(0), fmpq(0), -size, mu, [fmpq(0)])
+            up = logistic_maximum(fmpq(1), fmpq(0), fmpq(0), size, mu, [fmpq(0)])
+            assert size < down < size + mu * fmpq(1, 2**150)
+            assert 0 < up < mu * fmpq(1, 2**150)
+    half = logistic_maximum(fmpq(-1), fmpq(0), fmpq(0), fmpq(0), fmpq(1), [fmpq(0)])
+    assert 0 < half - fmpq(6931471805599453094, 10**19) < fmpq(1, 10**19)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_multipliers_of_any_size_are_judged_at_once(make, kind):
+    """No error, no endless number: the bound 1000 is proved or it is not."""
+    sizes = (0.0, 5e-324, 1e-300, 1e12, 1.7e308)
+    for intercept in ("none", "free"):
+        problem = stated(make(3, kind, intercept, regression=kind in REGRESSION, guards=1))
+        p = problem.d + (intercept == "free")
+        begun = time.process_time()
+        for size in sizes:
+            for mu in sizes:
+                entries = [[-size] * (p - 1) + [size], [size] * p]
+                shares = [
+                    {"record": m.record, "mu": mu, "omega": [size] * (p - 1) + [0.0]}
+                    for m in problem.collective.members
+                ]
+                changes = {"mu": mu, "beta": entries[0], "theta": entries[1], "balance": 0, "members": shares}
+                verdict = judged(problem, leaf(**changes, queries=[1.0], guards=[mu]), bound="1000")
+                assert verdict.proved or "node 0: its multipliers leave room" in verdict.sentence
+        assert time.process_time() - begun < 5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_learner_of_no_record_is_no_error(kind):
+    """``w = 0``, so no margin exceeds 0: by the Lagrangian too, with a large ``mu``, and for linear programs at once."""
+    base = line(LearnerSpec(kind, **{"alpha" if kind == "ridge" else "C": 1.0}, **constants(kind)), s=(0.0, 0.0))
+    problem = replace(base, goal=GoalKind.MAX_MARGIN)
+    verdict = judged(problem, leaf(mu=1e6, queries=[1.0]), bound="0.001")
+    assert verdict.proved, verdict.sentence
+
+
+def constants(kind):
+    return {"huber": {"delta": 0.5}, "epsilon_insensitive": {"epsilon": 0.25}}.get(kind, {})
+
+
+def test_a_long_list_of_options_is_split_at_once():
+    menu = tuple(Option(OptionKind.MENU, (1.0,), 1.0, 1.0, float(k + 1)) for k in range(400))
+    problem = line(LearnerSpec("ridge", alpha=1.0), members=[Member(1, (), menu)])
+    begun = time.process_time()
+    verdict = judged(problem, {"kind": "options", "record": 1, "options": [*range(401, 300_000), 0]}, leaf(), leaf())
+    assert "node 1: its multipliers leave room" in verdict.sentence
+    assert time.process_time() - begun < 2
+
+
+# -- trees ---
+
+
+def trees(goal=GoalKind.MIN_COST, **changes):
+    """A member with two options and one with one, and two queries."""
+    first = tuple(Option(OptionKind.MENU, (float(k),), 1.0, 1.0, float(k)) for k in (1, 2))
+    second = Member(0, (), (Option(OptionKind.MENU, (1.0,), 1.0, 1.0, 1.0),))
+    queries = tuple(Query(f"q{k}", (float(k),), 1.0, 0.0, 0.25) for k in (1, 2))
+    members = [Member(1, (), first), second]
+    return line(LearnerSpec("ridge", alpha=1.0), members=members, goal=goal, queries=queries, **changes)
+
+
+def split(record, *options):
+    return {"kind": "options", "record": record, "options": list(options)}
+
+
+def ask(query):
+    return {"kind": "query", "query": query}
+
+
+CHOICE, FEW = {"kind": "choice"}, {"kind": "few"}
+PRICED = leaf(queries=[0.0, 0.0], cost=1.0)
+"""Refutes for ``min_cost`` every part in which the cost is above the bound."""
+
+
+@pytest.mark.parametrize(
+    ("nodes", "words"),
+    [
+        ([split(7, 0)], "node 0: record 7 is no member's"),
+        ([split(1)], "node 0: it does not split what member 1 has left"),
+        ([split(1, 3, -1)], "node 0: it does not split what member 1 has left"),
+        ([split(1, 0, 1, 2)], "node 0: it does not split what member 1 has left"),
+        ([split(1, 2), split(1, 2)], "node 1: it does not split what member 1 has left"),
+        ([split(1, 2), PRICED, split(1, 1), PRICED, split(1, 1)], "node 4: it does not split what member 1 has left"),
+        ([split(1, 1, 2), PRICED], "1 parts of the tree have no node"),
+        ([split(1, 1), PRICED], "1 parts of the tree have no node"),
+        ([split(1, 0), PRICED], "node 1: its multipliers leave room"),
+        ([CHOICE], "node 0: more than one choice is left"),
+        ([split(1, 1, 2), PRICED, CHOICE], "node 2: more than one choice is left"),
+        ([FEW], "node 0: more queries than the bound says may be helped"),
+        ([ask(0)], "node 0: there is no query 0 to count"),
+    ],
+)
+def test_trees_that_leave_choices_out_prove_nothing(nodes, words):
+    verdict = judged(trees(), *nodes, bound="0.5")
+    assert not verdict.proved and words in verdict.sentence
+
+
+def test_trees_that_leave_none_out_prove_their_bound():
+    """The first acts for 1 or more, above the bound; of the second alone likewise; nobody acting is no answer."""
+    nodes = [split(1, 1, 2), PRICED, split(0, 1), PRICED, CHOICE]
+    assert judged(trees(), *nodes, bound="0.5").proved
+    assert "node 5 belongs to no split" in judged(trees(), *nodes, CHOICE, bound="0.5").sentence
+    assert "node 1: its multipliers" in judged(trees(), *nodes, bound="1.001").sentence
+    acting = [PRICED | {"cost": 0.0, "acting": 1.0} if node is PRICED else node for node in nodes]
+    fewest = trees(GoalKind.MIN_MEMBERS)
+    for bound in ("0.5", "1", "1.0"):
+        assert judged(fewest, *acting, bound=bound).proved
+    for bound in ("1.5", "2"):
+        # One who acts is fewer than 1.5.
+        assert "node 1: its multipliers" in judged(fewest, *acting, bound=bound).sentence
+    assert judged(trees(), PRICED, bound="-0.5").proved
+    assert judged(fewest, PRICED | {"cost": 0.0, "acting": 1.0}, bound="0").proved
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"beta": []}, "beta has 0 numbers instead of 1"),
+        ({"theta": [0.0, 0.0]}, "theta has 2 numbers instead of 1"),
+        ({"queries": [1.0]}, "queries has 1 numbers instead of 2"),
+        ({"guards": [1.0]}, "guards has 1 numbers instead of 0"),
+        ({"members": [{"record": 1, "mu": 1.0, "omega": []}]}, "omega of member 1 has 0 numbers"),
+        ({"members": [{"record": 1, "mu": 1.0, "omega": [0.0]}] * 2}, "a member has multipliers twice"),
+        ({"members": [{"record": 9, "mu": 1.0, "omega": [0.0]}]}, "leave room"),
+        ({"members": [{"record": 0, "mu": 1.0, "omega": [0.0]}]}, "leave room"),
+        ({"members": [{"record": 1, "mu": -1.0, "omega": [0.0]}]}, "leave room"),
+        ({"mu": -1.0}, "leave room"),
+        ({"queries": [-1.0, 0.0]}, "leave room"),
+        ({"acting": 1.0}, "leave room"),
+    ],
+)
+def test_leaves_with_wrong_multipliers_prove_nothing(changes, words):
+    """The part is one in which record 0's member is settled and acts, so that the price of the cost alone refutes it;
+    nobody caps the number of those who act."""
+    verdict = judged(trees(), split(0, 1), PRICED | changes, split(1, 0), CHOICE, PRICED, bound="0.5")
+    assert not verdict.proved and f"node 1: {words}" in verdict.sentence.replace("its multipliers ", "")
+    assert judged(trees(), split(0, 1), PRICED, split(1, 0), CHOICE, PRICED, bound="0.5").proved
+
+
+def test_queries_are_split_upon_once_and_counted():
+    """Both margins have the sign of ``w``, which is 1 where both report + at 1 (``w = 2 / 3``)."""
+    problem = trees(GoalKind.MAX_HELPED)
+    two, aside = [ask(0), leaf(queries=[0.0, 0.0]), FEW], [ask(0), ask(0)]
+    assert "node 1: its multipliers" in judged(problem, *two, bound="1").sentence
+    assert "node 1: query 0 is split upon twice" in judged(problem, *aside, bound="1").sentence
+    assert "there is no query 2" in judged(problem, ask(2), bound="1").sentence
+    assert judged(problem, FEW, bound="2").proved
+    for bound in ("1.9", "-1"):
+        assert "node 0: more queries" in judged(problem, FEW, bound=bound).sentence
+    assert "node 0: more queries" in judged(problem, FEW, bound=None).sentence
+    # A query that was left aside and is asked again, and one that needs nothing yet, with a weight.
+    again = [ask(0), ask(1), leaf(queries=[0.0, 0.0]), FEW]
+    assert "node 2: its multipliers" in judged(problem, *again, bound="1").sentence
+    assert "node 0: its multipliers" in judged(problem, leaf(queries=[1.0, 0.0]), bound="1").sentence
+
+
+def test_a_slack_of_0_refutes_only_what_has_to_be_exceeded():
+    part = replace(whole(trees(), fmpq(1)), strict=True)
+    assert is_refuted(part, fmpq(0), [fmpq(0), fmpq(1)])
+    assert not is_refuted(part, fmpq(0), [fmpq(0), fmpq(0)])
+    assert not is_refuted(replace(part, strict=False), fmpq(0), [fmpq(1), fmpq(1)])
+    assert not is_refuted(part, fmpq(1, 10**40), [fmpq(1)]) and not is_refuted(part, None, [fmpq(1)])
+    assert is_refuted(replace(part, strict=False), fmpq(-1, 10**40), [fmpq(0)])
+
+
+def test_whose_margin_is_always_the_bound_never_exceeds_it():
+    """The query at 0 without an intercept: a margin of 0, proved to be at most 0 and not to be less."""
+    problem = trees(GoalKind.MAX_MARGIN)
+    problem = stated(replace(problem, queries=(replace(problem.queries[0], x=(0.0,)),)))
+    assert judged(problem, leaf(queries=[1.0]), bound="0").proved
+    assert not judged(problem, leaf(queries=[1.0]), bound="-0.000000001").proved
+    assert not judged(problem, leaf(queries=[0.0]), bound="0").proved
+
+
+@pytest.mark.parametrize(
+    ("goal", "bound", "limit", "cap", "needs"),
+    [
+        (GoalKind.MIN_COST, "2.5", fmpq(5, 2), 2, 1),
+        (GoalKind.MIN_COST, "9", 3, 2, 1),
+        (GoalKind.MIN_MEMBERS, "0.5", 3, 0, 1),
+        (GoalKind.MIN_MEMBERS, "1", 3, 0, 1),
+        (GoalKind.MIN_MEMBERS, "1.001", 3, 1, 1),
+        (GoalKind.MIN_MEMBERS, "7", 3, 2, 1),
+        (GoalKind.MAX_MARGIN, "0.5", 3, 2, fmpq(1, 2)),
+        (GoalKind.MAX_HELPED, "0.5", 3, 2, None),
+    ],
+)
+def test_what_is_better_than_a_bound(goal, bound, limit, cap, needs):
+    """Budgets are the least of their own and what the bound leaves; 3 stands for the total budget with its slack, 1 for
+    the required margin less what is forgiven."""
+    problem = trees(goal)
+    problem = replace(problem, collective=replace(problem.collective, budget=Budget(total=3.0, members=2)))
+    part = whole(problem, read_decimal(bound))
+    assert part.limit == (with_slack(3.0) if limit == 3 else limit) and part.cap == cap
+    assert part.needs == ((forgiven_margin(problem.queries[0], problem) if needs == 1 else needs,) * 2)
+    assert part.strict == (goal is GoalKind.MAX_MARGIN)

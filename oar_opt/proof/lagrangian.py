@@ -260,6 +260,8 @@ class _Evaluation:
         xhat = row.xhat if row.a != 0 else [zero] * self.program.p
         if self.program.free:
             sides = [(omega[-1] * xhat[-1], None, None)]
+        elif not any(xhat):
+            sides = [(zero, zero, zero)]
         else:
             low, high = _slopes(xhat, mu, omega)
             least, most = (None if g is None else self.mu * row.a * g for g in row.pulls)
@@ -281,10 +283,10 @@ class _Evaluation:
 
 
 def _slopes(xhat: Sequence[Number], mu: Number, omega: Sequence[Number]) -> tuple[Number, Number]:
-    """The least and the largest ``tau`` with ``|omega_j - tau xhat_j| <= mu`` wherever ``xhat_j`` is not 0; of none
-    twice one between the ends that cross, and of ``xhat = 0`` twice 0."""
+    """The least and the largest ``tau`` with ``|omega_j - tau xhat_j| <= mu`` wherever ``xhat_j`` is not 0; where there
+    is none, twice one between the ends that cross."""
     ends = [sorted(((value - mu) / x, (value + mu) / x)) for value, x in zip(omega, xhat, strict=True) if x != 0]
-    low, high = max((end[0] for end in ends), default=fmpq(0)), min((end[1] for end in ends), default=fmpq(0))
+    low, high = max(end[0] for end in ends), min(end[1] for end in ends)
     return (low, high) if low <= high else ((low + high) / 2, (low + high) / 2)
 
 
