@@ -21,7 +21,6 @@ from oar_opt.problem import (
     Member,
     Option,
     OptionKind,
-    Prior,
     Query,
     Records,
 )
@@ -362,6 +361,52 @@ def test_a_record_without_features_has_no_value_to_pull_at():
     assert evaluated(problem, queries=[fmpq(1)], omegas=shares, pulls={0: fmpq(0)}) == fmpq(9, 8) - needed(problem)
 
 
+def test_a_member_takes_the_option_with_the_largest_term():
+    """``mu = 0`` and ``beta = -1``: ``T0`` is 1, the terms are the largest ``-g``: 0 of a record that reports -, and
+    ``C = 2`` of one that reports +."""
+    option = Option(OptionKind.MENU, (1.0,), 1.0, 1.0, 1.0)
+    base = line(LearnerSpec("l1_svm", C=2.0), members=[Member(1, (), (option,))])
+    problem = replace(base, records=Records(np.ones((2, 1)), -np.ones(2), np.ones(2)))
+    assert evaluated(problem, beta=[fmpq(-1)]) == 3
+
+
+def test_pulls_of_the_logistic_loss_alone():
+    """``mu = 0`` and ``beta = (0, -1)``: 0 of a record that reports -, and ``C = 2`` of one that reports +."""
+    problem = line(LearnerSpec("logistic", Intercept.FREE, C=2.0))
+    assert evaluated(problem, beta=[fmpq(0), fmpq(-1)]) == 2
+    assert evaluated(problem, beta=[fmpq(0), fmpq(1)]) == 2
+
+
+@pytest.mark.parametrize("kind", ["ridge", "svm", "l1_svm"])
+def test_nothing_bounds_a_free_intercept_that_no_record_holds(kind):
+    """A member of weight 0, whatever it does, with a share of the intercept; the balancing row takes the rest."""
+    option = Option(OptionKind.MENU, (3.0,), 1.0, 0.0, 1.0)
+    X, y, s = np.array([[1.0], [2.0], [1.0]]), np.array([-1.0, 1.0, 1.0]), np.array([1.0, 1.0, 0.0])
+    spec = LearnerSpec(kind, Intercept.FREE, **{"alpha" if kind == "ridge" else "C": 1.0})
+    problem = replace(line(spec), records=Records(X, y, s))
+    problem = replace(problem, collective=Collective((Member(2, (), (option,)),)))
+
+    def shared(b):
+        return evaluated(problem, mu=fmpq(10), omegas={2: (fmpq(1), [fmpq(1, 4), b])}, balance=0)
+
+    assert shared(fmpq(0)) is not None
+    assert shared(fmpq(1, 1000)) is None and shared(fmpq(-1, 1000)) is None
+
+
+def test_weights_and_prices_are_not_negative_and_go_with_something():
+    option = Option(OptionKind.MENU, (1.0,), 1.0, 1.0, 1.0)
+    base = line(LearnerSpec("l1_svm", C=2.0), members=[Member(1, (), (option,))])
+    capped = replace(base, collective=replace(base.collective, budget=Budget(total=3.0, members=2)))
+    for name, value in (("cost", fmpq(1)), ("acting", fmpq(1)), ("queries", [fmpq(1)])):
+        less = [-one for one in value] if isinstance(value, list) else -value
+        assert evaluated(capped, **{name: value}) is not None
+        assert evaluated(capped, **{name: less}) is None
+        assert (evaluated(base, **{name: value}) is None) == (name != "queries")
+    assert evaluated(capped, omegas={1: (fmpq(0), [fmpq(0)])}) is not None
+    # Of one who is no member.
+    assert evaluated(capped, omegas={0: (fmpq(0), [fmpq(0)])}) is None
+
+
 # -- numbers of any size ---
 
 
@@ -377,7 +422,7 @@ def test_pulls_are_proposed_for_any_point():
 
 
 def test_the_logistic_term_is_bounded_for_numbers_of_any_size():
-    """With ``tau = 0`` it is ``mu log(1 + exp(-gamma / mu))``: about ``-gamma`` or 0 for large ones; ``l(0) = log 2``."""
+    """With ``tau = 0`` it is ``mu log(1 + exp(-gamma / mu))``: about ``-gamma`` or 0 where it is large."""
     for size in (fmpq(10) ** 300, fmpq(10) ** 3000):
         for mu in (fmpq(1), fmpq(1, 10**300)):
             down = logistic_maximum(fmpq(1), fmpq(0), fmpq(0), -size, mu, [fmpq(0)])
@@ -411,7 +456,7 @@ def test_multipliers_of_any_size_are_judged_at_once(make, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_learner_of_no_record_is_no_error(kind):
-    """``w = 0``, so no margin exceeds 0: by the Lagrangian too, with a large ``mu``, and for linear programs at once."""
+    """``w = 0``, so no margin exceeds 0: which the Lagrangian proves with a large ``mu``."""
     base = line(LearnerSpec(kind, **{"alpha" if kind == "ridge" else "C": 1.0}, **constants(kind)), s=(0.0, 0.0))
     problem = replace(base, goal=GoalKind.MAX_MARGIN)
     verdict = judged(problem, leaf(mu=1e6, queries=[1.0]), bound="0.001")
