@@ -193,7 +193,7 @@ def solve(
         result, explanation = _explained(result, formulation, solver, left, threads)
     unproved = None
     if prove is not None:
-        result, unproved = cli_proof.proved(result, prove, time_limit)
+        result, unproved = cli_proof.proved(result, prove, time_limit, quiet)
     if output is not None:
         save_solution(result.solution, output)
         _note(f"solution written to {output}")

@@ -817,12 +817,18 @@ MAKERS: tuple[Callable[[], Document], ...] = (
 def main() -> None:
     """Write the shipped instances and the formats' schemas into the folder given."""
     from oar_opt.instance_file import instance_schema
+    from oar_opt.proof.certificate_file import certificate_schema
     from oar_opt.solution_file import solution_schema
 
     folder = Path(sys.argv[1])
     write(folder)
     (folder / "schema").mkdir(exist_ok=True)
-    for name, schema in (("oar-instance-1", instance_schema()), ("oar-solution-1", solution_schema())):
+    schemas = {
+        "oar-instance-1": instance_schema(),
+        "oar-solution-1": solution_schema(),
+        "oar-certificate-1": certificate_schema(),
+    }
+    for name, schema in schemas.items():
         text = json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
         (folder / "schema" / f"{name}.schema.json").write_text(text, encoding="utf-8")
 

@@ -12,6 +12,7 @@ from oar_opt.discovery import formulations, heuristics, learners, update_rules
 from oar_opt.families import shipped_documents, write
 from oar_opt.instance_file import instance_schema
 from oar_opt.library import FOLDER, load, shipped
+from oar_opt.proof.certificate_file import certificate_schema
 from oar_opt.solution_file import solution_schema
 
 pytestmark = pytest.mark.usefixtures("trained_once")
@@ -65,7 +66,14 @@ def test_shipped_instances_are_what_their_makers_make(tmp_path):
     assert len(made) >= 12
 
 
-@pytest.mark.parametrize("name, schema", [("oar-instance-1", instance_schema), ("oar-solution-1", solution_schema)])
+SCHEMAS = {
+    "oar-instance-1": instance_schema,
+    "oar-solution-1": solution_schema,
+    "oar-certificate-1": certificate_schema,
+}
+
+
+@pytest.mark.parametrize("name, schema", SCHEMAS.items())
 def test_shipped_schemas_are_generated(name, schema):
     shipped_schema = json.loads((FOLDER / "schema" / f"{name}.schema.json").read_text(encoding="utf-8"))
     assert shipped_schema == schema()

@@ -19,7 +19,7 @@ A JSON object with these keys and no others:
 =================== ===================================================================================================
 
 ``bound`` is an upper bound for goals that are maximised and a lower one for the others. With ``bound`` null ``moves``
-is null.
+is null. A tree has at least one node. :func:`certificate_schema` describes the format to other programs.
 
 A file whose name ends in ``.gz`` holds the same text compressed by gzip (P. Deutsch, "GZIP file format specification
 version 4.3", RFC 1952, 1996), without name and time, so that the same certificate gives the same bytes. No text of
@@ -37,16 +37,17 @@ from pydantic import ConfigDict, Field
 
 from oar_opt.errors import InputError
 from oar_opt.json_input import (
+    Decimal,
     Digest,
     LabelValue,
     Number,
     Numbers,
     Part,
     Slug,
-    Text,
     Whole,
     check_header,
     decode_object,
+    json_schema,
     located,
     read_json_object,
     validate,
@@ -58,6 +59,7 @@ from oar_opt.proof.rationals import read_decimal
 
 FORMAT = "oar-certificate"
 VERSION = 1
+SCHEMA_ID = "urn:oar-opt:oar-certificate-1"
 COMPRESSED = ".gz"
 MOST_BYTES = 2**26
 """Of a certificate's text: a small file can unpack to more than a machine holds."""
@@ -89,7 +91,7 @@ class ProofCertificate(Part):
     instance: Slug = Field(description="Name of the instance.")
     instance_sha256: Digest = Field(description="SHA-256 digest of the instance's file.")
     goal: GoalKind = Field(description="The instance's goal.")
-    bound: Text | None = Field(description="No admissible change is better; null: none is an answer.")
+    bound: Decimal | None = Field(description="No admissible change is better; null: none is an answer.")
     moves: tuple[CertifiedMove, ...] | None = Field(description="A change that is claimed to be an answer, or null.")
     nodes: tuple[Node, ...] = Field(default=(), description="The tree in preorder.")
 
@@ -102,9 +104,27 @@ def parse_certificate(document: dict[str, Any]) -> ProofCertificate:
         read_decimal(certificate.bound)
     elif certificate.moves is not None:
         raise InputError("moves", "is given, and the bound says that there is no answer", "give a bound, or null here")
-    if (certificate.kind == "tree") != bool(certificate.nodes):
-        raise InputError("nodes", f"does not go with the kind '{certificate.kind}'", "a tree has nodes, others none")
+    if certificate.kind == "tree" and not certificate.nodes:
+        raise InputError("nodes", "has no node, and the kind is 'tree'", "give the tree's nodes in preorder")
+    if certificate.kind != "tree" and certificate.nodes:
+        fix = "leave them out, or write the kind 'tree'"
+        raise InputError("nodes", f"has nodes, and the kind is '{certificate.kind}'", fix)
     return certificate
+
+
+def certificate_schema() -> dict[str, Any]:
+    """The format as JSON Schema 2020-12."""
+    tree = {"properties": {"kind": {"const": "tree"}}}
+    unanswered = {"properties": {"bound": {"type": "null"}}}
+    rules = [
+        {
+            "if": tree,
+            "then": {"required": ["nodes"], "properties": {"nodes": {"minItems": 1}}},
+            "else": {"properties": {"nodes": {"maxItems": 0}}},
+        },
+        {"if": unanswered, "then": {"properties": {"moves": {"type": "null"}}}},
+    ]
+    return {**json_schema(ProofCertificate, SCHEMA_ID), "allOf": rules}
 
 
 def load_certificate(path: str | Path) -> ProofCertificate:

@@ -40,7 +40,8 @@ class Refuter:
             if isinstance(found, str):
                 return f"node {number}: {found}"
             waiting += reversed(found)
-        return f"{len(waiting)} parts of the tree have no node" if waiting else None
+        left = len(waiting)
+        return f"{left} part{'s' * (left > 1)} of the tree {'have' if left > 1 else 'has'} no node" if waiting else None
 
     def judged(self, part: Part, node: Node) -> list[Part] | str:
         """The parts that are left to be judged, or why a node proves nothing."""
@@ -98,12 +99,13 @@ def not_dual(problem: RecourseProblem) -> str | None:
 def multipliers(problem: RecourseProblem, node: DualityLeaf) -> Multipliers | str:
     """The multipliers that a leaf states, or what is wrong with them."""
     p = len(prior_point(problem))
-    lengths = {"beta": (node.beta, p), "theta": (node.theta, p)}
-    lengths |= {"queries": (node.queries, len(problem.queries)), "guards": (node.guards, len(problem.guards))}
-    lengths |= {f"omega of member {one.record}": (one.omega, p) for one in node.members}
-    for name, (numbers, length) in lengths.items():
+    lengths = {"beta": (node.beta, p, "parameter"), "theta": (node.theta, p, "parameter")}
+    lengths["queries"] = (node.queries, len(problem.queries), "query")
+    lengths["guards"] = (node.guards, len(problem.guards), "guard")
+    lengths |= {f"omega of member {one.record}": (one.omega, p, "parameter") for one in node.members}
+    for name, (numbers, length, whose) in lengths.items():
         if len(numbers) != length:
-            return f"{name} has {len(numbers)} numbers instead of {length}"
+            return f"{name} has {len(numbers)} numbers instead of {length}, one for each {whose}"
     if len({one.record for one in node.members}) < len(node.members):
         return "a member has multipliers twice"
     return Multipliers(
