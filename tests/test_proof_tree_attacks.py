@@ -33,10 +33,10 @@ from oar_opt.proof.exact_outcome import Outcome, exact_outcome, forgiven_margin
 from oar_opt.proof.exact_records import ExactRisk
 from oar_opt.proof.lagrangian import GRID, Multipliers, logistic_pull, logistic_tangent, slack_above
 from oar_opt.proof.learner_rows import LINEAR, LearnerRows
-from oar_opt.proof.parts import whole
+from oar_opt.proof.parts import only_choice, whole
 from oar_opt.proof.polylines import absolute, graph, pulls_at
 from oar_opt.proof.rationals import approximate, dot, exact, read_decimal
-from oar_opt.proof.scalar_maximum import logistic_maximum
+from oar_opt.proof.scalar_maximum import logistic_maximum, quadratic_maximum
 from oar_opt.proof.tree import is_refuted
 from tests.test_proof import stated
 
@@ -581,6 +581,35 @@ def test_queries_are_split_upon_once_and_counted():
     again = [ask(0), ask(1), leaf(queries=[0.0, 0.0]), FEW]
     assert "node 2: its multipliers" in judged(problem, *again, bound="1").sentence
     assert "node 0: its multipliers" in judged(problem, leaf(queries=[1.0, 0.0]), bound="1").sentence
+
+
+def test_what_is_left_aside_is_one_query_at_a_time():
+    """The first query, at 0 without an intercept, has a margin of 0 and is never helped; nor is the second, likewise."""
+    base = trees(GoalKind.MAX_HELPED)
+    far = [Query(f"q{k}", (0.0,), 1.0, 0.0, 0.25) for k in range(2)]
+    one, both = (stated(replace(base, queries=(far[0], last))) for last in (base.queries[1], far[1]))
+    never = [leaf(queries=[1.0, 0.0]), leaf(queries=[0.0, 1.0])]
+    assert judged(one, ask(0), never[0], FEW, bound="1").proved
+    assert "1 parts of the tree have no node" in judged(one, ask(0), never[0], bound="1").sentence
+    assert "node 2: query 0 is split upon twice" in judged(one, ask(0), never[0], ask(0), FEW, FEW, bound="1").sentence
+    assert "node 2: more queries" in judged(both, ask(0), never[0], FEW, bound="0").sentence
+    assert judged(both, ask(0), never[0], ask(1), never[1], FEW, bound="0").proved
+
+
+def test_a_choice_is_forbidden_only_beyond_the_budgets():
+    """The member's second option costs 2, the other member's 1."""
+    problem = trees()
+    for budget, allowed in ((Budget(total=3.0), True), (Budget(total=2.9), False), (Budget(members=1), False)):
+        limited = replace(problem, collective=replace(problem.collective, budget=budget))
+        part = whole(limited, None).with_options(1, (2,)).with_options(0, (1,))
+        assert (only_choice(part) is not None) == allowed
+
+
+def test_a_line_without_an_end_has_no_maximum():
+    zero, one = fmpq(0), fmpq(1)
+    assert quadratic_maximum(zero, one, zero, None) is quadratic_maximum(zero, -one, None, zero) is None
+    assert quadratic_maximum(zero, one, None, one) == quadratic_maximum(zero, -one, -one, None) == 1
+    assert quadratic_maximum(one, 2 * one, None, None) == 1 and quadratic_maximum(one, 2 * one, 2 * one, None) == 0
 
 
 def test_a_slack_of_0_refutes_only_what_has_to_be_exceeded():
