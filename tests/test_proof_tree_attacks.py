@@ -510,8 +510,8 @@ PRICED = leaf(queries=[0.0, 0.0], cost=1.0)
         ([split(1, 0, 1, 2)], "node 0: it does not split what member 1 has left"),
         ([split(1, 2), split(1, 2)], "node 1: it does not split what member 1 has left"),
         ([split(1, 2), PRICED, split(1, 1), PRICED, split(1, 1)], "node 4: it does not split what member 1 has left"),
-        ([split(1, 1, 2), PRICED], "1 parts of the tree have no node"),
-        ([split(1, 1), PRICED], "1 parts of the tree have no node"),
+        ([split(1, 1, 2), PRICED], "1 part of the tree has no node"),
+        ([split(1, 1), PRICED], "1 part of the tree has no node"),
         ([split(1, 0), PRICED], "node 1: its multipliers leave room"),
         ([CHOICE], "node 0: more than one choice is left"),
         ([split(1, 1, 2), PRICED, CHOICE], "node 2: more than one choice is left"),
@@ -584,13 +584,13 @@ def test_queries_are_split_upon_once_and_counted():
 
 
 def test_what_is_left_aside_is_one_query_at_a_time():
-    """The first query, at 0 without an intercept, has a margin of 0 and is never helped; nor is the second, likewise."""
+    """The first query, at 0 without an intercept, has a margin of 0 and is never helped."""
     base = trees(GoalKind.MAX_HELPED)
     far = [Query(f"q{k}", (0.0,), 1.0, 0.0, 0.25) for k in range(2)]
     one, both = (stated(replace(base, queries=(far[0], last))) for last in (base.queries[1], far[1]))
     never = [leaf(queries=[1.0, 0.0]), leaf(queries=[0.0, 1.0])]
     assert judged(one, ask(0), never[0], FEW, bound="1").proved
-    assert "1 parts of the tree have no node" in judged(one, ask(0), never[0], bound="1").sentence
+    assert "1 part of the tree has no node" in judged(one, ask(0), never[0], bound="1").sentence
     assert "node 2: query 0 is split upon twice" in judged(one, ask(0), never[0], ask(0), FEW, FEW, bound="1").sentence
     assert "node 2: more queries" in judged(both, ask(0), never[0], FEW, bound="0").sentence
     assert judged(both, ask(0), never[0], ask(1), never[1], FEW, bound="0").proved
