@@ -38,7 +38,8 @@ has no ``f``, and ``v`` alone remains (infinite with ``omega_b != 0``).
 
 LP learners. ``psi`` is a subgradient of ``sum |theta_j|`` over penalised ``j`` (``lam = 1``, no prior), and ``Q`` that
 sum. ``T0`` is at most ``sum |beta_j|`` if every coefficient of ``theta_j`` is at most ``mu_0`` in size. ``V(f) = min
-of tau f`` over all ``tau`` with ``|omega_j - tau xhat_j| <= mu_m`` (equal, at a free intercept), by LP duality.
+of tau f`` over all ``tau`` with ``|omega_j - tau xhat_j| <= mu_m`` (equal, at a free intercept), by LP duality. What a
+size has beyond ``mu_0`` or ``mu_m`` counts ``M`` times, where no choice's optimum has ``sum |theta_j| > M``.
 
 Size and time. Linear in records and options; sums are rounded up to multiples of ``2^-GRID``.
 
@@ -63,6 +64,8 @@ from oar_opt.proof.scalar_maximum import graph_maximum, logistic_maximum
 
 GRID = 120
 """Bits after the point of the terms that are summed up."""
+STEEPEST = fmpq(100)
+"""Largest decision value, either way, that pulls are proposed for: ``exp(-100)`` is below ``2^-GRID``."""
 
 
 @dataclass(frozen=True)
@@ -252,26 +255,23 @@ class _Evaluation:
         return [(v - A * t * t, A, 2 * A * t, None, None)]
 
     def _linear_caps(self, row: Row, mu: Number, omega: Sequence[Number]) -> list[tuple[Any, ...]]:
+        """``V <= v + tau f``, for any ``tau`` on each side of ``f = 0``; nothing where it is infinite."""
         zero = fmpq(0)
         xhat = row.xhat if row.a != 0 else [zero] * self.program.p
-        low, high = None, None
-        for j, (value, x) in enumerate(zip(omega, xhat, strict=True)):
-            if x != 0:
-                room = mu if j in self.program.penalised else zero
-                ends = sorted(((value - room) / x, (value + room) / x))
-                low = ends[0] if low is None else max(low, ends[0])
-                high = ends[1] if high is None else min(high, ends[1])
-        if low is None or high is None:
-            low = high = zero
-        if low > high:
-            low = high = (low + high) / 2
-        least, most = (None if g is None else self.mu * row.a * g for g in row.pulls)
+        if self.program.free:
+            sides = [(omega[-1] * xhat[-1], None, None)]
+        elif not any(xhat):
+            sides = [(zero, zero, zero)]
+        else:
+            low, high = _slopes(xhat, mu, omega)
+            least, most = (None if g is None else self.mu * row.a * g for g in row.pulls)
+            sides = [(within((None, most), low), zero, None), (within((least, None), high), None, zero)]
         found = []
-        for tau, side in ((within((None, most), low), (zero, None)), (within((least, None), high), (None, zero))):
+        for tau, *ends in sides:
             excess = self._excess(xhat, mu, omega, tau)
             if excess is None:
                 return []
-            found.append((excess, zero, tau, *side))
+            found.append((excess, zero, tau, *ends))
         return found
 
     def _excess(self, xhat: Sequence[Number], mu: Number, omega: Sequence[Number], tau: Number) -> Number | None:
@@ -280,6 +280,14 @@ class _Evaluation:
         if self.program.free and rest[-1] != 0:
             return None
         return self.program.most_penalty * max(fmpq(0), max(abs(rest[j]) - mu for j in self.program.penalised))
+
+
+def _slopes(xhat: Sequence[Number], mu: Number, omega: Sequence[Number]) -> tuple[Number, Number]:
+    """The least and the largest ``tau`` with ``|omega_j - tau xhat_j| <= mu`` wherever ``xhat_j`` is not 0; where there
+    is none, twice one between the ends that cross."""
+    ends = [sorted(((value - mu) / x, (value + mu) / x)) for value, x in zip(omega, xhat, strict=True) if x != 0]
+    low, high = max(end[0] for end in ends), min(end[1] for end in ends)
+    return (low, high) if low <= high else ((low + high) / 2, (low + high) / 2)
 
 
 def within(ends: tuple[Number | None, Number | None], value: Number) -> Number:
@@ -317,9 +325,12 @@ def clipped(pieces: Graph, low: Number | None, high: Number | None) -> Graph:
 
 
 def logistic_pull(y: Number, f: Number) -> Number:
-    """About ``-y / (1 + exp(y f))``, as a rational from ``-y`` to 0."""
+    """About ``-y / (1 + exp(y f))``, as a rational from ``-y`` to 0.
+
+    Beyond :data:`STEEPEST` the share hardly changes, and as a rational it would take more memory than a machine has.
+    """
     with ctx.workprec(64):
-        share = 1 / (1 + (arb(y * f)).exp())
+        share = 1 / (1 + arb(y * within((-STEEPEST, STEEPEST), f)).exp())
         v = Interval.around(share.mid()).low
     return -y * min(max(v, fmpq(0)), fmpq(1))
 

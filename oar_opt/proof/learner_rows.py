@@ -78,7 +78,8 @@ class LearnerRows:
             for move in member_moves(problem, member):
                 self._add(move.x, move.y, move.s, exact(move.cost), move)
             self.options[i] = list(range(first, len(self.rows)))
-        self.matrix = fmpq_mat([row.xhat for row in self.rows])
+        # With its shape, since there may be no row at all.
+        self.matrix = fmpq_mat(len(self.rows), self.p, [value for row in self.rows for value in row.xhat])
         at_zero = [row.a * self._loss_at_zero(row) if self.is_linear else fmpq(0) for row in self.rows]
         self.most_penalty = sum((at_zero[i] for i in self.fixed), fmpq(0))
         self.most_penalty += sum((max(at_zero[i] for i in left) for left in self.options.values()), fmpq(0))

@@ -28,6 +28,9 @@ from flint import arb, ctx, fmpq
 from oar_opt.proof.polylines import Graph
 from oar_opt.proof.rationals import PRECISION, Interval, Number
 
+LARGEST = fmpq(120)
+"""``exp(-120)`` is less than ``2^-173``."""
+
 
 def graph_maximum(pieces: Graph, A: Number, B: Number, gamma: Number, mu: Number) -> Number | None:
     """The maximum over a polyline; None where it is infinite."""
@@ -75,10 +78,21 @@ def logistic_maximum(
         v = -y * tau / mu
         if free is None or not 0 <= v <= 1:
             continue
-        with ctx.workprec(PRECISION):
-            rest = (1 + (arb(-y * gamma / mu)).exp()).log()
-            if 0 < v < 1:
-                rest += arb(v) * arb(v).log() + arb(1 - v) * arb(1 - v).log()
-            value = free + Interval.around(rest * arb(mu)).high
+        value = free + mu * (_conjugate_above(v) + _logarithm_above(-y * gamma / mu))
         best = value if best is None else min(best, value)
     return best
+
+
+def _conjugate_above(v: Number) -> Number:
+    """At least ``v log v + (1 - v) log(1 - v)``, for ``v`` from 0 to 1."""
+    if v in (0, 1):
+        return fmpq(0)
+    with ctx.workprec(PRECISION):
+        return Interval.around(arb(v) * arb(v).log() + arb(1 - v) * arb(1 - v).log()).high
+
+
+def _logarithm_above(z: Number) -> Number:
+    """At least ``log(1 + exp(z)) = max(0, z) + log(1 + exp(-|z|))``, for ``z`` of any size: the last term falls with
+    ``|z|``, so this may be cut to a size whose ball is not too wide or too fine to be a rational."""
+    with ctx.workprec(PRECISION):
+        return max(fmpq(0), z) + Interval.around((1 + arb(-min(abs(z), LARGEST)).exp()).log()).high

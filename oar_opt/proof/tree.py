@@ -71,8 +71,9 @@ def _split_options(part: Part, node: OptionsNode) -> list[Part] | str:
     left = part.options.get(node.record)
     if left is None:
         return f"record {node.record} is no member's"
-    first = tuple(k for k in left if k in node.options)
-    second = tuple(k for k in left if k not in node.options)
+    stated = frozenset(node.options)
+    first = tuple(k for k in left if k in stated)
+    second = tuple(k for k in left if k not in stated)
     if not first or not second:
         return f"it does not split what member {node.record} has left"
     return [part.with_options(node.record, first), part.with_options(node.record, second)]
