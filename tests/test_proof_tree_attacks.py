@@ -32,12 +32,12 @@ from oar_opt.proof.exact_optimum import exact_optimum
 from oar_opt.proof.exact_outcome import Outcome, exact_outcome, forgiven_margin
 from oar_opt.proof.exact_records import ExactRisk
 from oar_opt.proof.lagrangian import GRID, Multipliers, logistic_pull, logistic_tangent, slack_above
+from oar_opt.proof.leaf_bounds import is_refuted
 from oar_opt.proof.learner_rows import LINEAR, LearnerRows
 from oar_opt.proof.parts import only_choice, whole
 from oar_opt.proof.polylines import absolute, graph, pulls_at
 from oar_opt.proof.rationals import approximate, dot, exact, read_decimal
 from oar_opt.proof.scalar_maximum import logistic_maximum, quadratic_maximum
-from oar_opt.proof.tree import is_refuted
 from tests.test_proof import stated
 
 REGRESSION = ("huber", "epsilon_insensitive", "lad")

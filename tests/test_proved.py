@@ -438,7 +438,7 @@ def test_the_readme_counts_the_grades_of_the_library():
     assert f"{status['open']} are open: the set" in text
     assert f"Of the others {status['solved']} are solved and {status['infeasible']} infeasible" in text
     assert f"{grades['proved']} of all bounds and infeasibilities are `proved`" in text
-    assert f"{grades['enumerated']} `enumerated`" in text
+    assert grades["enumerated"] == 0 or f"{grades['enumerated']} `enumerated`" in text
 
 
 @pytest.fixture
