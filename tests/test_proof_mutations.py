@@ -283,7 +283,7 @@ def change_nodes(nodes: list[Any], problem: RecourseProblem, draw: np.random.Gen
             if splits:
                 change_split(splits[int(draw.integers(len(splits)))], draw)
         case "numbers":
-            leaves_of = [node for node in nodes if node["kind"] == "duality"]
+            leaves_of = [node for node in nodes if node["kind"] in ("duality", "centroid", "step")]
             if leaves_of:
                 change_multipliers(leaves_of[int(draw.integers(len(leaves_of)))], draw)
 
@@ -305,14 +305,16 @@ def change_multipliers(node: Any, draw: np.random.Generator) -> None:
     places = [place for place in leaves(node) if place != ("kind",)]
     place = places[int(draw.integers(len(places)))]
     value, what = at(node, place), str(draw.choice(["nudge", "scale", "row", "pull", "member"]))
-    if what == "pull" and node["pulls"]:
+    if what == "pull" and node.get("pulls"):
         k = int(draw.integers(len(node["pulls"])))
         node["pulls"][k : k + 1] = [[node["pulls"][k][0] + 1, node["pulls"][k][1]]] * int(draw.integers(3))
-    elif what == "member" and node["members"]:
+    elif what == "member" and node.get("members"):
         k = int(draw.integers(len(node["members"])))
         node["members"][k : k + 1] = [node["members"][k]] * (2 * int(draw.integers(2)))
-    elif what == "row":
+    elif what == "row" and "balance" in node:
         node["balance"] = draw.choice([None, 0, 1, 7, 100])
+    elif isinstance(value, bool):
+        at(node, place[:-1])[place[-1]] = not value
     elif isinstance(value, float):
         factor = float(draw.choice([0.0, -1.0, 1.001, 30.0, 1e6])) if what == "scale" else 1 + 1e-5 * draw.normal()
         at(node, place[:-1])[place[-1]] = value * factor
@@ -393,7 +395,8 @@ SEEDS = {GoalKind.MAX_MARGIN: 2, GoalKind.MIN_COST: 3, GoalKind.MIN_MEMBERS: 3, 
 
 
 def small_trees(make: Callable[..., RecourseProblem]) -> list[RecourseProblem]:
-    """Tiny problems of every learner with a Lagrangian, of every goal, with nine choices or fewer."""
+    """Tiny problems of every learner with a Lagrangian, of centroids and of one step, of every goal, with nine choices
+    or fewer."""
     kinds = ("ridge", "svm", "squared_hinge", "huber", "epsilon_insensitive", "logistic", "l1_svm", "lad")
     found = []
     for (k, kind), goal in product(enumerate(kinds), GoalKind):
@@ -412,6 +415,12 @@ def small_trees(make: Callable[..., RecourseProblem]) -> list[RecourseProblem]:
             queries=2 if goal is GoalKind.MAX_HELPED else 1,
         )
         found.append(replace(one, records=replace(one.records, X=np.round(one.records.X, 2))))
+        loss = {"svm": "hinge", "logistic": "logistic", "ridge": "squared"}.get(kind)
+        if loss is not None:
+            start = [0.5, *[0.0] * (one.d - 1)]
+            found.append(replace(found[-1], update=gradient_update(start, 0.0, rate=0.5, loss=loss)))
+        if kind == "svm":
+            found.append(centroid_problems(one)[0])
     return found
 
 
