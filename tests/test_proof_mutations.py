@@ -447,10 +447,10 @@ PRODUCERS = (
         small_trees,
         lambda problem: prove_by_tree(problem, None, 60.0),
         enumerated_falsehood,
-        lambda problem: 36,
+        lambda problem: 60,
         changed_tree,
         of_instance=1,
-        least=1100,
+        least=2200,
         least_each=45,
     ),
 )

@@ -28,7 +28,8 @@ second's. Every node is an object with a ``kind``:
     ``beta`` and ``theta`` (``p`` numbers each), ``pulls`` (pairs of a row and its pull), ``balance`` (a row, or null),
     ``members`` (``record``, ``mu``, ``omega``), ``queries`` and ``guards`` (weights of their margins), ``cost`` and
     ``acting`` (prices). Rows are counted from 0: records of non-members with a weight above 0, then the options of
-    each member in the instance's order.
+    each member in the instance's order. A pull, or a balance, of a row that is not the same in every choice of the
+    part says nothing.
 
 All numbers are floating-point numbers, taken as the rationals that they are.
 """
