@@ -1,10 +1,11 @@
 """All choices of one option per member that the rules and budgets admit, with costs in rationals.
 
 Labels, weights, costs and menu options are those of the file. A budget counts as kept up to ``1.001 max(1, limit) /
-10^9`` above it. That is the slack that numbers written in decimals have everywhere here, and a thousandth of it more
-for the rounding of the sums and limits that the verification of an answer compares in floating point (some 10^-16 of
-them for each member who acts); so no choice is left out that it admits, and a bound over all of these is a bound over
-fewer.
+10^9`` above it. That is the slack that numbers written in decimals have in everything that searches for an answer, and
+a thousandth of it more for the rounding of sums and limits in floating point (some 10^-16 of them for each member who
+acts); so no choice is left out that a search admits, and a bound over all of these is a bound over fewer. Only the
+verification of a file that somebody else wrote forgives more, the instance's tolerance: a choice that overdraws a
+budget by that is none here, and may be better than what is proved.
 
 Feature changes have no finite list (those in steps have one that floating-point numbers make), so members who may
 change features are not covered."""
