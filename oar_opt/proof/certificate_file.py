@@ -30,6 +30,7 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -94,6 +95,27 @@ class ProofCertificate(Part):
     bound: Decimal | None = Field(description="No admissible change is better; null: none is an answer.")
     moves: tuple[CertifiedMove, ...] | None = Field(description="A change that is claimed to be an answer, or null.")
     nodes: tuple[Node, ...] = Field(default=(), description="The tree in preorder.")
+
+    @classmethod
+    def of(
+        cls,
+        problem: RecourseProblem,
+        bound: str | None,
+        moves: Sequence[Move] | None,
+        nodes: Sequence[Node] | None = None,
+    ) -> ProofCertificate:
+        """A claim about a problem that was read from a file: an enumeration, or with ``nodes`` a tree."""
+        return cls(
+            format="oar-certificate",
+            version=1,
+            kind="enumeration" if nodes is None else "tree",
+            instance=problem.name,
+            instance_sha256=problem.sha256,
+            goal=problem.goal,
+            bound=bound,
+            moves=None if moves is None else tuple(CertifiedMove.of(problem, move) for move in moves),
+            nodes=tuple(nodes or ()),
+        )
 
 
 def parse_certificate(document: dict[str, Any]) -> ProofCertificate:

@@ -31,9 +31,8 @@ class ClassRow:
 
 
 class ClassRows:
-    """The rows of a problem: ``options[r]`` of the member with record ``r``, staying first and sets
-    of feature changes last; ``weights`` and ``sums``
-    (of ``s x``) of all other records, by class."""
+    """The rows of a problem: ``options[r]`` of the member with record ``r``, staying first and sets of feature changes
+    last; ``weights`` and ``sums`` (of ``s x``) of all other records, by class."""
 
     def __init__(self, problem: RecourseProblem) -> None:
         records = problem.records

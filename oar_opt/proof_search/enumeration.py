@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from oar_opt.errors import UnsupportedError
 from oar_opt.problem import RecourseProblem
-from oar_opt.proof.certificate_file import CertifiedMove, ProofCertificate
+from oar_opt.proof.certificate_file import ProofCertificate
 from oar_opt.proof.checker import not_checkable
 from oar_opt.proof.exact_choices import exact_choices
 from oar_opt.proof.exact_outcome import MINIMISED, Outcome, effort, exact_outcome
@@ -31,17 +31,7 @@ def prove_by_enumeration(problem: RecourseProblem) -> ProofCertificate:
     bound, best = _least_effort(problem) if problem.goal in MINIMISED else _largest_value(problem)
     if bound is not None and DECIMAL.fullmatch(bound) is None:
         raise UnsupportedError("no proof by enumeration: the bound has more digits than a certificate may state")
-    moves = None if best is None else tuple(CertifiedMove.of(problem, move) for move in best.choice.moves)
-    return ProofCertificate(
-        format="oar-certificate",
-        version=1,
-        kind="enumeration",
-        instance=problem.name,
-        instance_sha256=problem.sha256,
-        goal=problem.goal,
-        bound=bound,
-        moves=moves,
-    )
+    return ProofCertificate.of(problem, bound, None if best is None else best.choice.moves)
 
 
 def _largest_value(problem: RecourseProblem) -> tuple[str | None, Outcome | None]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from oar_opt.errors import UnsupportedError
 from oar_opt.problem import Move, RecourseProblem
-from oar_opt.proof.certificate_file import CertifiedMove, ProofCertificate
+from oar_opt.proof.certificate_file import ProofCertificate
 from oar_opt.proof.checker import not_checkable
 from oar_opt.proof.exact_choices import changes_features, exact_choices, member_moves
 from oar_opt.proof.leaf_bounds import not_bounded
@@ -42,20 +42,12 @@ def make_certificate(
 
 def prove_by_tree(problem: RecourseProblem, known: Sequence[Move] | None, seconds: float) -> ProofCertificate:
     """The certificate of a tree; see :func:`make_certificate`."""
+    reason = not_checkable(problem) or not_bounded(problem)
+    if reason:
+        raise UnsupportedError(reason)
     search = TreeSearch(problem, known, seconds)
     nodes = search.nodes()
-    best = search.best
-    return ProofCertificate(
-        format="oar-certificate",
-        version=1,
-        kind="tree",
-        instance=problem.name,
-        instance_sha256=problem.sha256,
-        goal=problem.goal,
-        bound=search.bound,
-        moves=None if best is None else tuple(CertifiedMove.of(problem, move) for move in best.choice.moves),
-        nodes=tuple(nodes),
-    )
+    return ProofCertificate.of(problem, search.bound, search.best.choice.moves if search.best else None, nodes)
 
 
 def _has_few_choices(problem: RecourseProblem) -> bool:

@@ -4,8 +4,8 @@ Depth first. A part is proposed multipliers for, and where the checker's own eva
 leaf. A part with one choice is re-trained by the checker, and where that is undecided (several optima, say) bounded
 by multipliers once more, with a far larger limit on the duality's. Every other part is split: the option with the
 largest share in the relaxation, and the others, of the member for which the product of what both children gain is the
-largest, out of the few whose shares are the most divided (strong branching). Trees that are a half to a quarter as
-large were worth the relaxations of all of these children, since each node is checked again by every reader.
+largest, out of the few whose shares are the most divided (strong branching). Trees that were two thirds to a quarter
+as large are worth the relaxations of all of these children, since each node is checked again by every reader.
 
 A choice that turns out to be a better answer than the best one so far makes the bound anew, from what it surely
 reaches and a part of the instance's relative gap more (or less, for goals that are minimised). What was refuted for
@@ -37,7 +37,7 @@ from oar_opt.proof_search.assessed import Assessed
 from oar_opt.proof_search.leaves import leaf_maker
 
 PART_OF_GAP = fmpq(1, 1000)
-"""What a bound leaves of the gap; trees for half of the gap were not smaller."""
+"""What a bound leaves of the gap; trees for half of the gap were hardly smaller."""
 DIGITS = 9
 """Decimals of a bound after the point."""
 MOST_DUALITY = 1e3
