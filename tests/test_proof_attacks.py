@@ -7,6 +7,8 @@ import subprocess
 import sys
 import tracemalloc
 from dataclasses import replace
+from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from oar_opt.instance_file import dump_instance, parse_instance
 from oar_opt.problem import (
     Budget,
     Collective,
+    Feature,
     GoalKind,
     Intercept,
     LearnerSpec,
@@ -32,15 +35,17 @@ from oar_opt.problem import (
     WithholdAction,
     moves_from_choice,
 )
-from oar_opt.proof import approximate_pulls as guessing
+from oar_opt.proof import enclosures
 from oar_opt.proof.certificate_file import ProofCertificate, load_certificate
 from oar_opt.proof.checker import check
+from oar_opt.proof.enclosures import LINEAR_PROGRAMS, POLYLINES
 from oar_opt.proof.exact_choices import Choice, exact_choices
 from oar_opt.proof.exact_optimum import exact_optimum
 from oar_opt.proof.exact_outcome import Outcome, exact_outcome
 from oar_opt.proof.exact_records import ExactRisk
 from oar_opt.proof.exact_vertex import exact_vertex
-from oar_opt.proof.polylines import graph
+from oar_opt.proof.polylines import bregman, graph
+from oar_opt.proof.proposals import Proposal, propose
 from oar_opt.proof.rationals import Interval, approximate, decimal_above, decimal_below, exact
 from oar_opt.proof_search.enumeration import prove_by_enumeration
 from oar_opt.rules import budget_violations, with_rounding
@@ -74,9 +79,26 @@ def claim(problem, bound="1000", moves=None):
 # -- what a check loads ---
 
 
-def test_importing_the_checker_loads_no_bound_formulation_or_solver():
-    program = "import sys, oar_opt.proof.checker; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+LIBRARY = Path(__file__).parents[1] / "instances" / "library"
+CHECKING = """
+import sys
+from oar_opt.proof.checker import check_files
+for certificate, instance in zip(sys.argv[1::2], sys.argv[2::2]):
+    assert check_files(certificate, instance).proved, certificate
+print(*sys.modules)
+"""
+
+
+def test_a_check_loads_no_bound_formulation_or_solver():
+    """Nor while it runs, over one certificate of the library for each learner and update."""
+    pairs = {}
+    for path in sorted(LIBRARY.glob("certificates/*"), key=lambda path: (path.suffix != ".gz", path.stat().st_size)):
+        instance = LIBRARY / f"{path.name.split('.')[0]}.json"
+        content = json.loads(instance.read_text(encoding="utf-8"))
+        pairs.setdefault((content["learner"]["kind"], str(content.get("update"))[:20]), (str(path), str(instance)))
+    assert {kind for kind, _ in pairs} >= {*POLYLINES, *LINEAR_PROGRAMS, "logistic", "nearest_centroid"}
+    program = [sys.executable, "-c", CHECKING, *chain.from_iterable(pairs.values())]
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
     forbidden = ("oar_opt.bounds", "oar_opt.solvers", "oar_opt.contracts", "oar_opt.discovery", "formulations")
     more = ("scipy", "sklearn", "cvxpy", "pyomo", "highspy", "pyscipopt", "clarabel")
     loaded = done.stdout.split()
@@ -156,53 +178,67 @@ def test_steps_that_diverge_are_answered_in_words():
         prove_by_enumeration(problem)
 
 
-def test_pulls_too_large_for_floating_point_are_still_feasible():
-    """Weights of ``10^600`` at a kink: no floating-point number is as large, and the ends of the ranges stay."""
-    problem = line(LearnerSpec("svm", C=1e300), (1.0, -1.0))
-    risk = ExactRisk.of(problem, replace(problem.records, s=np.full(2, 1e300)))
-    graphs = [graph(problem.learner, y) for y in risk.y]
-    pulls = guessing.approximate_pulls(risk, graphs, [fmpq(1)])
-    assert all(min(0, -y) <= g / a <= max(0, -y) for g, a, y in zip(pulls, risk.a, risk.y, strict=True))
-    assert approximate(risk.a[0]) == float("inf") and approximate(-risk.a[0]) == -float("inf")
-
-
 # -- proposals ---
 
 
-@pytest.mark.parametrize("fault", [ValueError("no"), np.linalg.LinAlgError("singular"), MemoryError("full")])
-def test_a_proposal_that_fails_leaves_the_choice_undecided(monkeypatch, fault):
-    from oar_opt.discovery import learners
-
-    def fails(problem, records):
-        raise fault
-
-    monkeypatch.setattr(learners()["svm"], "fit", fails)
-    problem = line(LearnerSpec("svm", C=1.0))
-    verdict = check(claim(problem), problem)
-    assert not verdict.proved and "undecided: re-training, which proposes" in verdict.sentence
-
-
-def test_a_proposal_of_no_numbers_leaves_the_choice_undecided(monkeypatch):
-    from oar_opt.contracts import Fit
-    from oar_opt.discovery import learners
-    from oar_opt.parameters import LinearParameters
-
-    monkeypatch.setattr(learners()["svm"], "fit", lambda *_: Fit(LinearParameters((float("nan"),)), 0.0, "nobody"))
-    problem = line(LearnerSpec("svm", C=1.0))
-    assert "no finite numbers" in check(claim(problem), problem).sentence
+def test_numbers_too_large_for_floating_point_leave_the_choice_undecided():
+    """Weights of ``10^600``: there is no such number in floating point, so nobody says where to look."""
+    problem = line(LearnerSpec("svm", C=1e300), (1.0, -1.0))
+    heavy = parse_instance(dump_instance(replace(problem, records=replace(problem.records, s=np.full(2, 1e300)))))
+    risk = ExactRisk.of(heavy, heavy.records)
+    assert approximate(risk.a[0]) == float("inf") and approximate(-risk.a[0]) == -float("inf")
+    verdict = check(claim(heavy), heavy)
+    assert not verdict.proved and "undecided: floating point does not hold the numbers" in verdict.sentence
 
 
 @pytest.mark.parametrize("value", [0.0, 5.0, -1e6, 1e-300])
-def test_a_bad_proposal_proves_nothing_false(monkeypatch, value):
+@pytest.mark.parametrize("piece", [0, 1, 2])
+def test_a_bad_proposal_proves_nothing_false(monkeypatch, value, piece):
     """Hinge at (1, +) and (-2, -): ``w^2 / 2 + 2 losses`` has ``w = 1``, where nobody acts; (-2, -) alone ``1/2``."""
-    from oar_opt.contracts import Fit
-    from oar_opt.discovery import learners
-    from oar_opt.parameters import LinearParameters
-
     problem = line(LearnerSpec("svm", C=1.0), queries=(Query("q", (1.0,), 1.0),))
-    monkeypatch.setattr(learners()["svm"], "fit", lambda *_: Fit(LinearParameters((value,)), 0.0, "a liar"))
+
+    def liar(risk, graphs):
+        return Proposal([exact(value)] * risk.p, [piece] * len(graphs), [fmpq(0)] * len(graphs))
+
+    monkeypatch.setattr(enclosures, "propose", liar)
     assert not check(claim(problem, "0.999999999"), problem).proved
     assert not check(claim(problem, "0.499999999"), problem).proved
+
+
+JUMPING = (
+    LearnerSpec("svm", C=10.0),
+    LearnerSpec("svm", Intercept.PENALIZED, C=0.1),
+    LearnerSpec("svm", Intercept.FREE, C=1.0),
+    LearnerSpec("squared_hinge", Intercept.FREE, C=1.0),
+    LearnerSpec("huber", Intercept.PENALIZED, C=10.0, delta=0.5),
+    LearnerSpec("epsilon_insensitive", Intercept.FREE, C=1.0, epsilon=0.1),
+    LearnerSpec("epsilon_insensitive", C=100.0, epsilon=0.0),
+)
+
+
+@pytest.mark.parametrize("seed", range(42))
+def test_pulls_that_are_proposed_are_feasible_and_balanced(seed):
+    """Whatever the graphs, a pull is one that its graph takes; the sum of all that pull is 0 up to rounding."""
+    draw = np.random.default_rng(seed)
+    m, spec = 12, JUMPING[seed % len(JUMPING)]
+    size = draw.choice([1e-3, 1.0, 1e3])
+    X = size * draw.normal(size=(m, 2)) if seed % 2 else draw.integers(-2, 3, (m, 2)).astype(float)
+    problem = replace(
+        line(spec),
+        records=Records(X, draw.choice([-1.0, 1.0], m), draw.choice([0.1, 1.0, 3.0], m)),
+        features=(Feature("a"), Feature("b")),
+        queries=(Query("q", (1.0, 1.0), 1.0),),
+        collective=Collective(()),
+    )
+    risk = ExactRisk.of(problem, problem.records)
+    graphs = [graph(spec, y) for y in risk.y]
+    found = propose(risk, graphs)
+    for g, a, pieces in zip(found.pulls, risk.a, graphs, strict=True):
+        bregman(pieces, g / a, fmpq(0))  # an ArithmeticError, if no subgradient has this value
+    for j in range(risk.p):
+        entries = [g * x[j] for g, x in zip(found.pulls, risk.xhat, strict=True)]
+        entries.append(risk.penalty[j] * (found.theta[j] - risk.theta0[j]))
+        assert abs(sum(entries, fmpq(0))) <= exact(1e-7) * (1 + sum(map(abs, entries), fmpq(0)))
 
 
 # -- what is undefined ---
@@ -272,10 +308,10 @@ def test_a_tie_that_only_rounding_breaks_is_not_called_unique():
     spec = LearnerSpec("l1_svm", C=10.0)
     problem = line(LearnerSpec("l1_svm", C=10.0), (0.1, 0.0))
     risk = ExactRisk.of(problem, problem.records)
-    assert exact(0.1) * 10 > 1 and exact_vertex(risk, spec, [1 / exact(0.1)]) is None
+    assert exact(0.1) * 10 > 1 and exact_vertex(risk, spec) is None
     clear = LearnerSpec("l1_svm", C=10.001)
     problem = line(clear, (0.1, 0.0))
-    assert exact_vertex(ExactRisk.of(problem, problem.records), clear, [1 / exact(0.1)]) == [1 / exact(0.1)]
+    assert exact_vertex(ExactRisk.of(problem, problem.records), clear) == [1 / exact(0.1)]
 
 
 def test_an_intercept_that_only_rounding_settles_is_undecided():
@@ -286,10 +322,10 @@ def test_an_intercept_that_only_rounding_settles_is_undecided():
         risk = ExactRisk.of(problem, records)
         graphs = [graph(problem.learner, y) for y in risk.y]
         if settles:
-            assert exact_optimum(risk, graphs, [fmpq(0), fmpq(-1)]).intercepts == Interval.at(fmpq(-1))
+            assert exact_optimum(risk, graphs, propose(risk, graphs)).intercepts == Interval.at(fmpq(-1))
         else:
             with pytest.raises(ArithmeticError, match="no more than rounding"):
-                exact_optimum(risk, graphs, [fmpq(0), fmpq(1)])
+                exact_optimum(risk, graphs, replace(propose(risk, graphs), pieces=[1, 1]))
 
 
 # -- what a proof found out about the ordinary re-training ---

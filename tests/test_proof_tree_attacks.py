@@ -24,7 +24,6 @@ from oar_opt.problem import (
     Query,
     Records,
 )
-from oar_opt.proof.approximate_training import approximate_optimum
 from oar_opt.proof.certificate_file import parse_certificate
 from oar_opt.proof.checker import check
 from oar_opt.proof.exact_choices import exact_choices, with_slack
@@ -36,6 +35,7 @@ from oar_opt.proof.leaf_bounds import is_refuted
 from oar_opt.proof.learner_rows import LINEAR, LearnerRows
 from oar_opt.proof.parts import only_choice, whole
 from oar_opt.proof.polylines import absolute, graph, pulls_at
+from oar_opt.proof.proposals import propose, propose_logistic
 from oar_opt.proof.rationals import approximate, dot, exact, read_decimal
 from oar_opt.proof.scalar_maximum import logistic_maximum, quadratic_maximum
 from tests.test_proof import stated
@@ -60,15 +60,14 @@ class Saddle:
 def saddle(problem):
     """That of the problem's own records, exact except for logistic regression."""
     risk, spec = ExactRisk.of(problem, problem.records), problem.learner
-    near = approximate_optimum(problem, problem.records)
     if spec.kind == "logistic":
-        theta = near
+        theta = propose_logistic(risk)
         units = [
             exact(-approximate(y) / (1 + np.exp(approximate(y * f))))
             for y, f in zip(risk.y, risk.values(theta), strict=True)
         ]
     else:
-        theta, units = exact_saddle(risk, spec, near)
+        theta, units = exact_saddle(risk, spec)
     pulls = {(tuple(x), y): g for x, y, g in zip(risk.xhat, risk.y, units, strict=True)}
     psi = [
         -sum((a * g * x[j] for a, g, x in zip(risk.a, units, risk.xhat, strict=True)), fmpq(0)) for j in range(risk.p)
@@ -76,7 +75,7 @@ def saddle(problem):
     return Saddle(theta, pulls, psi)
 
 
-def exact_saddle(risk, spec, near):
+def exact_saddle(risk, spec):
     graphs, m = [graph(spec, y) for y in risk.y], len(risk.y)
     if spec.kind in LINEAR:
         penalised = [j for j in range(risk.p) if risk.penalty[j] != 0]
@@ -85,7 +84,7 @@ def exact_saddle(risk, spec, near):
         more = {"xhat": risk.xhat + rows, "y": risk.y + [0 * one for one in ones], "a": risk.a + ones}
         risk = replace(risk, **more, lam=fmpq(0), intercept=Intercept.NONE)
         graphs += [absolute(fmpq(0)) for _ in rows]
-    found = exact_optimum(risk, graphs, near)
+    found = exact_optimum(risk, graphs, propose(risk, graphs))
     assert found is not None
     units = [
         found.pulls[i] / a if i in found.pulls else pulls_at(pieces, f)[0]

@@ -9,19 +9,17 @@
 | logistic regression | gradient at an approximate optimum | :mod:`oar_opt.proof.gradient_bound` |
 | gradient steps | exact, or in balls for the logistic loss | :mod:`oar_opt.proof.exact_steps` |
 
-Approximate training proposes where to look, and nothing rests on it: where its proposal is bad the enclosure is wide
-or missing, never wrong."""
+:mod:`oar_opt.proof.proposals` says where to look, in floating point, and nothing rests on it: where a proposal is bad
+the enclosure is wide or missing, never wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from flint import fmpq
 
 from oar_opt.errors import UnsupportedError
 from oar_opt.problem import Intercept, Query, Records, RecourseProblem, UpdateKind
-from oar_opt.proof.approximate_pulls import approximate_pulls
 from oar_opt.proof.duality_gap import dual_ball
 from oar_opt.proof.exact_centroids import (
     Centroids,
@@ -36,15 +34,13 @@ from oar_opt.proof.exact_steps import exact_steps, undefined_batch
 from oar_opt.proof.exact_vertex import exact_vertex
 from oar_opt.proof.gradient_bound import logistic_ball
 from oar_opt.proof.polylines import graph
+from oar_opt.proof.proposals import propose, propose_logistic
 from oar_opt.proof.rationals import Interval, Number, exact, exact_row, length_above
 
 POLYLINES = ("ridge", "svm", "squared_hinge", "huber", "epsilon_insensitive")
 LINEAR_PROGRAMS = ("l1_svm", "lad")
 ONE_SIDED = ("svm", "squared_hinge", "logistic", "l1_svm")
 """Losses that pull each class one way only: a free intercept needs both classes."""
-
-Near = Callable[[], list[Number]]
-"""An approximate ``theta (p,)``."""
 
 
 @dataclass(frozen=True)
@@ -113,14 +109,13 @@ def undefined(problem: RecourseProblem, records: Records) -> str | None:
     return "the free intercept is undefined: a class has no weight left" if len(present) < enough else None
 
 
-def enclose(problem: RecourseProblem, records: Records, near: Near) -> Enclosure | None:
-    """An enclosure of the model that these records give; None where none was found.
-
-    ``near`` is asked for an approximate ``theta`` where the method needs one. The records leave the learner defined.
+def enclose(problem: RecourseProblem, records: Records) -> Enclosure | None:
+    """An enclosure of the model that these records give, which leave it defined; None where none was found.
 
     Raises
     ------
     UnsupportedError : see :func:`not_enclosed`.
+    ArithmeticError : numbers are too large to look for an optimum.
     """
     reason = not_enclosed(problem)
     if reason:
@@ -131,9 +126,9 @@ def enclose(problem: RecourseProblem, records: Records, near: Near) -> Enclosure
         return _linear(problem, exact_steps(problem, records))
     risk = ExactRisk.of(problem, records)
     if problem.learner.kind in LINEAR_PROGRAMS:
-        theta = exact_vertex(risk, problem.learner, near())
+        theta = exact_vertex(risk, problem.learner)
         return None if theta is None else _linear(problem, _points(theta))
-    return _logistic(problem, risk, near) if problem.learner.kind == "logistic" else _polyline(problem, risk, near)
+    return _logistic(problem, risk) if problem.learner.kind == "logistic" else _polyline(problem, risk)
 
 
 def _centroids(problem: RecourseProblem, records: Records) -> Centroids:
@@ -151,8 +146,8 @@ def _points(theta: list[Number]) -> list[Interval]:
     return [Interval.at(value) for value in theta]
 
 
-def _logistic(problem: RecourseProblem, risk: ExactRisk, near: Near) -> LinearEnclosure | None:
-    ball = logistic_ball(risk, near())
+def _logistic(problem: RecourseProblem, risk: ExactRisk) -> LinearEnclosure | None:
+    ball = logistic_ball(risk, propose_logistic(risk))
     if ball is None:
         return None
     if ball.intercepts is not None:
@@ -160,11 +155,10 @@ def _logistic(problem: RecourseProblem, risk: ExactRisk, near: Near) -> LinearEn
     return _linear(problem, _points(ball.centre), ball.radius)
 
 
-def _polyline(problem: RecourseProblem, risk: ExactRisk, near: Near) -> LinearEnclosure | None:
+def _polyline(problem: RecourseProblem, risk: ExactRisk) -> LinearEnclosure | None:
     graphs = [graph(problem.learner, y) for y in risk.y]
-    # With one piece each there is nothing to guess.
-    start = risk.theta0 if all(len(pieces) == 1 for pieces in graphs) else near()
-    optimum = exact_optimum(risk, graphs, start)
+    proposal = propose(risk, graphs)
+    optimum = exact_optimum(risk, graphs, proposal)
     if optimum is not None and optimum.intercepts is not None:
         tied = not optimum.intercepts.is_point
         return LinearEnclosure(_points(optimum.theta[:-1]), optimum.intercepts, fmpq(0), tied=tied)
@@ -172,5 +166,5 @@ def _polyline(problem: RecourseProblem, risk: ExactRisk, near: Near) -> LinearEn
         return _linear(problem, _points(optimum.theta))
     if risk.free:
         return None
-    theta, radius = dual_ball(risk, graphs, approximate_pulls(risk, graphs, start))
+    theta, radius = dual_ball(risk, graphs, proposal.pulls)
     return _linear(problem, _points(theta), radius)

@@ -10,11 +10,11 @@ Statement. Let every graph of ``dl/df(y_i, .)`` be a polyline (see :mod:`oar_opt
 Proof. The sum is a subgradient of ``J`` at ``theta``, ``J`` is convex, and it is strictly convex in every penalised
 coordinate, so two optima agree in these: on the segment between them ``J`` would fall below its minimum otherwise.
 
-Finding it. Each record is put on a piece near an approximate ``theta``. The conditions then are a square linear
-system in ``theta`` and the pulls of those at a jump, solved by ``flint.fmpq_mat`` (of several solutions one near the
-approximate point); whoever turns out to be off its piece goes to the neighbouring one, and again. That may end
-without an optimum (more records at jumps than there are parameters), and then nothing is said. Where it ends with
-one, ties at a kink are met exactly: the pieces are closed.
+Finding it. Each record is put on the piece of a proposal (see :mod:`oar_opt.proof.proposals`). The conditions then
+are a square linear system in ``theta`` and the pulls of those at a jump, solved by ``flint.fmpq_mat`` (of several
+solutions one near what is proposed); whoever turns out to be off its piece goes to the neighbouring one, and again.
+That may end without an optimum (more records at jumps than there are parameters), and then nothing is said. Where it
+ends with one, ties at a kink are met exactly: the pieces are closed.
 
 A free intercept. With the optimal ``w`` the optimal ``b`` are the zeros of the monotone set-valued polyline ``H(b) =
 sum_i a_i dl/df(y_i, w'x_i + b)``. From one of them it goes on to the right while the largest element of ``H`` is 0 and
@@ -33,9 +33,9 @@ from dataclasses import dataclass
 
 from flint import fmpq, fmpq_mat
 
-from oar_opt.proof.approximate_pulls import approximate_pulls, is_near
 from oar_opt.proof.exact_records import ExactRisk
 from oar_opt.proof.polylines import Graph, Piece, pulls_at
+from oar_opt.proof.proposals import Proposal
 from oar_opt.proof.rationals import Interval, Number, dot
 
 ROUNDS = 20
@@ -57,14 +57,12 @@ class ExactOptimum:
     intercepts: Interval | None
 
 
-def exact_optimum(risk: ExactRisk, graphs: Sequence[Graph], near: Sequence[Number]) -> ExactOptimum | None:
-    """The optimum, for an approximate one ``near (p,)``; None where no guess led to it."""
-    f = risk.values(near)
-    first = [_first_guess(pieces, value) for pieces, value in zip(graphs, f, strict=True)]
-    pulls = approximate_pulls(risk, graphs, near)
-    for k, guess in enumerate(_guesses(graphs, first)):
+def exact_optimum(risk: ExactRisk, graphs: Sequence[Graph], proposal: Proposal) -> ExactOptimum | None:
+    """The optimum, for a proposal of it; None where no guess led to it."""
+    for k, guess in enumerate(_guesses(graphs, proposal.pieces)):
         # Of several solutions one is looked for only once: it takes long.
-        found = _from_guess(risk, graphs, guess, None if k else [*near, *pulls], FEW_ROUNDS if k else ROUNDS)
+        near = None if k else [*proposal.theta, *proposal.pulls]
+        found = _from_guess(risk, graphs, guess, near, FEW_ROUNDS if k else ROUNDS)
         if found is not None:
             return found
     return None
@@ -100,13 +98,6 @@ def _from_guess(
             return ExactOptimum(theta, risk.values(theta), g, interval)
         guess = [k + step for k, step in zip(guess, steps, strict=True)]
     return None
-
-
-def _first_guess(pieces: Graph, f: Number) -> int:
-    for k, piece in enumerate(pieces):
-        if is_near(piece, f):
-            return k
-    return next(k for k, piece in enumerate(pieces) if not piece.is_jump and piece.has(f))
 
 
 def _solve(

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from flint import fmpq
 
 from oar_opt.problem import GoalKind, Move, Position, Query, RecourseProblem
-from oar_opt.proof.approximate_training import approximate_optimum
 from oar_opt.proof.enclosures import enclose, undefined
 from oar_opt.proof.exact_choices import Choice
 from oar_opt.proof.rationals import Interval, Number, exact
@@ -83,7 +82,7 @@ def exact_outcome(problem: RecourseProblem, choice: Choice) -> Outcome | str:
     reason = undefined(problem, records)
     if reason:
         return reason
-    found = enclose(problem, records, lambda: approximate_optimum(problem, records))
+    found = enclose(problem, records)
     if found is None:
         raise ArithmeticError("no enclosure of the re-trained learner was found")
     queries = tuple(found.margin(query) for query in problem.queries)

@@ -32,14 +32,15 @@ from oar_opt.problem import Intercept, LearnerSpec
 from oar_opt.proof.exact_optimum import ExactOptimum, exact_optimum
 from oar_opt.proof.exact_records import ExactRisk
 from oar_opt.proof.polylines import Graph, absolute, graph
+from oar_opt.proof.proposals import propose
 from oar_opt.proof.rationals import Number
 
 ROOM = fmpq(1, 10**9)
 """Of a jump, far above what rounding does to it."""
 
 
-def exact_vertex(risk: ExactRisk, spec: LearnerSpec, near: Sequence[Number]) -> list[Number] | None:
-    """The only optimum, ``(p,)``, for an approximate one; None where it was not found or is not proved the only one."""
+def exact_vertex(risk: ExactRisk, spec: LearnerSpec) -> list[Number] | None:
+    """The only optimum, ``(p,)``; None where it was not found or is not proved the only one."""
     penalised = [j for j in range(risk.p) if risk.penalty[j] != 0]
     units = [[fmpq(int(j == k)) for k in range(risk.p)] for j in penalised]
     centres = [risk.theta0[j] for j in penalised]
@@ -52,7 +53,7 @@ def exact_vertex(risk: ExactRisk, spec: LearnerSpec, near: Sequence[Number]) -> 
         lam=fmpq(0),
         intercept=Intercept.NONE,
     )
-    found = exact_optimum(extended, graphs, near)
+    found = exact_optimum(extended, graphs, propose(extended, graphs))
     return found.theta if found is not None and _is_only(extended, graphs, found) else None
 
 
