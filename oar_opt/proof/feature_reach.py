@@ -23,7 +23,7 @@ Reference: S. Boyd, L. Vandenberghe, "Convex Optimization", 2004, section 2.6 (d
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flint import fmpq
 
@@ -74,6 +74,45 @@ class Reach:
             found = quadratic_maximum(priced / max(self.scales) ** 2, slope, fmpq(0), far)
             by_cost = by_cost if found is None else found
         return by_cost + self._fixed(price)
+
+    @property
+    def ball(self) -> Number | None:
+        """What ``|delta / scale|^2`` is at most, where norm and radius say so."""
+        return None if self.norm is Norm.LINF else self.radius * self.radius
+
+    def within(self, feature: int, low: Number | None, high: Number | None) -> Reach:
+        """The changes whose entry at one feature is at least ``low`` and at most ``high``."""
+        lows, highs = list(self.low), list(self.high)
+        lows[feature] = lows[feature] if low is None else max(low, lows[feature])
+        highs[feature] = highs[feature] if high is None else min(high, highs[feature])
+        return replace(self, low=lows, high=highs)
+
+    def cost_below(self, direction: Sequence[Number]) -> tuple[Number, list[Number]] | None:
+        """``(k, g)`` with every cost at least ``k + g'delta``, by a direction ``n (d,)`` (none: 0); None where ``n`` is
+        too long.
+
+        A norm of ``u = delta / scale`` is at least ``n'u`` if the dual norm of ``n`` is at most 1; ``|u|^2 >= 2 n'u -
+        |n|^2`` for every ``n``.
+        """
+        n = list(direction) or [fmpq(0)] * len(self.low)
+        sizes = [abs(entry) for entry in n]
+        level, factor = fmpq(0), 1
+        match self.cost:
+            case CostKind.L1:
+                fits = max(sizes) <= 1
+            case CostKind.L2:
+                fits = dot(n, n) <= 1
+            case CostKind.LINF:
+                fits = sum(sizes, fmpq(0)) <= 1
+            case CostKind.SQL2:
+                fits, level, factor = True, -dot(n, n), 2
+            case CostKind.COUNT:
+                fits, level = not any(n), fmpq(1)
+        if not fits or len(n) != len(self.low):
+            return None
+        share = 1 - COST_SLACK
+        slopes = [share * factor * entry / scale for entry, scale in zip(n, self.scales, strict=True)]
+        return share * (self.charge + level) - COST_SLACK, slopes
 
     @property
     def length(self) -> Number:

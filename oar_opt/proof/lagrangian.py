@@ -51,16 +51,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flint import arb, ctx, fmpq, fmpq_mat, fmpz
 
+from oar_opt.proof.changed_record import CaseMultipliers, ChangedTerm
+from oar_opt.proof.feature_reach import Reach
 from oar_opt.proof.learner_rows import LearnerRows, Row
 from oar_opt.proof.parts import Part
 from oar_opt.proof.polylines import Graph
 from oar_opt.proof.rationals import Interval, Number, approximate, dot, exact
-from oar_opt.proof.scalar_maximum import graph_maximum, logistic_maximum
+from oar_opt.proof.scalar_maximum import concave_maximum, graph_maximum, logistic_maximum
 
 GRID = 120
 """Bits after the point of the terms that are summed up."""
@@ -73,7 +75,8 @@ class Multipliers:
     """What a leaf of a certificate states; see the module's docstring. ``pulls`` are ``alpha_i / (mu a_i)`` of rows.
 
     A row that ``pulls`` does not name has the one that makes ``f = xhat'theta`` stationary in its term; ``theta (p,)``
-    is a point for this only. ``omegas`` are ``(mu_m, omega_m)`` by the member's record; others have 0.
+    is a point for this only. ``omegas`` are ``(mu_m, omega_m)`` by the member's record; others have 0. ``changes`` are
+    those of sets of changes, by the row, with a case for each line of its graph.
     """
 
     mu: Number
@@ -86,6 +89,12 @@ class Multipliers:
     guards: list[Number]
     cost: Number
     acting: Number
+    changes: Mapping[int, Sequence[CaseMultipliers]] = field(default_factory=dict)
+
+    @property
+    def total(self) -> Number:
+        """``mu``."""
+        return self.mu + sum((mu for mu, _ in self.omegas.values()), fmpq(0))
 
 
 def slack_above(rows: LearnerRows, part: Part, given: Multipliers) -> Number | None:
@@ -94,10 +103,28 @@ def slack_above(rows: LearnerRows, part: Part, given: Multipliers) -> Number | N
     return _Evaluation(rows, part, given).total()
 
 
+def changed_term(
+    rows: LearnerRows, given: Multipliers, i: int, reach: Reach, mu: Number, omega: Sequence[Number]
+) -> ChangedTerm:
+    """The term of row ``i``, a set of changes, with its member's ``mu`` and ``omega``."""
+    row = rows.rows[i]
+    return ChangedTerm(
+        reach=reach,
+        xhat=row.xhat,
+        a=row.a,
+        omega=omega,
+        beta=given.beta,
+        mu=given.total,
+        strength=mu * rows.lam,
+        free=rows.free,
+        price=given.cost,
+    )
+
+
 class _Evaluation:
     def __init__(self, rows: LearnerRows, part: Part, given: Multipliers) -> None:
         self.part, self.given, self.program = part, given, rows
-        self.mu = given.mu + sum((mu for mu, _ in given.omegas.values()), fmpq(0))
+        self.mu = given.total
         self.settled, self.open = rows.of(part)
 
     def total(self) -> Number | None:
@@ -107,9 +134,7 @@ class _Evaluation:
         self.gamma = program.products(given.beta)
         self.values = program.products(given.theta)
         slope, constant = self._goal()
-        pulls = {i: self._pull(i) for i in self.settled if program.rows[i].a != 0}
-        slope = self._balanced(slope, pulls)
-        terms = [self._start(slope), *(self._row(i, pull) for i, pull in pulls.items())]
+        terms = [self._joint(slope)] if program.is_quadratic else self._apart(slope)
         terms += [self._member(r, left) for r, left in self.open.items()]
         total = constant + self._price(self.settled)
         for term in terms:
@@ -120,7 +145,8 @@ class _Evaluation:
 
     def _is_well_signed(self) -> bool:
         given, part = self.given, self.part
-        numbers = [given.mu, given.cost, given.acting, *given.queries, *given.guards]
+        numbers = [self.mu if self.program.is_quadratic else given.mu, given.cost, given.acting]
+        numbers += [*given.queries, *given.guards]
         numbers += [mu for mu, _ in given.omegas.values()]
         unused = [pi for pi, need in zip(given.queries, part.needs, strict=True) if need is None and pi != 0]
         unused += [given.cost] if part.limit is None and given.cost != 0 else []
@@ -150,9 +176,34 @@ class _Evaluation:
         """``-lambda cost - nu acting`` of rows that are taken."""
         taken = [self.program.rows[i] for i in rows]
         cost = sum((row.cost for row in taken), fmpq(0))
-        return -self.given.cost * cost - self.given.acting * sum(row.move is not None for row in taken)
+        return -self.given.cost * cost - self.given.acting * sum(row.acts for row in taken)
 
     # -- rows that are the same in every choice ---
+
+    def _apart(self, slope: list[Number]) -> list[Number | None]:
+        """The start's term, and one for every row."""
+        pulls = {i: self._pull(i) for i in self.settled if self.program.rows[i].a != 0}
+        slope = self._balanced(slope, pulls)
+        return [self._start(slope), *(self._row(i, pull) for i, pull in pulls.items())]
+
+    def _joint(self, slope: Sequence[Number]) -> Number | None:
+        """The start's term and all rows', for the squared loss."""
+        program = self.program
+        matrix, linear, constant = [[fmpq(0)] * program.p for _ in slope], list(slope), fmpq(0)
+        for j in program.penalised:
+            matrix[j][j] = self.given.mu * program.lam
+        settled = [program.rows[i] for i in self.settled]
+        if settled:
+            gammas = [self.gamma[i] for i in self.settled]
+            constant = -sum((2 * row.a * g * row.y for row, g in zip(settled, gammas, strict=True)), constant)
+            rights = [2 * row.a * (g + self.mu * row.y) for row, g in zip(settled, gammas, strict=True)]
+            rows = fmpq_mat([row.xhat for row in settled])
+            weighted = fmpq_mat([[2 * self.mu * row.a * x for x in row.xhat] for row in settled])
+            matrix = (fmpq_mat(matrix) + rows.transpose() * weighted).tolist()
+            more = (fmpq_mat(1, len(rights), rights) * rows).entries()
+            linear = [a + b for a, b in zip(linear, more, strict=True)]
+        found = concave_maximum(matrix, linear)
+        return None if found is None else found + constant
 
     def _pull(self, i: int) -> Number:
         """``alpha / (mu a)``."""
@@ -211,17 +262,31 @@ class _Evaluation:
         mu, omega = self.given.omegas.get(r, (fmpq(0), [fmpq(0)] * self.program.p))
         found = []
         for i in left:
-            value = self._option(i, mu, omega)
+            value = self._option(r, i, mu, omega)
             if value is None:
                 return None
             found.append(value + self._price([i]))
         return max(found)
 
-    def _option(self, i: int, mu: Number, omega: Sequence[Number]) -> Number | None:
+    def _option(self, r: int, i: int, mu: Number, omega: Sequence[Number]) -> Number | None:
         row = self.program.rows[i]
+        if row.reach is not None:
+            reach = self.part.narrowed(r, self.program.options[r].index(i), row.reach)
+            return self._changed(i, row, reach, mu, omega)
         caps = self._linear_caps(row, mu, omega) if self.program.is_linear else self._quadratic_caps(row, mu, omega)
         found = [self._capped(row, self.gamma[i], *cap) for cap in caps]
         return None if not found or None in found else max(value for value in found if value is not None)
+
+    def _changed(self, i: int, row: Row, reach: Reach, mu: Number, omega: Sequence[Number]) -> Number | None:
+        """That of a set of changes; see :mod:`oar_opt.proof.changed_record`."""
+        program, given = self.program, self.given
+        if row.a == 0:
+            caps = self._quadratic_caps(row, mu, omega)
+            return caps[0][0] + reach.most([fmpq(0)] * len(reach.low), given.cost) if caps else None
+        if row.pieces is None or program.is_linear:
+            return None
+        term = changed_term(program, given, i, reach, mu, omega)
+        return term.maximum(row.pieces, given.changes.get(i, ()))
 
     def _capped(
         self, row: Row, gamma: Number, v: Number, A: Number, B: Number, low: Number | None, high: Number | None

@@ -18,13 +18,14 @@ from functools import cached_property
 from oar_opt.problem import RecourseProblem, UpdateKind
 from oar_opt.proof import centroid_bound, lagrangian, step_bound
 from oar_opt.proof.centroid_bound import CentroidMultipliers
+from oar_opt.proof.changed_record import CaseMultipliers
 from oar_opt.proof.class_rows import ClassRows
 from oar_opt.proof.exact_choices import changes_features
 from oar_opt.proof.exact_records import prior_point
 from oar_opt.proof.feature_reach import not_reachable
 from oar_opt.proof.lagrangian import Multipliers
 from oar_opt.proof.learner_rows import LINEAR, LearnerRows
-from oar_opt.proof.nodes import CentroidLeaf, DualityLeaf, StepLeaf
+from oar_opt.proof.nodes import CentroidLeaf, ChangeCase, DualityLeaf, StepLeaf
 from oar_opt.proof.parts import Part
 from oar_opt.proof.rationals import Number, exact, exact_row
 from oar_opt.proof.step_bound import StepMultipliers, StepRows
@@ -107,11 +108,11 @@ def not_dual(problem: RecourseProblem) -> str | None:
     """Why the Lagrangian of the learner's optimality conditions does not hold, or None."""
     if not problem.update.retrains or problem.learner.is_centroid:
         return "the learner has no Lagrangian here"
-    if changes_features(problem):
-        return "changes of features have no Lagrangian here"
     if problem.learner.kind in LINEAR and any(prior_point(problem)):
         return "a linear program with a prior has no Lagrangian here"
-    return None
+    if changes_features(problem) and problem.learner.kind in (*LINEAR, "logistic"):
+        return f"changes of features have no Lagrangian for '{problem.learner.kind}' here"
+    return not_reachable(problem) if changes_features(problem) else None
 
 
 def not_means(problem: RecourseProblem) -> str | None:
@@ -144,6 +145,8 @@ def multipliers(problem: RecourseProblem, node: DualityLeaf) -> Multipliers | st
             return f"{name} has {len(numbers)} numbers instead of {length}, one for each {whose}"
     if len({one.record for one in node.members}) < len(node.members):
         return "a member has multipliers twice"
+    if len({one.row for one in node.changes}) < len(node.changes):
+        return "a set of changes has multipliers twice"
     return Multipliers(
         mu=exact(node.mu),
         beta=exact_row(node.beta),
@@ -155,6 +158,13 @@ def multipliers(problem: RecourseProblem, node: DualityLeaf) -> Multipliers | st
         guards=exact_row(node.guards),
         cost=exact(node.cost),
         acting=exact(node.acting),
+        changes={one.row: [_case(case) for case in one.cases] for one in node.changes},
+    )
+
+
+def _case(node: ChangeCase) -> CaseMultipliers:
+    return CaseMultipliers(
+        exact(node.kappa), exact(node.tau), exact_row(node.sides), exact(node.ball), exact_row(node.direction)
     )
 
 

@@ -7,7 +7,7 @@ as rationals. Rows of weight 0 pull nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from flint import fmpq, fmpq_mat
@@ -15,6 +15,7 @@ from flint import fmpq, fmpq_mat
 from oar_opt.problem import Intercept, Move, Query, RecourseProblem
 from oar_opt.proof.exact_choices import member_moves
 from oar_opt.proof.exact_records import penalty_and_factor, prior_point, with_one
+from oar_opt.proof.feature_reach import Reach, reaches
 from oar_opt.proof.parts import Part
 from oar_opt.proof.polylines import Graph, graph
 from oar_opt.proof.rationals import Number, dot, exact
@@ -26,7 +27,7 @@ LINEAR = ("l1_svm", "lad")
 @dataclass(frozen=True, eq=False)
 class Row:
     """A record as it is, or as one option of a member makes it; ``move`` is None for staying and for non-members,
-    ``pieces`` for the logistic loss."""
+    ``pieces`` for the logistic loss. With ``reach`` the features may change as far as that, at a cost of its own."""
 
     xhat: list[Number]
     y: Number
@@ -34,6 +35,12 @@ class Row:
     cost: Number
     move: Move | None
     pieces: Graph | None
+    reach: Reach | None = None
+
+    @property
+    def acts(self) -> bool:
+        """Whether it is an option of a member who acts."""
+        return self.move is not None or self.reach is not None
 
     @cached_property
     def length2(self) -> Number:
@@ -52,15 +59,16 @@ class Row:
 class LearnerRows:
     """The rows of a problem: non-members first, then the options of each member in turn.
 
-    ``options[r]`` are the rows of the member with record ``r``, staying first. ``queries`` and ``guards`` are ``(c,
-    k)`` with margin ``c'theta + k``. ``most_penalty``, for learners that are linear programs: no optimum has a larger
-    ``sum |theta_j|``, since the objective at 0 is at most that, whatever the choice.
+    ``options[r]`` are the rows of the member with record ``r``, staying first and sets of changes last. ``queries``
+    and ``guards`` are ``(c, k)`` with margin ``c'theta + k``. ``most_penalty``, for learners that are linear programs:
+    no optimum has a larger ``sum |theta_j|``, since the objective at 0 is at most that, whatever the choice.
     """
 
     def __init__(self, problem: RecourseProblem) -> None:
         self.problem = problem
         self.spec = problem.learner
         self.is_linear = problem.learner.kind in LINEAR
+        self.is_quadratic = problem.learner.kind == "ridge"
         self.lam, self.factor = penalty_and_factor(problem.learner)
         self.theta0 = prior_point(problem)
         self.p = len(self.theta0)
@@ -77,6 +85,8 @@ class LearnerRows:
             self._add(records.X[i].tolist(), records.y[i], records.s[i], zero, None)
             for move in member_moves(problem, member):
                 self._add(move.x, move.y, move.s, exact(move.cost), move)
+            stay = self.rows[first]
+            self.rows += [replace(stay, reach=one) for one in reaches(problem, member)]
             self.options[i] = list(range(first, len(self.rows)))
         # With its shape, since there may be no row at all.
         self.matrix = fmpq_mat(len(self.rows), self.p, [value for row in self.rows for value in row.xhat])
@@ -110,5 +120,6 @@ class LearnerRows:
     def of(self, part: Part) -> tuple[list[int], dict[int, list[int]]]:
         """The rows that are the same in every choice of a part, and those that each member has left beside."""
         left = {r: [self.options[r][k] for k in kept] for r, kept in part.options.items()}
-        settled = [*self.fixed, *(rows[0] for rows in left.values() if len(rows) == 1)]
-        return settled, {r: rows for r, rows in left.items() if len(rows) > 1}
+        is_settled = {r: len(rows) == 1 and self.rows[rows[0]].reach is None for r, rows in left.items()}
+        settled = [*self.fixed, *(rows[0] for r, rows in left.items() if is_settled[r])]
+        return settled, {r: rows for r, rows in left.items() if not is_settled[r]}

@@ -8,6 +8,9 @@ second's. Every node is an object with a ``kind``:
     (0: it stays; 1, 2, ...: its other options within its own budget, in the instance's order, and then its features
     actions), in the second one of
     the others that it had left.
+``"room"``
+    splits upon a feature change: in the first child the change of the feature with index ``feature``, where the member
+    with index ``record`` takes the set ``option``, is at most ``at``, in the second at least.
 ``"query"``
     for ``max_helped``: in the first child the query with index ``query`` counts as helped, in the second it is left
     aside.
@@ -26,10 +29,11 @@ second's. Every node is an object with a ``kind``:
 ``"duality"``
     a leaf that the Lagrangian of :mod:`oar_opt.proof.lagrangian` bounds, with its multipliers: ``mu`` (``mu_0``),
     ``beta`` and ``theta`` (``p`` numbers each), ``pulls`` (pairs of a row and its pull), ``balance`` (a row, or null),
-    ``members`` (``record``, ``mu``, ``omega``), ``queries`` and ``guards`` (weights of their margins), ``cost`` and
-    ``acting`` (prices). Rows are counted from 0: records of non-members with a weight above 0, then the options of
-    each member in the instance's order. A pull, or a balance, of a row that is not the same in every choice of the
-    part says nothing.
+    ``members`` (``record``, ``mu``, ``omega``), ``changes`` (``row``, and ``cases``, one for each line of the row's
+    graph: ``kappa``, ``tau``, ``sides``, ``ball``, ``direction``, see :mod:`oar_opt.proof.changed_record`), ``queries``
+    and ``guards`` (weights of their margins), ``cost`` and ``acting`` (prices). Rows are counted from 0: records of
+    non-members with a weight above 0, then the options of each member in the instance's order. A pull, or a balance,
+    of a row that is not the same in every choice of the part says nothing.
 
 All numbers are floating-point numbers, taken as the rationals that they are.
 """
@@ -58,6 +62,16 @@ class QueryNode(Part):
     query: Whole = Field(ge=0, description="Index of the query.")
 
 
+class RoomNode(Part):
+    """A split upon how a member changes a feature."""
+
+    kind: Literal["room"]
+    record: Whole = Field(ge=0, description="Index of the member's record.")
+    option: Whole = Field(ge=1, description="One of its sets of feature changes.")
+    feature: Whole = Field(ge=0, description="Index of the feature.")
+    at: Number = Field(description="The change that divides the children.")
+
+
 class ChoiceLeaf(Part):
     """One choice is left."""
 
@@ -78,6 +92,23 @@ class MemberMultipliers(Part):
     omega: Numbers = Field(description="Its coefficients of theta.")
 
 
+class ChangeCase(Part):
+    """Of one line of a loss's graph, for a set of feature changes."""
+
+    kappa: Number = Field(description="Multiplier of the decision value.")
+    tau: Number = Field(description="Multiplier of the line's end, or a point of the logistic loss.")
+    sides: Numbers = Field(description="Multipliers of the features' ranges.")
+    ball: Number = Field(description="Multiplier of the radius.")
+    direction: Numbers = Field(description="Direction in which cost is bounded, or none.")
+
+
+class ChangeMultipliers(Part):
+    """Of one set of feature changes."""
+
+    row: Whole = Field(ge=0, description="The row of the set.")
+    cases: tuple[ChangeCase, ...] = Field(description="Of the lines of its loss's graph, left to right.")
+
+
 class DualityLeaf(Part):
     """Multipliers of the learner's optimality conditions."""
 
@@ -88,6 +119,7 @@ class DualityLeaf(Part):
     pulls: tuple[tuple[Whole, Number], ...] = Field(description="Pulls of rows, each as a pair.")
     balance: Whole | None = Field(description="The row that balances a free intercept, or null.")
     members: tuple[MemberMultipliers, ...] = Field(description="Of members with several options left.")
+    changes: tuple[ChangeMultipliers, ...] = Field(default=(), description="Of sets of feature changes.")
     queries: Numbers = Field(description="Weights of the queries' margins.")
     guards: Numbers = Field(description="Weights of the guards' margins.")
     cost: Number = Field(description="Price of cost.")
@@ -118,6 +150,7 @@ class StepLeaf(Part):
 Node = Annotated[
     Annotated[OptionsNode, Tag("<options>")]
     | Annotated[QueryNode, Tag("<query>")]
+    | Annotated[RoomNode, Tag("<room>")]
     | Annotated[ChoiceLeaf, Tag("<choice>")]
     | Annotated[FewLeaf, Tag("<few>")]
     | Annotated[DualityLeaf, Tag("<duality>")]

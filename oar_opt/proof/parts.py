@@ -16,13 +16,14 @@ says, the part holds no better answer.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from flint import fmpq
 
 from oar_opt.problem import GoalKind, Move, RecourseProblem
 from oar_opt.proof.exact_choices import SLACK, Choice, changes_features, member_moves, with_slack
 from oar_opt.proof.exact_outcome import forgiven_margin
+from oar_opt.proof.feature_reach import Reach
 from oar_opt.proof.rationals import Number, ceiling, exact
 
 
@@ -32,7 +33,8 @@ class Part:
 
     ``menus`` are the moves of options 1, 2, ... by the member's record, ``needs`` the margins of queries (None:
     nothing is needed of it here). ``strict``: these needs have to be exceeded. ``aside`` are the queries that are
-    not to be counted.
+    not to be counted. ``rooms`` are the least and the largest change by record, option and feature, where a part has
+    less than the option's set (None: no less on that side).
     """
 
     problem: RecourseProblem
@@ -44,10 +46,27 @@ class Part:
     cap: int | None
     strict: bool = False
     aside: frozenset[int] = frozenset()
+    rooms: Mapping[tuple[int, int, int], tuple[Number | None, Number | None]] = field(default_factory=dict)
 
     def with_options(self, record: int, options: tuple[int, ...]) -> Part:
         """The choices in which a member takes one of these options."""
         return replace(self, options={**self.options, record: options})
+
+    def with_room(self, record: int, option: int, feature: int, at: Number, *, above: bool) -> Part:
+        """The choices in which the change of a feature by this option, where it is taken, is on one side of ``at``."""
+        low, high = self.rooms.get((record, option, feature), (None, None))
+        if above:
+            low = at if low is None else max(low, at)
+        else:
+            high = at if high is None else min(high, at)
+        return replace(self, rooms={**self.rooms, (record, option, feature): (low, high)})
+
+    def narrowed(self, record: int, option: int, reach: Reach) -> Reach:
+        """A set of changes as far as this part has it; it may be empty, with a low end above the high one."""
+        for (r, k, feature), (low, high) in self.rooms.items():
+            if (r, k) == (record, option):
+                reach = reach.within(feature, low, high)
+        return reach
 
     def with_helped(self, query: int) -> Part:
         """The better answers that help a query."""

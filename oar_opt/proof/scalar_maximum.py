@@ -67,6 +67,25 @@ def quadratic_maximum(curvature: Number, slope: Number, low: Number | None, high
     return (slope - curvature * f) * f
 
 
+def concave_maximum(matrix: Sequence[Sequence[Number]], linear: Sequence[Number]) -> Number | None:
+    """The maximum of ``linear'x - x'matrix x`` over all ``x (k,)``, for a symmetric ``matrix``; None where it is not
+    concave, or infinite. By elimination: every pivot is above 0, or its row is 0."""
+    rows, right, total = [list(row) for row in matrix], list(linear), fmpq(0)
+    for k, row in enumerate(rows):
+        pivot = row[k]
+        if pivot < 0 or (pivot == 0 and (right[k] != 0 or any(row[k:]))):
+            return None
+        if pivot == 0:
+            continue
+        total += right[k] * right[k] / (4 * pivot)
+        for i in range(k + 1, len(rows)):
+            factor = rows[i][k] / pivot
+            if factor != 0:
+                rows[i] = [a - factor * b for a, b in zip(rows[i], row, strict=True)]
+                right[i] -= factor * right[k]
+    return total
+
+
 def logistic_maximum(
     y: Number, A: Number, B: Number, gamma: Number, mu: Number, taus: Sequence[Number]
 ) -> Number | None:

@@ -1,8 +1,9 @@
 """Walks through a certificate's tree and finds out whether its leaves together leave no better answer.
 
-Every split covers the part that it splits: a member takes one of the options of the first child or one of the others,
-and an answer that helps more queries than the bound says either helps a query or is an answer with this query left
-aside. So if no leaf holds an answer that is better than the bound, there is none.
+Every split covers the part that it splits: a member takes one of the options of the first child or one of the others;
+a feature's change is at most some number or at least that; and an answer that helps more queries than the bound says
+either helps a query or is an answer with this query left aside. So if no leaf holds an answer that is better than the
+bound, there is none.
 """
 
 from __future__ import annotations
@@ -12,9 +13,19 @@ from collections.abc import Callable, Sequence
 from oar_opt.problem import GoalKind, RecourseProblem
 from oar_opt.proof.exact_choices import Choice
 from oar_opt.proof.leaf_bounds import LeafBounds
-from oar_opt.proof.nodes import CentroidLeaf, ChoiceLeaf, DualityLeaf, FewLeaf, Node, OptionsNode, QueryNode, StepLeaf
+from oar_opt.proof.nodes import (
+    CentroidLeaf,
+    ChoiceLeaf,
+    DualityLeaf,
+    FewLeaf,
+    Node,
+    OptionsNode,
+    QueryNode,
+    RoomNode,
+    StepLeaf,
+)
 from oar_opt.proof.parts import Part, only_choice, whole
-from oar_opt.proof.rationals import Number
+from oar_opt.proof.rationals import Number, exact
 
 Doubt = Callable[[Choice], str | None]
 """Why one choice is not proved to be no better than the bound, or None."""
@@ -46,6 +57,8 @@ class Refuter:
         match node:
             case OptionsNode():
                 return _split_options(part, node)
+            case RoomNode():
+                return _split_room(part, node)
             case QueryNode():
                 return _split_query(part, node)
             case FewLeaf():
@@ -77,6 +90,14 @@ def _split_options(part: Part, node: OptionsNode) -> list[Part] | str:
     if not first or not second:
         return f"it does not split what member {node.record} has left"
     return [part.with_options(node.record, first), part.with_options(node.record, second)]
+
+
+def _split_room(part: Part, node: RoomNode) -> list[Part] | str:
+    left = part.options.get(node.record, ())
+    if node.option not in left or not part.is_set(node.record, node.option) or node.feature >= part.problem.d:
+        return f"member {node.record} has no set {node.option} of changes left with a feature {node.feature}"
+    where = node.record, node.option, node.feature, exact(node.at)
+    return [part.with_room(*where, above=False), part.with_room(*where, above=True)]
 
 
 def _split_query(part: Part, node: QueryNode) -> list[Part] | str:

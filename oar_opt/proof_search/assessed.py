@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from oar_opt.proof.leaf_bounds import LeafBounds, Stated
 from oar_opt.proof.nodes import Node
@@ -12,21 +12,36 @@ from oar_opt.proof.parts import Part
 from oar_opt.proof.rationals import approximate
 from oar_opt.proof_search.cone_rows import Floats
 
+Place = tuple[int, int, int]
+"""A member's record, an option that is a set of changes, and a feature."""
+Spread = tuple[float, float]
+"""The variance of a change as a part of its squared width, and its mean."""
+
 
 @dataclass(frozen=True)
 class Assessed:
-    """A part's relaxation: the leaf that refutes it, or None; how far it is from that; and the options' shares."""
+    """A part's relaxation: the leaf that refutes it, or None; how far it is from that; the options' shares; and how
+    uncertain feature changes are."""
 
     leaf: Node | None
     slack: float
     shares: Mapping[int, Floats]
+    spreads: Mapping[Place, Spread] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, bounds: LeafBounds, part: Part, given: Stated, leaf: Node, shares: Mapping[int, Floats]) -> Assessed:
+    def of(
+        cls,
+        bounds: LeafBounds,
+        part: Part,
+        given: Stated,
+        leaf: Node,
+        shares: Mapping[int, Floats],
+        spreads: Mapping[Place, Spread] | None = None,
+    ) -> Assessed:
         """With the leaf that states multipliers, where they refute the part."""
         slack = bounds.slack(part, given)
         refuted = bounds.refutes(part, given, slack)
-        return cls(leaf if refuted else None, math.inf if slack is None else approximate(slack), shares)
+        return cls(leaf if refuted else None, math.inf if slack is None else approximate(slack), shares, spreads or {})
 
     def gain(self, child: Assessed | None) -> float:
         """How much nearer a child is to being refuted; all of it for one choice."""

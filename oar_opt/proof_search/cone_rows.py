@@ -6,6 +6,7 @@ Reference: P. J. Goulart, Y. Chen, "Clarabel: An Interior-Point Solver for Conic
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,7 @@ Columns = npt.NDArray[np.int64]
 Term = tuple[Any, Any]
 """Columns ``(k,)`` and a matrix ``(rows, k)``; a vector stands for a diagonal matrix, a number for that times the
 identity."""
-ORDER = ("zero", "nonnegative", "second_order", "exponential")
+ORDER = ("zero", "nonnegative", "second_order", "exponential", "semidefinite")
 
 
 @dataclass
@@ -95,6 +96,29 @@ class ConeRows:
         self.blocks.append(block)
         return block
 
+    def length(self, top: int, count: int, *terms: Term) -> Block:
+        """``top >= |E x|`` for a variable, ``E`` having ``count`` rows."""
+        block = Block("second_order", np.zeros(count + 1))
+        block.entries.append((np.zeros(1, dtype=np.int64), np.array([top]), np.ones(1)))
+        for term in terms:
+            block.add(term, np.arange(1, count + 1))
+        self.blocks.append(block)
+        return block
+
+    def moments(self, size: int) -> Columns:
+        """The columns ``(size, size)`` of a new symmetric matrix of variables that is positive semidefinite.
+
+        Clarabel takes the upper triangle column by column, with its inner entries times the root of 2.
+        """
+        matrix = np.zeros((size, size), dtype=np.int64)
+        matrix[np.triu_indices(size)] = self.variables(size * (size + 1) // 2)
+        matrix = np.triu(matrix) + np.triu(matrix, 1).T
+        j, i = np.tril_indices(size)
+        block = Block("semidefinite", np.zeros(len(i)))
+        block.entries.append((np.arange(len(i)), matrix[i, j], np.where(i == j, 1.0, math.sqrt(2.0))))
+        self.blocks.append(block)
+        return matrix
+
     def exponentials(self, count: int, *triple: Sequence[Term], ones: Sequence[int] = ()) -> Block:
         """``count`` cones ``y exp(x / y) <= z`` for a triple ``(x, y, z)`` of sums of terms; ``ones`` says to which of
         them 1 is added."""
@@ -132,6 +156,8 @@ class ConeRows:
                     cones.append(clarabel.NonnegativeConeT(m))
                 case "second_order":
                     cones.append(clarabel.SecondOrderConeT(m))
+                case "semidefinite":
+                    cones.append(clarabel.PSDTriangleConeT(math.isqrt(2 * m)))
                 case _:
                     cones += [clarabel.ExponentialConeT()] * (m // 3)
         entries = [(rows + block.place, columns, values) for block in blocks for rows, columns, values in block.entries]

@@ -19,17 +19,20 @@ All numbers are rounded to ten digits, and multipliers of a free intercept are c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from oar_opt.proof.lagrangian import Multipliers
+from oar_opt.proof.changed_record import CaseMultipliers
+from oar_opt.proof.lagrangian import Multipliers, changed_term
 from oar_opt.proof.learner_rows import LearnerRows
-from oar_opt.proof.nodes import DualityLeaf, MemberMultipliers
+from oar_opt.proof.nodes import ChangeCase, ChangeMultipliers, DualityLeaf, MemberMultipliers
 from oar_opt.proof.parts import Part
 from oar_opt.proof.rationals import Number, approximate
+from oar_opt.proof_search.assessed import Place, Spread
+from oar_opt.proof_search.change_cones import ChangeCone, fitted
 from oar_opt.proof_search.cone_rows import Block, Columns, ConeRows, Floats, Solution, Term
-from oar_opt.proof_search.loss_cones import Gathered, LossRecords, add_loss
+from oar_opt.proof_search.loss_cones import Gathered, LossRecords, Slopes, add_loss
 from oar_opt.proof_search.numbers import shortened
 
 OWN = 0.01
@@ -41,10 +44,11 @@ TINY = 1e-300
 
 @dataclass(frozen=True)
 class Proposal:
-    """Multipliers, and the shares ``(options,)`` of each open member in the relaxation."""
+    """Multipliers, the shares ``(options,)`` of each open member in the relaxation, and how uncertain changes are."""
 
     multipliers: Multipliers
     shares: dict[int, Floats]
+    spreads: dict[Place, Spread]
 
 
 class Relaxation:
@@ -56,7 +60,7 @@ class Relaxation:
         self.y, self.a, self.cost = (
             np.array([approximate(getattr(row, name)) for row in rows.rows]) for name in ("y", "a", "cost")
         )
-        self.acts = np.array([float(row.move is not None) for row in rows.rows])
+        self.acts = np.array([float(row.acts) for row in rows.rows])
         self.lam = 1.0 if rows.is_linear else approximate(rows.lam)
         self.theta0 = np.array([approximate(value) for value in rows.theta0])
         self.penalised = np.array(rows.penalised, dtype=np.int64)
@@ -77,6 +81,7 @@ class _Copies:
     z: Columns
     sum: Block
     size: Block
+    changes: dict[int, ChangeCone]
 
 
 class _Model:
@@ -86,21 +91,47 @@ class _Model:
         self.data, self.part, self.cone = data, part, ConeRows()
         self.settled, self.open = data.rows.of(part)
         self.pulling = np.array([i for i in self.settled if data.a[i] > 0], dtype=np.int64)
-        self.theta, self.tau, slack = self.cone.variables(data.rows.p), self.cone.variable(), self.cone.variable()
+        self.tau, slack = self.cone.variable(), self.cone.variable()
         self.cone.cost = {self.tau: -1.0, slack: most}
         self.cone.nonnegative([0.0], ([slack], 1.0))
         self.gathered = Gathered([], np.zeros(data.rows.p), [([slack], np.ones((1, 1)))])
-        self.size = self._penalty()
-        self.slopes = add_loss(self.cone, data.rows.spec, self._records(self.pulling, self.theta, None), self.gathered)
-        self.copies = {record: self._member(left) for record, left in self.open.items()}
+        self.slopes: Slopes | None = None
+        self.theta, self.size = self._jointly() if data.rows.is_quadratic else self._apart()
+        self.copies = {record: self._member(record, left) for record, left in self.open.items()}
         self.subjects = self._subjects()
-        self.prices = self._price(part.limit, data.cost), self._price(part.cap, data.acts)
+        costs = [term for one in self.copies.values() for change in one.changes.values() for term in change.cost()]
+        self.prices = self._price(part.limit, data.cost, costs), self._price(part.cap, data.acts, [])
         self.stationarity = self.cone.zero(self.gathered.balance_constant, *self.gathered.balance)
         self.duality = self.cone.nonnegative([self.gathered.gap_constant], *self.gathered.gap)
 
     def _records(self, rows: Columns, theta: Columns, z: Columns | None) -> LossRecords:
         X = self.data.X[rows]
         return LossRecords(X, self.data.y[rows], self.data.a[rows], [(theta, X)], z)
+
+    def _jointly(self) -> tuple[Columns, Term]:
+        """``theta`` and ``Q`` out of the moments of ``theta``, with all that they add to stationarity and duality, for
+        the squared loss."""
+        data, cone, into, p = self.data, self.cone, self.gathered, self.data.rows.p
+        matrix = cone.moments(1 + p)
+        cone.zero([-1.0], (matrix[0, :1], [[1.0]]))
+        theta, second = matrix[0, 1:], matrix[1:, 1:]
+        weights = np.zeros(p)
+        weights[data.penalised] = data.lam
+        X, double = data.X[self.pulling], 2.0 * data.a[self.pulling]
+        H, h = np.diag(weights) + (X.T * double) @ X, weights * data.theta0 + X.T @ (double * data.y[self.pulling])
+        into.balance.append((theta, H))
+        into.balance_constant -= h
+        into.less(second.reshape(-1), H.reshape(-1))
+        into.less(theta, -h)
+        return theta, (second.diagonal()[data.penalised], np.ones((1, len(data.penalised))))
+
+    def _apart(self) -> tuple[Columns, Term]:
+        """The same with terms of their own for every record."""
+        self.theta = self.cone.variables(self.data.rows.p)
+        size = self._penalty()
+        records = self._records(self.pulling, self.theta, None)
+        self.slopes = add_loss(self.cone, self.data.rows.spec, records, self.gathered)
+        return self.theta, ([size], [[1.0]])
 
     def _penalty(self) -> int:
         """``Q``, with the penalty's part in stationarity and duality."""
@@ -135,17 +166,20 @@ class _Model:
             self.cone.nonnegative(np.zeros(k), (sizes, 1.0), (entries, sign))
         self.cone.nonnegative([0.0], ([top], 1.0), (sizes, -np.ones((1, k))))
 
-    def _member(self, rows: list[int]) -> _Copies:
+    def _member(self, record: int, rows: list[int]) -> _Copies:
         data, cone = self.data, self.cone
         k, p = len(rows), data.rows.p
         z, q, copies = cone.variables(k), cone.variables(k), cone.variables(k * p).reshape(k, p)
         cone.nonnegative(np.zeros(k), (z, 1.0))
         cone.zero([-1.0], (z, np.ones((1, k))))
         total = cone.zero(np.zeros(p), (self.theta, 1.0), *((copy, -1.0) for copy in copies))
-        size = cone.nonnegative([0.0], ([self.size], 1.0), (q, -np.ones((1, k))))
+        size = cone.nonnegative([0.0], self.size, (q, -np.ones((1, k))))
         for o in range(k):
             self._size_of(int(q[o]), int(z[o]), copies[o])
-        active = [o for o in range(k) if data.a[rows[o]] > 0]
+        changes = {
+            i: self._change(record, i, int(z[o]), copies[o], int(q[o])) for o, i in enumerate(rows) if self._is_set(i)
+        }
+        active = [o for o in range(k) if data.a[rows[o]] > 0 and rows[o] not in changes]
         chosen = np.array([rows[o] for o in active], dtype=np.int64)
         X = data.X[chosen]
         each = np.zeros((len(active), len(active) * p))
@@ -154,7 +188,24 @@ class _Model:
         of_copies: list[Term] = [(copies[active].reshape(-1), each)]
         records = LossRecords(X, data.y[chosen], data.a[chosen], of_copies, z[active])
         add_loss(cone, data.rows.spec, records, self.gathered)
-        return _Copies(rows, z, total, size)
+        return _Copies(rows, z, total, size, changes)
+
+    def _is_set(self, i: int) -> bool:
+        return self.data.rows.rows[i].reach is not None and bool(self.data.a[i] > 0)
+
+    def _change(self, record: int, i: int, z: int, copy: Columns, q: int) -> ChangeCone:
+        """A set of changes, whose share, copy and size are the sums of its lines'."""
+        cone, rows = self.cone, self.data.rows
+        row = rows.rows[i]
+        assert row.reach is not None
+        reach = self.part.narrowed(record, rows.options[record].index(i), row.reach)
+        priced = self.part.limit is not None
+        change = ChangeCone(cone, row, reach, self.data.penalised, self.gathered, priced)
+        shares, squares = change.shares, change.squares()
+        cone.zero([0.0], ([z], [[1.0]]), (shares, -np.ones((1, len(shares)))))
+        cone.zero(np.zeros(rows.p), (copy, 1.0), *((columns, -1.0) for columns in change.theta()))
+        cone.zero([0.0], ([q], [[1.0]]), (squares, -np.ones((1, len(squares)))))
+        return change
 
     def _subjects(self) -> list[Block | None]:
         """The rows ``margin - need - tau >= 0`` of queries and guards."""
@@ -171,11 +222,12 @@ class _Model:
             self.cone.nonnegative([1.0], ([self.tau], -1.0))
         return found
 
-    def _price(self, limit: Number | int | None, weights: Floats) -> Block | None:
+    def _price(self, limit: Number | int | None, weights: Floats, more: Sequence[Term]) -> Block | None:
         if limit is None:
             return None
         left = float(limit) if isinstance(limit, int) else approximate(limit)
         terms = [(one.z, -weights[one.rows][None, :]) for one in self.copies.values()]
+        terms += [(columns, -np.asarray(factors)) for columns, factors in more]
         return self.cone.nonnegative([left - float(weights[self.settled].sum())], *terms)
 
     # -- what the solution says ---
@@ -185,7 +237,9 @@ class _Model:
         found, data = self.cone.solve(), self.data
         mu = _size(found, self.duality)
         members = {r: (_size(found, one.size) / data.lam, -found.of(one.sum)) for r, one in self.copies.items()}
-        own = max(mu - sum(share for share, _ in members.values()), 0.5 * OWN * mu)
+        own = mu - sum(share for share, _ in members.values())
+        if not data.rows.is_quadratic:
+            own = max(own, 0.5 * OWN * mu)
         mu = own + sum(share for share, _ in members.values())
         for record, (_, omega) in members.items():
             if data.rows.free:
@@ -205,7 +259,28 @@ class _Model:
             cost=shortened(cost),
             acting=shortened(acting),
         )
-        return Proposal(multipliers, {record: found.x[one.z] for record, one in self.copies.items()})
+        shares = {record: found.x[one.z] for record, one in self.copies.items()}
+        return Proposal(replace(multipliers, changes=self._changes(found, multipliers)), shares, self._spreads(found))
+
+    def _spreads(self, found: Solution) -> dict[Place, Spread]:
+        return {
+            (record, self.data.rows.options[record].index(i), j): spread
+            for record, one in self.copies.items()
+            for i, change in one.changes.items()
+            for j, spread in enumerate(change.spreads(found.x))
+        }
+
+    def _changes(self, found: Solution, given: Multipliers) -> dict[int, list[CaseMultipliers]]:
+        """The multipliers of sets of changes."""
+        rows, cases = self.data.rows, {}
+        for record, one in self.copies.items():
+            mu, omega = given.omegas[record]
+            for i, change in one.changes.items():
+                row = rows.rows[i]
+                if row.pieces is not None:
+                    raw = change.multipliers(found, given, omega, rows.free)
+                    cases[i] = fitted(changed_term(rows, given, i, change.reach, mu, omega), row.pieces, raw)
+        return cases
 
     def _finite(self, rows: Sequence[int], mu: float, value: float) -> float:
         """Cut to what keeps every option's term finite, where ``f`` has no other end."""
@@ -232,7 +307,7 @@ class _Model:
 
     def _balance(self, theta: Floats) -> int | None:
         """A row whose pull can balance a free intercept: one that is well inside its range."""
-        if not self.data.rows.free or not len(self.pulling):
+        if not self.data.rows.free or not len(self.pulling) or self.data.rows.is_quadratic:
             return None
         rows = self.pulling
         centre = 0.0 if self.data.rows.spec.kind == "logistic" else self.data.y[rows]
@@ -261,8 +336,21 @@ def leaf_of(given: Multipliers) -> DualityLeaf:
             MemberMultipliers(record=record, mu=approximate(mu), omega=tuple(map(approximate, omega)))
             for record, (mu, omega) in given.omegas.items()
         ),
+        changes=tuple(
+            ChangeMultipliers(row=row, cases=tuple(map(_case_of, cases))) for row, cases in given.changes.items()
+        ),
         queries=tuple(map(approximate, given.queries)),
         guards=tuple(map(approximate, given.guards)),
         cost=approximate(given.cost),
         acting=approximate(given.acting),
+    )
+
+
+def _case_of(given: CaseMultipliers) -> ChangeCase:
+    return ChangeCase(
+        kappa=approximate(given.kappa),
+        tau=approximate(given.tau),
+        sides=tuple(map(approximate, given.sides)),
+        ball=approximate(given.ball),
+        direction=tuple(map(approximate, given.direction)),
     )

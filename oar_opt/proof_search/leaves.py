@@ -39,4 +39,4 @@ class DualityLeaves:
         """See :class:`LeafMaker`."""
         proposal = self.relaxation.propose(part, most)
         given = proposal.multipliers
-        return Assessed.of(self.bounds, part, given, leaf_of(given), proposal.shares)
+        return Assessed.of(self.bounds, part, given, leaf_of(given), proposal.shares, proposal.spreads)

@@ -30,11 +30,12 @@ from oar_opt.problem import GoalKind, Move, RecourseProblem
 from oar_opt.proof.checker import choice_doubt
 from oar_opt.proof.exact_choices import Choice, changes_features
 from oar_opt.proof.exact_outcome import MINIMISED, Outcome, exact_outcome
-from oar_opt.proof.nodes import ChoiceLeaf, FewLeaf, Node, OptionsNode, QueryNode
+from oar_opt.proof.nodes import ChoiceLeaf, FewLeaf, Node, OptionsNode, QueryNode, RoomNode
 from oar_opt.proof.parts import Part, admitted, only_choice, whole
-from oar_opt.proof.rationals import Number, decimal_above, decimal_below, exact, read_decimal
-from oar_opt.proof_search.assessed import Assessed
+from oar_opt.proof.rationals import Number, approximate, decimal_above, decimal_below, exact, read_decimal
+from oar_opt.proof_search.assessed import Assessed, Place
 from oar_opt.proof_search.leaves import leaf_maker
+from oar_opt.proof_search.numbers import shortened
 
 PART_OF_GAP = fmpq(1, 1000)
 """What a bound leaves of the gap; trees for half of the gap were hardly smaller."""
@@ -45,6 +46,8 @@ MOST_DUALITY_OF_A_CHOICE = 1e6
 CANDIDATES = 3
 """Members whose splits are tried."""
 LEAST_GAIN = 1e-6
+UNCERTAIN = 1e-4
+"""Variances of changes, as parts of their squared widths, that are worth a split beside others."""
 DIVIDED = 1e-4
 """Shares that are less divided say nothing about where to split."""
 
@@ -122,18 +125,13 @@ class TreeSearch:
 
     def _split(self, part: Part, assessed: Assessed) -> tuple[Node, Sequence[tuple[Part, Assessed | None]]]:
         best: tuple[float, Node, Sequence[tuple[Part, Assessed | None]]] | None = None
-        if all(len(left) == 1 for left in part.options.values()):
-            raise UnsupportedError("no proof by a tree: a set of feature changes is left open, and is not split")
-        for record, option in _divided(part, assessed.shares):
-            others = tuple(k for k in part.options[record] if k != option)
-            children = [
-                (child, None if child.is_one_choice else self._assessed(child))
-                for child in (part.with_options(record, (option,)), part.with_options(record, others))
-            ]
+        for node, halves in _splits(part, assessed):
+            children = [(child, None if child.is_one_choice else self._assessed(child)) for child in halves]
             gain = math.prod(LEAST_GAIN + assessed.gain(child) for _, child in children)
             if best is None or gain > best[0]:
-                best = gain, OptionsNode(kind="options", record=record, options=(option,)), children
-        assert best is not None
+                best = gain, node, children
+        if best is None:
+            raise UnsupportedError("no proof by a tree: a set of feature changes is left open, and is not split")
         return best[1], best[2]
 
     def _choice(self, part: Part) -> Node:
@@ -184,12 +182,36 @@ def _answer(problem: RecourseProblem, choice: Choice) -> Outcome | None:
     return outcome if isinstance(outcome, Outcome) and outcome.surely_answers else None
 
 
+def _splits(part: Part, assessed: Assessed) -> list[tuple[Node, tuple[Part, Part]]]:
+    """The splits to try: upon options, and upon features' changes that are uncertain or the only thing that is."""
+    splits = [_option_split(part, record, option) for record, option in _divided(part, assessed.shares)]
+    spreads = assessed.spreads
+    places = sorted(spreads, key=lambda place: spreads[place][0], reverse=True)[:CANDIDATES]
+    if splits:
+        places = [place for place in places if spreads[place][0] > UNCERTAIN]
+    return [*splits, *(_room_split(part, place, spreads[place][1]) for place in places)]
+
+
+def _option_split(part: Part, record: int, option: int) -> tuple[Node, tuple[Part, Part]]:
+    others = tuple(k for k in part.options[record] if k != option)
+    children = part.with_options(record, (option,)), part.with_options(record, others)
+    return OptionsNode(kind="options", record=record, options=(option,)), children
+
+
+def _room_split(part: Part, place: Place, mean: float) -> tuple[Node, tuple[Part, Part]]:
+    at = shortened(mean)
+    below, above = (part.with_room(*place, at, above=side) for side in (False, True))
+    record, option, feature = place
+    node = RoomNode(kind="room", record=record, option=option, feature=feature, at=approximate(at))
+    return node, (below, above)
+
+
 def _divided(part: Part, shares: Mapping[int, npt.NDArray[np.float64]]) -> list[tuple[int, int]]:
     """Members to split upon, the most divided first, each with the option that is split off."""
-    known = {record: share for record, share in shares.items() if np.isfinite(share).all()}
+    several = {record: share for record, share in shares.items() if len(share) > 1}
+    known = {record: share for record, share in several.items() if np.isfinite(share).all()}
     if not known:
-        record = next(iter(shares))
-        return [(record, part.options[record][0])]
+        return [(record, part.options[record][0]) for record in list(several)[:1]]
     rest = {record: 1 - float(share.max()) for record, share in known.items()}
     # Where no share is divided, the members with most options come first.
     order = sorted(known, key=lambda one: (max(rest[one], DIVIDED), len(known[one])), reverse=True)

@@ -1,0 +1,225 @@
+"""Sets of feature changes under re-trained linear learners: hand-computed bounds, and changes against all of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from flint import fmpq
+
+from oar_opt.evaluate import UndefinedLearner, evaluate
+from oar_opt.instance_file import dump_instance, parse_instance
+from oar_opt.problem import (
+    Budget,
+    Collective,
+    CostKind,
+    Direction,
+    Feature,
+    FeatureAction,
+    GoalKind,
+    Intercept,
+    LearnerSpec,
+    Member,
+    Move,
+    Norm,
+    Query,
+    Records,
+    RecourseProblem,
+    WithholdAction,
+)
+from oar_opt.proof.changed_record import CaseMultipliers, ChangedTerm
+from oar_opt.proof.checker import check
+from oar_opt.proof.feature_reach import Reach
+from oar_opt.proof.lagrangian import slack_above
+from oar_opt.proof.learner_rows import LearnerRows
+from oar_opt.proof.parts import whole
+from oar_opt.proof.polylines import graph
+from oar_opt.proof.rationals import approximate, decimal_below, exact, read_decimal
+from oar_opt.proof.scalar_maximum import concave_maximum
+from oar_opt.proof_search.leaf_multipliers import Relaxation
+from oar_opt.proof_search.producer import make_certificate
+from tests.test_feature_leaves import random_move
+
+KINDS = ("ridge", "svm", "squared_hinge", "huber", "epsilon_insensitive")
+SETTINGS = {"huber": {"delta": 0.5}, "epsilon_insensitive": {"epsilon": 0.1}}
+
+
+def spec_of(kind, intercept):
+    strength = {"alpha": 0.5} if kind == "ridge" else {"C": 2.0}
+    return LearnerSpec(kind, intercept, **strength, **SETTINGS.get(kind, {}))
+
+
+def random_problem(seed, kind, n=10):
+    draw = np.random.default_rng([seed, KINDS.index(kind)])
+    d, intercept = int(draw.integers(1, 4)), list(Intercept)[seed % 3]
+    is_regression = kind in ("huber", "epsilon_insensitive")
+    y = draw.normal(size=n) if is_regression else np.where(np.arange(n) % 2, 1.0, -1.0)
+    X = draw.normal(size=(n, d)) + 0.5 * y[:, None]
+    s = draw.choice([1.0, 2.0, 0.5, 0.0], size=n)
+    s[:2] = 1.0
+    features = tuple(
+        Feature(
+            f"x{j}",
+            lower=None if draw.random() < 0.6 else float(X[:, j].min() - 0.1),
+            upper=None if draw.random() < 0.6 else float(X[:, j].max() + 0.1),
+            direction=Direction(draw.choice(["any", "any", "increase", "decrease", "fixed"])),
+            scale=float(draw.choice([1.0, 0.5, 2.0])),
+        )
+        for j in range(d)
+    )
+
+    def member(i):
+        moving = FeatureAction(list(Norm)[int(draw.integers(3))], float(draw.choice([0.3, 1.0])), 0.25)
+        return Member(int(i), (moving, *([WithholdAction(0.9)] if draw.random() < 0.4 else [])))
+
+    problem = RecourseProblem(
+        f"changed-records-{seed}",
+        Records(X, y, s),
+        spec_of(kind, intercept),
+        Collective(
+            tuple(member(i) for i in draw.choice(np.arange(2, n), 2, replace=False)),
+            list(CostKind)[int(draw.integers(5))],
+            [Budget(), Budget(total=0.8), Budget(members=1)][int(draw.integers(3))],
+        ),
+        tuple(Query(f"q{q}", tuple(draw.normal(size=d)), 1.0, required=0.2) for q in range(1 + seed % 2)),
+        list(GoalKind)[int(draw.integers(4))],
+        classes=None if is_regression else ("-", "+"),
+        features=features,
+    )
+    return parse_instance(dump_instance(problem))
+
+
+# -- hand-computed ---
+
+
+def one_record(x, radius, **changes):
+    """``alpha = 1``, ``y = 1``: ``w = x / (1 + x^2)`` with a member's record at ``x``, which changes by ``radius``."""
+    problem = RecourseProblem(
+        "one-record",
+        Records(np.array([[x]]), np.ones(1), np.ones(1)),
+        LearnerSpec("ridge", alpha=1.0),
+        Collective((Member(0, (FeatureAction(Norm.L2, radius),)),)),
+        (Query("q", (1.0,), 1.0, required=0.2),),
+        GoalKind.MAX_MARGIN,
+        classes=("-", "+"),
+        features=(Feature("x"),),
+    )
+    return parse_instance(dump_instance(replace(problem, **changes)))
+
+
+@pytest.mark.parametrize(
+    ("x", "radius", "delta", "best"),
+    [(0.5, 1.0, 0.5, 0.5), (0.25, 0.25, 0.25, 0.4), (3.0, 1.0, -1.0, 0.4), (-2.0, 1.0, -1.0, -0.3)],
+)
+def test_one_record_is_proved_exactly(x, radius, delta, best):
+    """``x / (1 + x^2)`` is largest at 1, where it is 1/2; at 1/2 it is 2/5, at 2 as well; from -3 to -1 it is largest
+    at -3, where it is -3/10."""
+    problem = one_record(x, radius)
+    certificate = make_certificate(problem, [Move(0, (x + delta,), 1.0, 1.0, abs(delta))], 60.0)
+    verdict = check(certificate, problem)
+    assert verdict.proved, verdict.sentence
+    # Half of the gap of 1e-4 is left, and a little for the tolerance.
+    assert best - 1e-9 <= float(certificate.bound) <= best + 6e-5
+    lower = decimal_below(read_decimal(certificate.bound) - exact(1e-4))
+    assert not check(certificate.model_copy(update={"bound": lower}), problem).proved
+
+
+def test_the_maximum_on_a_line_by_hand():
+    """``omega = 0``, ``m = 1``, ``kappa = 2``, ``g = f`` with ``a = mu = 1``, ``beta = 0``, ``x = 1``: ``(2 (1 +
+    delta))^2 / 4 = (1 + delta)^2``, and ``h = -2`` adds 1; with the ball's ``S = 2`` and radius 1 the form is ``4 + 2
+    delta - delta^2``, whose maximum is 5, as that of ``(1 + delta)^2 + 1`` at ``delta = 1``."""
+    reach = Reach(Norm.L2, fmpq(1), [fmpq(1)], [fmpq(-1)], [fmpq(1)], CostKind.L2, fmpq(0))
+    one, zero = fmpq(1), fmpq(0)
+    term = ChangedTerm(reach, [one], one, [zero], [zero], one, one, free=False, price=zero)
+    (line,) = graph(LearnerSpec("huber", C=1.0, delta=9.0), zero)[1:2]
+    assert term.on_line(line, CaseMultipliers(fmpq(2), zero, [zero], fmpq(2), [])) == 5
+    assert term.on_line(line, CaseMultipliers(fmpq(2), zero, [fmpq(2)], zero, [])) == 5
+    assert term.on_line(line, CaseMultipliers(fmpq(2), zero, [zero], fmpq(1), [])) is None
+    assert term.on_line(line, CaseMultipliers(fmpq(2), zero, [fmpq(-1)], fmpq(9), [])) is None
+
+
+def test_a_concave_maximum_by_elimination():
+    """``2 x + 2 y - (x^2 + 2 x y + 2 y^2)`` is 1 at ``(1, 0)``; a line along which it is flat has to be one of 0."""
+    rows = [[fmpq(1), fmpq(1)], [fmpq(1), fmpq(2)]]
+    assert concave_maximum(rows, [fmpq(2), fmpq(2)]) == 1
+    flat = [[fmpq(1), fmpq(1)], [fmpq(1), fmpq(1)]]
+    assert concave_maximum(flat, [fmpq(2), fmpq(2)]) == 1
+    assert concave_maximum(flat, [fmpq(2), fmpq(1)]) is None
+    assert concave_maximum([[fmpq(1), fmpq(2)], [fmpq(2), fmpq(1)]], [fmpq(0), fmpq(0)]) is None
+    assert concave_maximum([[fmpq(0), fmpq(1)], [fmpq(1), fmpq(1)]], [fmpq(0), fmpq(0)]) is None
+
+
+# -- against changes that are tried ---
+
+
+def changed_multipliers(given, draw, size):
+    """Other multipliers of the same signs."""
+
+    def other(value):
+        return value * exact(float(np.exp(size * draw.normal()))) + exact(float(0.1 * size * draw.normal()))
+
+    def above(value):
+        return abs(other(value)) if value != 0 else value
+
+    def other_case(case):
+        sides = list(map(above, case.sides))
+        return replace(case, kappa=other(case.kappa), tau=other(case.tau), sides=sides, ball=above(case.ball))
+
+    return replace(
+        given,
+        beta=[other(value) for value in given.beta],
+        omegas={r: (above(mu), [other(value) for value in omega]) for r, (mu, omega) in given.omegas.items()},
+        queries=list(map(above, given.queries)),
+        cost=above(given.cost),
+        changes={i: list(map(other_case, cases)) for i, cases in given.changes.items()},
+    )
+
+
+def achieved(problem, part, given, moves):
+    """``sum pi (margin - needed) + lambda (limit - cost) + nu (cap - acting)`` of a change, in floating point."""
+    margins = evaluate(problem, moves).margins
+    total = sum(
+        approximate(pi) * (m - approximate(need))
+        for pi, need, m in zip(given.queries, part.needs, margins, strict=True)
+        if need is not None
+    )
+    total += approximate(given.cost) * (approximate(part.limit or fmpq(0)) - sum(move.cost for move in moves))
+    return total + approximate(given.acting) * ((part.cap or 0) - len(moves))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(12))
+def test_no_change_exceeds_any_bound(kind, seed):
+    """Of proposed multipliers and of others; with parts of the sets too."""
+    problem, draw = random_problem(seed, kind), np.random.default_rng(seed)
+    rows, bounded = LearnerRows(problem), 0
+    relaxation = Relaxation(rows)
+    members = problem.collective.members
+    for narrow in (False, True):
+        part = whole(problem, fmpq(1, 10))
+        if problem.goal is GoalKind.MAX_HELPED:
+            part = part.with_helped(0)
+        place = members[0].record, max(part.options[members[0].record]), int(draw.integers(problem.d))
+        at = exact(float(0.2 * draw.normal()))
+        if narrow:
+            part = part.with_room(*place, at, above=bool(seed % 2))
+        given = relaxation.propose(part, 1e3).multipliers
+        several = [given, *(changed_multipliers(given, draw, size) for size in (1e-3, 0.1))]
+        bounds = [(one, slack_above(rows, part, one)) for one in several]
+        bounds = [(one, approximate(slack)) for one, slack in bounds if slack is not None]
+        bounded += len(bounds)
+        for _ in range(25):
+            moves = [move for member in members if draw.random() < 0.8 and (move := random_move(problem, member, draw))]
+            delta = {move.record: np.array(move.x) - problem.records.X[move.record] for move in moves}
+            first = next((move for move in moves if move.record == place[0]), None)
+            if narrow and first is not None and first.s == problem.records.s[first.record]:
+                beyond = exact(float(delta[place[0]][place[2]])) > at
+                if beyond != bool(seed % 2):
+                    continue
+            try:
+                for one, slack in bounds:
+                    assert achieved(problem, part, one, moves) <= slack + 1e-6 * (1 + abs(slack))
+            except UndefinedLearner:
+                continue
+    assert bounded >= 2
