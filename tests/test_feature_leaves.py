@@ -26,6 +26,7 @@ from oar_opt.problem import (
     Query,
     Records,
     RecourseProblem,
+    Tolerances,
     WithholdAction,
 )
 from oar_opt.proof.centroid_bound import CentroidMultipliers, slack_above
@@ -35,10 +36,11 @@ from oar_opt.proof.exact_changes import is_allowed_change
 from oar_opt.proof.exact_choices import Choice
 from oar_opt.proof.exact_outcome import exact_outcome
 from oar_opt.proof.feature_reach import COST_SLACK, reaches
-from oar_opt.proof.parts import whole
+from oar_opt.proof.parts import admitted, only_choice, whole
 from oar_opt.proof.rationals import decimal_below, dot, exact, exact_row, length_above, read_decimal
 from oar_opt.proof_search.centroid_leaves import CentroidLeaves
 from oar_opt.proof_search.producer import make_certificate
+from oar_opt.rules import budget_violations
 from oar_opt.verification import move_violation
 
 NORMS = list(Norm)
@@ -236,6 +238,21 @@ def test_none_is_enough():
     """13 is more than 12."""
     problem = line(goal=GoalKind.MIN_COST, queries=(Query("q", (1.0, 0.0), 0.0, required=13.0),))
     assert check(make_certificate(problem), problem).is_infeasible
+
+
+@pytest.mark.parametrize("total, allowed", [(1.9991, True), (1.997, False)])
+def test_a_choice_beside_a_set_may_overdraw_the_total_by_the_tolerance(total, allowed):
+    """Two strikes cost 2; with the tolerance 1e-3 the verification admits up to ``1.001 total``."""
+    base, strike = line(), (WithholdAction(1.0), FeatureAction(Norm.L2, 1.0))
+    members = tuple(Member(i, strike) for i in (1, 3))
+    problem = line(
+        collective=replace(base.collective, members=members, budget=Budget(total=total)),
+        tolerances=Tolerances(feasibility=1e-3),
+    )
+    moves = tuple(whole(problem, None).menus[i][0] for i in (1, 3))
+    assert (not budget_violations(problem, moves, 1e-3)) == allowed
+    part = whole(problem, None).with_options(1, (1,)).with_options(3, (1,))
+    assert (only_choice(part) is not None) == allowed and admitted(problem, moves) is None
 
 
 # -- certificates ---
