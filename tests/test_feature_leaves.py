@@ -299,6 +299,22 @@ def test_what_is_allowed_exactly_the_verification_allows():
     assert allowed > 60 and refused > 60
 
 
+@pytest.mark.parametrize("kind, value", [(FeatureType.INTEGER, 3 - 4e-10), (FeatureType.BINARY, 1 + 4e-10)])
+def test_a_fixed_value_that_is_off_its_type_allows_no_change(kind, value):
+    """Files may be off by 1e-9, and the verification forgives the tolerance alone."""
+    records = line().records
+    X = np.where(np.arange(4)[:, None] * [0, 1] == 1, value, records.X)
+    for tau, allowed in ((1e-6, True), (1e-10, False)):
+        problem = line(
+            records=Records(X, records.y, records.s),
+            features=(Feature("a"), Feature("b", kind, direction=Direction.FIXED)),
+            tolerances=Tolerances(feasibility=tau),
+        )
+        move = Move(1, (1.0, value), 0.0, 1.0, 1.0)
+        assert (move_violation(problem, move) is None) == allowed
+        assert is_allowed_change(problem, problem.member_at[1], move) == allowed
+
+
 @pytest.mark.parametrize("norm", [Norm.L2, Norm.LINF])
 def test_no_leaf_refutes_a_margin_that_is_reached(norm):
     """The best of some changes against a bound just below its margin; a far larger bound is proved."""
