@@ -26,6 +26,7 @@ from oar_opt.problem import (
     Query,
     Records,
     RecourseProblem,
+    Tolerances,
     WithholdAction,
 )
 from oar_opt.proof.centroid_bound import CentroidMultipliers, slack_above
@@ -35,10 +36,11 @@ from oar_opt.proof.exact_changes import is_allowed_change
 from oar_opt.proof.exact_choices import Choice
 from oar_opt.proof.exact_outcome import exact_outcome
 from oar_opt.proof.feature_reach import COST_SLACK, reaches
-from oar_opt.proof.parts import whole
+from oar_opt.proof.parts import admitted, only_choice, whole
 from oar_opt.proof.rationals import decimal_below, dot, exact, exact_row, length_above, read_decimal
 from oar_opt.proof_search.centroid_leaves import CentroidLeaves
 from oar_opt.proof_search.producer import make_certificate
+from oar_opt.rules import budget_violations
 from oar_opt.verification import move_violation
 
 NORMS = list(Norm)
@@ -238,6 +240,21 @@ def test_none_is_enough():
     assert check(make_certificate(problem), problem).is_infeasible
 
 
+@pytest.mark.parametrize("total, allowed", [(1.9991, True), (1.997, False)])
+def test_a_choice_beside_a_set_may_overdraw_the_total_by_the_tolerance(total, allowed):
+    """Two strikes cost 2; with the tolerance 1e-3 the verification admits up to ``1.001 total``."""
+    base, strike = line(), (WithholdAction(1.0), FeatureAction(Norm.L2, 1.0))
+    members = tuple(Member(i, strike) for i in (1, 3))
+    problem = line(
+        collective=replace(base.collective, members=members, budget=Budget(total=total)),
+        tolerances=Tolerances(feasibility=1e-3),
+    )
+    moves = tuple(whole(problem, None).menus[i][0] for i in (1, 3))
+    assert (not budget_violations(problem, moves, 1e-3)) == allowed
+    part = whole(problem, None).with_options(1, (1,)).with_options(3, (1,))
+    assert (only_choice(part) is not None) == allowed and admitted(problem, moves) is None
+
+
 # -- certificates ---
 
 
@@ -280,6 +297,22 @@ def test_what_is_allowed_exactly_the_verification_allows():
             assert not fits or move_violation(problem, moved) is None
             allowed, refused = allowed + fits, refused + (not fits)
     assert allowed > 60 and refused > 60
+
+
+@pytest.mark.parametrize("kind, value", [(FeatureType.INTEGER, 3 - 4e-10), (FeatureType.BINARY, 1 + 4e-10)])
+def test_a_fixed_value_that_is_off_its_type_allows_no_change(kind, value):
+    """Files may be off by 1e-9, and the verification forgives the tolerance alone."""
+    records = line().records
+    X = np.where(np.arange(4)[:, None] * [0, 1] == 1, value, records.X)
+    for tau, allowed in ((1e-6, True), (1e-10, False)):
+        problem = line(
+            records=Records(X, records.y, records.s),
+            features=(Feature("a"), Feature("b", kind, direction=Direction.FIXED)),
+            tolerances=Tolerances(feasibility=tau),
+        )
+        move = Move(1, (1.0, value), 0.0, 1.0, 1.0)
+        assert (move_violation(problem, move) is None) == allowed
+        assert is_allowed_change(problem, problem.member_at[1], move) == allowed
 
 
 @pytest.mark.parametrize("norm", [Norm.L2, Norm.LINF])

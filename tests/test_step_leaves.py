@@ -22,6 +22,7 @@ from oar_opt.problem import (
     RecourseProblem,
 )
 from oar_opt.proof.checker import check
+from oar_opt.proof.exact_steps import exact_steps
 from oar_opt.proof.leaf_bounds import not_bounded, not_one_step
 from oar_opt.proof.nodes import StepLeaf
 from oar_opt.proof.parts import whole
@@ -161,3 +162,16 @@ def test_a_logistic_push_is_enclosed():
     problem = replace(line("sum"), update=gradient_update([0.0], rate=0.25, reduction="sum", loss="logistic"))
     bound = slack(problem, fmpq(0), 1)
     assert fmpq(-1, 8) <= bound <= fmpq(-1, 8) + fmpq(1, 10**40) and exact(-0.125) <= bound
+
+
+def test_a_record_far_on_its_side_pushes_hardly():
+    """At ``y f = 10^20`` the push is less than ``exp(-120)``, and its own exponent would have twenty digits."""
+    base = line("sum")
+    records = Records(np.array([[1e20], [2.0]]), np.array([1.0, -1.0]), np.ones(2))
+    update = gradient_update([1.0], rate=0.25, reduction="sum", loss="logistic")
+    problem = replace(base, records=records, update=update, collective=Collective(()))
+    near, (theta,) = 1 - 0.5 / (1 + np.exp(-2.0)), exact_steps(problem, records)
+    assert theta.low < exact(near) + fmpq(1, 10**15) and exact(near) - fmpq(1, 10**15) < theta.high
+    assert theta.high - theta.low < fmpq(1, 10**30)
+    bound = slack(problem, fmpq(0), 1)
+    assert theta.low <= bound <= theta.high + fmpq(1, 10**30)

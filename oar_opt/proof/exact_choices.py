@@ -5,7 +5,8 @@ Labels, weights, costs and menu options are those of the file. A budget counts a
 a thousandth of it more for the rounding of sums and limits in floating point (some 10^-16 of them for each member who
 acts); so no choice is left out that a search admits, and a bound over all of these is a bound over fewer. Only the
 verification of a file that somebody else wrote forgives more, the instance's tolerance: a choice that overdraws a
-budget by that is none here, and may be better than what is proved.
+budget by that, or whose features are off those of an option by that, is none here, and may be better than what is
+proved. Where members may change features a total that is overdrawn by that is covered, see :mod:`oar_opt.proof.parts`.
 
 Feature changes have no finite list (those in steps have one that floating-point numbers make), so members who may
 change features are not covered."""

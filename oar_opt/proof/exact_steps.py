@@ -23,6 +23,7 @@ from flint import arb, ctx, fmpq
 
 from oar_opt.problem import Records, RecourseProblem
 from oar_opt.proof.rationals import PRECISION, Interval, Number, exact, exact_row
+from oar_opt.proof.scalar_maximum import LARGEST
 from oar_opt.update_settings import GradientSettings, StepLoss
 
 Value = Any
@@ -83,7 +84,11 @@ def _hinge(y: Number, f: Value) -> Value:
 
 
 def _logistic(y: Number, f: Value) -> Value:
-    return arb(-y) / (1 + (arb(y) * f).exp())
+    far = arb(y) * f
+    if far > LARGEST:
+        # Its exponent may be too long for a rational, and the derivative falls towards 0.
+        return arb(-y) * arb(0).union(1 / (1 + arb(LARGEST).exp()))
+    return arb(-y) / (1 + far.exp())
 
 
 SLOPES: dict[StepLoss, Callable[[Number, Value], Value]] = {

@@ -135,15 +135,18 @@ def _most_cost(problem: RecourseProblem) -> Number | None:
 
 
 def only_choice(part: Part) -> Choice | None:
-    """The choice of a part that has only one; None where the budgets forbid it."""
+    """The choice of a part that has only one; None where the part's limit or cap forbids it."""
     moves = [part.menus[record][left[0] - 1] for record, left in part.options.items() if left[0] != 0]
-    return admitted(part.problem, tuple(moves))
+    return _within(tuple(moves), part.limit, part.cap)
 
 
 def admitted(problem: RecourseProblem, moves: tuple[Move, ...]) -> Choice | None:
     """A choice of these moves, one of an acting member each; None where a budget of all together forbids it."""
     budget = problem.collective.budget
-    total, cost = with_slack(budget.total), sum((exact(move.cost) for move in moves), exact(0.0))
-    too_dear = total is not None and cost > total
-    too_many = budget.members is not None and len(moves) > budget.members
+    return _within(moves, with_slack(budget.total), budget.members)
+
+
+def _within(moves: tuple[Move, ...], limit: Number | None, cap: int | None) -> Choice | None:
+    cost = sum((exact(move.cost) for move in moves), exact(0.0))
+    too_dear, too_many = limit is not None and cost > limit, cap is not None and len(moves) > cap
     return None if too_dear or too_many else Choice(moves, cost)

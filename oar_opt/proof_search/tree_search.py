@@ -138,7 +138,8 @@ class TreeSearch:
         choice = only_choice(part)
         if choice is None or self._doubt(choice) is None:
             return ChoiceLeaf(kind="choice")
-        outcome = _answer(self.problem, choice)
+        # One that overdraws a budget within the tolerance has to be refuted, but is stored by no certificate.
+        outcome = _answer(self.problem, choice) if admitted(self.problem, choice.moves) else None
         if outcome is not None and (self.best is None or _is_better(self.problem, outcome, self.best)):
             self._take(outcome)
             if self._doubt(choice) is None:
