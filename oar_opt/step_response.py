@@ -155,18 +155,18 @@ class StepSearch:
             pushes = self.side.push(cells.rows, cells.middle) if cells.constant is None else cells.constant
             T, nu, gains = self._node(cells.rows, cells.middle, pushes)
             _enter(cells.rows, gains, (cells.middle, pushes), worth, (u, a))
-            cells = self._halved(cells, _Lines(T, nu))
+            cells = self.halved(cells, Lines(T, nu))
         np.maximum.at(bound, cells.rows, cells.bound)
         bound = np.maximum(bound, worth)
         return Responses(np.where(worth > aim, worth - toll, NEVER), bound - toll, u, a)
 
-    def _first_cells(self) -> _Cells:
+    def _first_cells(self) -> Cells:
         """Both sides of ``u0``, where the cost has its kink; for the hinge each also of the loss's kink."""
         m, u0 = self.sets.m, np.clip(self.side.u0, self.low, self.high)
         rows = np.arange(m)
         if self.side.loss is not StepLoss.HINGE:
             who, u1, u2 = _halves(rows, self.low, u0, self.high)
-            return self._cells(who, u1, u2, None)
+            return self.cells(who, u1, u2, None)
         kink = self.side.y
         # A kink at the very end of what is reached counts as reached: the rules have room for rounding as well.
         near = ROUNDING * (1.0 + np.abs(self.side.u0) + self.high - self.low)
@@ -178,7 +178,7 @@ class StepSearch:
         ]
         pushes = [self.side.push(parts[k][0], kink[parts[k][0]] + (-1.0, 1.0)[k]) for k in (0, 1)]
         who, u1, u2 = (np.concatenate([part[k] for part in parts]) for k in range(3))
-        return self._cells(who, u1, u2, np.concatenate(pushes))
+        return self.cells(who, u1, u2, np.concatenate(pushes))
 
     def _split(self, rows: Indices, u1: Vector, u2: Vector) -> Vector:
         middle, half = (self.low[rows] + self.high[rows]) / 2, (self.high[rows] - self.low[rows]) / 2
@@ -186,22 +186,22 @@ class StepSearch:
         angles = [np.arccos(np.clip((middle - u) / size, -1.0, 1.0)) for u in (u1, u2)]
         return np.clip(middle - half * np.cos((angles[0] + angles[1]) / 2), u1, u2)
 
-    def _halved(self, cells: _Cells, at_middle: _Lines) -> _Cells:
+    def halved(self, cells: Cells, at_middle: Lines) -> Cells:
         """Both halves of every cell; the line of the middle becomes one of theirs."""
         constant = None if cells.constant is None else np.tile(cells.constant, 2)
         u1, u2 = np.concatenate([cells.u1, cells.middle]), np.concatenate([cells.middle, cells.u2])
-        left = _Lines(*(np.concatenate(pair) for pair in zip(cells.left, at_middle, strict=True)))
-        right = _Lines(*(np.concatenate(pair) for pair in zip(at_middle, cells.right, strict=True)))
-        return self._cells(np.tile(cells.rows, 2), u1, u2, constant, (left, right))
+        left = Lines(*(np.concatenate(pair) for pair in zip(cells.left, at_middle, strict=True)))
+        right = Lines(*(np.concatenate(pair) for pair in zip(at_middle, cells.right, strict=True)))
+        return self.cells(np.tile(cells.rows, 2), u1, u2, constant, (left, right))
 
-    def _cells(
+    def cells(
         self,
         rows: Indices,
         u1: Vector,
         u2: Vector,
         constant: Vector | None,
-        lines: tuple[_Lines, _Lines] | None = None,
-    ) -> _Cells:
+        lines: tuple[Lines, Lines] | None = None,
+    ) -> Cells:
         """Cells with their bounds. ``constant``: the push, where the loss has one on each cell."""
         middle = self._split(rows, u1, u2)
         a1, a2 = (self.side.push(rows, u) if constant is None else constant for u in (u1, u2))
@@ -214,17 +214,17 @@ class StepSearch:
                 (lines[1], u2, a2, u2 >= self.high[rows]),
             ):
                 if outer.any():
-                    T, nu = self._line(rows[outer], middle[outer], push_there[outer])
+                    T, nu = self.line(rows[outer], middle[outer], push_there[outer])
                     line.T[outer], line.nu[outer] = T + nu * (u - middle)[outer], nu
         if constant is not None:
             bound = _below_both(u2 - u1, *lines)
-            return _Cells(rows, u1, u2, constant, bound, middle, *lines)
+            return Cells(rows, u1, u2, constant, bound, middle, *lines)
         bound = self._bound(rows, u2 - u1, (u1, u2), (a1, a2), *lines)
-        return _Cells(rows, u1, u2, constant, bound, middle, *lines)
+        return Cells(rows, u1, u2, constant, bound, middle, *lines)
 
     def _first_lines(
         self, rows: Indices, ends: tuple[Vector, Vector], pushes: tuple[Vector, Vector]
-    ) -> tuple[_Lines, _Lines]:
+    ) -> tuple[Lines, Lines]:
         """Lines that touch just inside the end at ``u0``, where what can be gained jumps in slope: they show at once
         that most members who stay should; in the middle where ``u0`` is no end."""
         u1, u2 = ends
@@ -233,8 +233,8 @@ class StepSearch:
         at = np.where(u1 == u0, u1 + inside, np.where(u2 == u0, u2 - inside, self._split(rows, u1, u2)))
         found = []
         for u, push_there in zip(ends, pushes, strict=True):
-            T, nu = self._line(rows, at, push_there)
-            found.append(_Lines(T + nu * (u - at), nu))
+            T, nu = self.line(rows, at, push_there)
+            found.append(Lines(T + nu * (u - at), nu))
         return found[0], found[1]
 
     def _bound(
@@ -243,8 +243,8 @@ class StepSearch:
         h: Vector,
         ends: tuple[Vector, Vector],
         pushes: tuple[Vector, Vector],
-        left: _Lines,
-        right: _Lines,
+        left: Lines,
+        right: Lines,
     ) -> Vector:
         T, nu = (left.T, right.T), (left.nu, right.nu)
         bend = h * (nu[0] - nu[1])
@@ -269,15 +269,15 @@ class StepSearch:
     # -- lines and points ---
 
     def _node(self, rows: Indices, u: Vector, a: Vector) -> tuple[Vector, Vector, Vector]:
-        """A line as :meth:`_line` gives it, and what a change there gains.
+        """A line as :meth:`line` gives it, and what a change there gains.
 
         The gain is ``-inf`` where the push at the change is another than ``a``.
         """
         if not self.sets.are_balls:
             return self._node_by_halving(rows, u, a)
-        return *self._line(rows, u, a), self._worth_on_balls(rows, u, a)
+        return *self.line(rows, u, a), self._worth_on_balls(rows, u, a)
 
-    def _line(self, rows: Indices, u: Vector, a: Vector) -> tuple[Vector, Vector]:
+    def line(self, rows: Indices, u: Vector, a: Vector) -> tuple[Vector, Vector]:
         """``T`` and ``nu`` of a line over ``G(a, .)`` that touches it (nearly) at ``u``; valid for every ``nu``."""
         if not self.sets.are_balls:
             return self._node_by_halving(rows, u, a)[:2]
@@ -415,18 +415,18 @@ class StepSearch:
         return sets.gain(a[:, None] * self.p - nu[:, None] * self.theta, self.kappa).e
 
 
-class _Lines(NamedTuple):
+class Lines(NamedTuple):
     """Lines over ``G`` at one end of each cell: their values there and their slopes, ``(cells,)`` each."""
 
     T: Vector
     nu: Vector
 
-    def take(self, keep: Flags) -> _Lines:
-        return _Lines(self.T[keep], self.nu[keep])
+    def take(self, keep: Flags) -> Lines:
+        return Lines(self.T[keep], self.nu[keep])
 
 
 @dataclass(frozen=True, eq=False)
-class _Cells:
+class Cells:
     """Intervals ``[u1, u2]`` of members ``rows``, all ``(cells,)``, with bounds, middles and lines at both ends."""
 
     rows: Indices
@@ -435,11 +435,11 @@ class _Cells:
     constant: Vector | None
     bound: Vector
     middle: Vector
-    left: _Lines
-    right: _Lines
+    left: Lines
+    right: Lines
 
-    def take(self, keep: Flags) -> _Cells:
-        return _Cells(
+    def take(self, keep: Flags) -> Cells:
+        return Cells(
             self.rows[keep],
             self.u1[keep],
             self.u2[keep],
@@ -472,7 +472,7 @@ def _halves(rows: Indices, low: Vector, middle: Vector, high: Vector) -> tuple[I
     return np.concatenate([rows[first], rows[second]]), ends[0], ends[1]
 
 
-def _below_both(h: Vector, left: _Lines, right: _Lines) -> Vector:
+def _below_both(h: Vector, left: Lines, right: Lines) -> Vector:
     """The largest value on ``[0, h]`` of the lower one of ``T1 + nu1 x`` and ``T2 + nu2 (x - h)``."""
     T1, nu1, T2, nu2 = *left, *right
     ends = np.maximum(np.minimum(T1, T2 - nu2 * h), np.minimum(T1 + nu1 * h, T2))

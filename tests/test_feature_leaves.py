@@ -37,7 +37,7 @@ from oar_opt.proof.exact_choices import Choice
 from oar_opt.proof.exact_outcome import exact_outcome
 from oar_opt.proof.feature_reach import COST_SLACK, reaches
 from oar_opt.proof.parts import admitted, only_choice, whole
-from oar_opt.proof.rationals import decimal_below, dot, exact, exact_row, length_above, read_decimal
+from oar_opt.proof.rationals import approximate, decimal_below, dot, exact, exact_row, length_above, read_decimal
 from oar_opt.proof_search.centroid_leaves import CentroidLeaves
 from oar_opt.proof_search.producer import make_certificate
 from oar_opt.rules import budget_violations
@@ -129,6 +129,7 @@ def test_a_reach_holds_what_the_verification_admits():
             move = random_move(problem, member, draw)
             if (
                 move is None
+                or budget_violations(problem, [move], problem.tolerances.feasibility)
                 or move.s != problem.records.s[member.record]
                 or move.x == tuple(problem.records.X[member.record])
             ):
@@ -338,10 +339,98 @@ def test_no_leaf_refutes_a_margin_that_is_reached(norm):
     assert proved > 6
 
 
+def test_a_budget_shortens_a_reach():
+    """0.3 for one member are spent on 0.05 of charge and 0.25 of length, in l2; all features' ends are no further."""
+    team = Collective((Member(3, (FeatureAction(Norm.LINF, 1.0, 0.05),)),), budget=Budget(each=0.3))
+    (reach,) = reaches(line(collective=team), team.members[0])
+    assert abs(approximate(reach.most([fmpq(3), fmpq(4)], fmpq(0))) - 5 * 0.25) < 1e-4
+    assert abs(approximate(reach.most([fmpq(3), fmpq(4)], fmpq(2))) - 3 * 0.25 + 0.1) < 1e-4
+    assert abs(approximate(reach.high[0]) - 0.25) < 1e-5
+
+
+def test_a_wall_in_a_ball():
+    """``3 x + 4 y`` on the unit disc with ``y <= 0`` is 3 at most, less what a change costs by count or by length."""
+    problem = line(features=(Feature("a"), Feature("b", upper=0.0)))
+    for cost, least in ((CostKind.COUNT, 2.5), (CostKind.L2, 2.5), (CostKind.SQL2, 2.5), (CostKind.L1, 2.5)):
+        priced = replace(problem, collective=replace(problem.collective, cost=cost))
+        (reach,) = reaches(priced, priced.collective.members[0])
+        assert abs(approximate(reach.most([fmpq(3), fmpq(4)], fmpq(1, 2))) - least) < 1e-4
+
+
+# -- features that move in steps ---
+
+
+def in_steps(feature, draw):
+    """Whole numbers, 0 and 1, or multiples of a step in place of a feature, by turns with itself."""
+    kind = (FeatureType.CONTINUOUS, FeatureType.INTEGER, FeatureType.ORDINAL, FeatureType.BINARY)[int(draw.integers(4))]
+    ends = {"lower": None, "upper": None} if kind is FeatureType.BINARY else {}
+    step = 0.25 if kind is FeatureType.CONTINUOUS and draw.random() < 0.7 else None
+    return replace(feature, type=kind, step=step, **ends)
+
+
+def stepped(seed):
+    """Of :func:`random_problem`, on grids, with room for a step or two."""
+    draw, base = np.random.default_rng([seed, 13]), random_problem(seed, menus=False)
+    features = tuple(in_steps(feature, draw) for feature in base.features)
+    X = np.round(base.records.X, 2)
+    for j, feature in enumerate(features):
+        if feature.type is FeatureType.BINARY:
+            X[:, j] = X[:, j] > 0
+        elif feature.type is not FeatureType.CONTINUOUS:
+            X[:, j] = np.round(X[:, j])
+    return replace(base, features=features, records=replace(base.records, X=X))
+
+
+def near_a_grid(problem, member, draw):
+    """A change that ends near values in steps, off by about the tolerance."""
+    before, tau = problem.records.X[member.record], problem.tolerances.feasibility
+    x = before + draw.normal(size=problem.d) * 1.2 * member.feature_actions[0].radius * problem.scales
+    for j, feature in enumerate(problem.features):
+        if feature.type is not FeatureType.CONTINUOUS:
+            x[j] = np.round(x[j])
+        elif feature.step is not None:
+            x[j] = before[j] + feature.step * np.round((x[j] - before[j]) / feature.step)
+    x = np.where(draw.random(problem.d) < 0.5, before, x) + tau * draw.choice([0.0, 0.9, -0.9, 1.5], size=problem.d)
+    action = member.feature_actions[0]
+    cost = action.charge + problem.collective.cost.of((x - before) / problem.scales)
+    stays = float(problem.records.y[member.record]), float(problem.records.s[member.record])
+    return Move(member.record, tuple(x.tolist()), *stays, cost)
+
+
+def test_steps_are_kept_as_the_verification_keeps_them():
+    """And a reach holds what it admits."""
+    held = refused = 0
+    for seed in range(100):
+        problem, draw = stepped(seed), np.random.default_rng([seed, 14])
+        for member in problem.collective.members:
+            (reach,) = reaches(problem, member)
+            for _ in range(6):
+                move = near_a_grid(problem, member, draw)
+                beyond = move_violation(problem, move)
+                assert is_allowed_change(problem, member, move) == (beyond is None)
+                refused += beyond is not None
+                if beyond is None and not budget_violations(problem, [move], problem.tolerances.feasibility):
+                    before = exact_row(problem.records.X[member.record].tolist())
+                    delta = [exact(a) - b for a, b in zip(move.x, before, strict=True)]
+                    assert all(low <= v <= high for low, v, high in zip(reach.low, delta, reach.high, strict=True))
+                    held += 1
+    assert held > 150 and refused > 150
+
+
+def test_steps_out_of_reach_fix_a_feature():
+    """By half a unit no whole number changes; by 1.7 it does by one, and a step of 0.4 four times."""
+    features = (Feature("a", FeatureType.INTEGER), Feature("b", step=0.4))
+    for radius, ends in ((0.3, (0, 0)), (1.7, (1, 1.6))):
+        problem = line(Norm.LINF, radius=radius, features=features)
+        (reach,) = reaches(problem, problem.collective.members[0])
+        assert all(abs(approximate(high) - end) < 1e-5 for high, end in zip(reach.high, ends, strict=True))
+        assert all(abs(approximate(low) + end) < 1e-5 for low, end in zip(reach.low, ends, strict=True))
+
+
 def test_what_is_not_covered_is_refused_in_words():
     problem = line()
-    steps = replace(problem, features=(Feature("a", FeatureType.INTEGER), Feature("b")))
-    assert "moves in steps" in not_checkable(steps)
+    groups = (Feature("a", FeatureType.CATEGORICAL, group="g"), Feature("b", FeatureType.CATEGORICAL, group="g"))
+    assert "in a one-hot group" in not_checkable(replace(problem, features=groups))
     ridge = replace(
         problem,
         learner=LearnerSpec("ridge", alpha=1.0),

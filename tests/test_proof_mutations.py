@@ -23,13 +23,29 @@ import pytest
 from oar_opt.errors import InputError
 from oar_opt.evaluate import UndefinedLearner, evaluate
 from oar_opt.instance_file import dump_instance, parse_instance
-from oar_opt.problem import Budget, GoalKind, Move, Query, RecourseProblem
+from oar_opt.problem import (
+    Budget,
+    CostKind,
+    FeatureAction,
+    GoalKind,
+    Move,
+    Norm,
+    Query,
+    RecourseProblem,
+    WithholdAction,
+)
 from oar_opt.proof import checker
 from oar_opt.proof.certificate_file import certificate_text, parse_certificate
 from oar_opt.proof.checker import check
 from oar_opt.proof_search.enumeration import prove_by_enumeration
 from oar_opt.proof_search.producer import prove_by_tree
+from oar_opt.result import Request
+from oar_opt.rules import budget_violations
+from oar_opt.solution_file import MoveRecord
+from oar_opt.step_search import solve_step
 from oar_opt.update_settings import gradient_update, running_centroid_update
+from oar_opt.verification import coded_moves, move_violations
+from tests.test_feature_leaves import random_move
 
 ACCURACY = 1e-10
 """Of a re-trained margin, relative, beside its own proved error; far below the steps by which claims are changed."""
@@ -424,6 +440,70 @@ def small_trees(make: Callable[..., RecourseProblem]) -> list[RecourseProblem]:
     return found
 
 
+def small_changes(make: Callable[..., RecourseProblem]) -> list[RecourseProblem]:
+    """Tiny problems of one gradient step with changes of features, of every loss, goal and norm; one of two members
+    may also be withheld."""
+    found = []
+    losses = {"ridge": "squared", "svm": "hinge", "logistic": "logistic"}
+    for (k, (kind, loss)), goal in product(enumerate(losses.items()), GoalKind):
+        one = make(k, kind, ("free", "none", "penalized")[k], goal, n=5, members=2, core=0, options=0, required=0.02)
+        moving = FeatureAction(list(Norm)[k], 0.4, 0.2)
+        first, second = (replace(member, actions=(moving,)) for member in one.collective.members)
+        team = (first, replace(second, actions=(moving, WithholdAction(0.3))))
+        budget = Budget(total=0.9) if goal is GoalKind.MIN_MEMBERS else Budget(members=1 + k % 2)
+        collective = replace(one.collective, members=team, budget=budget, cost=list(CostKind)[k])
+        step = gradient_update([0.5, -0.25][: one.d] + [0.0] * (one.d - 2), 0.0, rate=0.5, loss=loss)
+        rounded = replace(one.records, X=np.round(one.records.X, 2))
+        found.append(replace(one, records=rounded, collective=collective, update=step))
+    return found
+
+
+def sampled_falsehood(problem: RecourseProblem, certificate: Any, every: Callable[..., Any]) -> str | None:
+    """By re-training for changes at random, and for the best that a search finds; stored moves must be admissible."""
+    bound = None if certificate.bound is None else float(certificate.bound)
+    for moves in sampled_changes(problem):
+        value = sure_value(problem, moves)
+        if value is None:
+            continue
+        if bound is None:
+            return f"{moves} is an answer"
+        beyond = value - bound if problem.goal.maximises else bound - value
+        if beyond > ACCURACY * max(1.0, abs(bound)):
+            return f"{moves} gives {value!r}, better than {bound!r}"
+    if certificate.moves is None:
+        return None
+    moves = coded_moves(problem, [MoveRecord(**move.model_dump()) for move in certificate.moves])
+    broken = [*move_violations(problem, moves), *budget_violations(problem, moves)]
+    if broken:
+        return "; ".join(broken)
+    return None if could_answer(problem, moves) else f"{moves} is no answer"
+
+
+BEST: dict[str, tuple[Move, ...]] = {}
+"""Of problems that were proved, by their digests."""
+SAMPLES: dict[str, list[tuple[Move, ...]]] = {}
+
+
+def prove_changes(problem: RecourseProblem) -> Any:
+    """With the best change that a search finds, which is no proof."""
+    moves = solve_step(problem, Request(time_limit=10.0)).moves
+    if moves is not None:
+        BEST[problem.sha256] = moves
+    return prove_by_tree(problem, moves, 60.0)
+
+
+def sampled_changes(problem: RecourseProblem) -> list[tuple[Move, ...]]:
+    """Admissible changes: as far as the rules let them be, and the best known."""
+    key = problem.sha256
+    if key not in SAMPLES:
+        draw, found = np.random.default_rng(5), [BEST.get(key, ())]
+        for _ in range(25):
+            moves = [random_move(problem, m, draw) for m in problem.collective.members if draw.random() < 0.7]
+            found.append(tuple(move for move in moves if move is not None))
+        SAMPLES[key] = [moves for moves in found if not budget_violations(problem, moves)]
+    return SAMPLES[key]
+
+
 def turns(problem: RecourseProblem) -> int:
     """More for what trains at once, and for the goal that any change of a number shifts."""
     is_quick = problem.learner.kind in ("ridge", "nearest_centroid") or not problem.update.retrains
@@ -452,6 +532,17 @@ PRODUCERS = (
         of_instance=1,
         least=2200,
         least_each=45,
+    ),
+    Producer(
+        "feature changes",
+        small_changes,
+        prove_changes,
+        sampled_falsehood,
+        lambda problem: 50,
+        changed_tree,
+        of_instance=1,
+        least=500,
+        least_each=10,
     ),
 )
 

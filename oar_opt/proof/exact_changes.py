@@ -1,8 +1,8 @@
 """Whether a stated change of features obeys its member's rules, in rationals.
 
 The rules and tolerances are those of the module ``verification``: the length of ``delta / scale`` is at most ``radius +
-tau max(1, radius)``, values, types and directions are kept up to ``tau max(1, |value|, scale)``, label and weight are
-as they were, and the stated cost is within ``10^-9 max(1, cost)`` of what the change costs. Euclidean lengths are
+tau max(1, radius)``, values, types, directions, steps are kept up to ``tau max(1, |value|, scale)``, label and weight
+are as they were, and the stated cost is within ``10^-9 max(1, cost)`` of what the change costs. Euclidean lengths are
 compared by their squares, so nothing is rounded. A cost is compared with the stated one on its larger side, a little
 more strictly.
 """
@@ -18,13 +18,13 @@ from oar_opt.problem import (
     Direction,
     Feature,
     FeatureAction,
-    FeatureType,
     Member,
     Move,
     Norm,
     RecourseProblem,
 )
 from oar_opt.proof.exact_choices import with_slack
+from oar_opt.proof.feature_reach import TWO_VALUES, WHOLE
 from oar_opt.proof.rationals import Number, ceiling, dot, exact, exact_row
 
 COST_SLACK = fmpq(999, 10**12)
@@ -57,22 +57,20 @@ def _obeys(feature: Feature, before: Number, after: Number, tau: Number) -> bool
         return False
     if (feature.is_fixed or feature.direction is Direction.DECREASE) and delta > still:
         return False
+    if feature.step is not None and _off(delta, exact(feature.step)) > still:
+        return False
     slack = tau * max(fmpq(1), abs(after), scale)
-    if _off_type(feature.type, after) > slack:
+    if feature.type in TWO_VALUES and min(abs(after), abs(after - 1)) > slack:
+        return False
+    if feature.type in WHOLE and _off(after, fmpq(1)) > slack:
         return False
     above = feature.lower is None or after >= exact(feature.lower) - slack
     return above and (feature.upper is None or after <= exact(feature.upper) + slack)
 
 
-def _off_type(kind: FeatureType, value: Number) -> Number:
-    """How far a value is from those of its type; also a fixed feature may be, in the record itself."""
-    match kind:
-        case FeatureType.INTEGER | FeatureType.ORDINAL:
-            return abs(value - ceiling(value - fmpq(1, 2)))
-        case FeatureType.BINARY | FeatureType.CATEGORICAL:
-            return min(abs(value), abs(value - 1))
-        case FeatureType.CONTINUOUS:
-            return fmpq(0)
+def _off(value: Number, step: Number) -> Number:
+    """How far a number is from the nearest multiple of a step."""
+    return abs(value - step * -ceiling(-(value / step + fmpq(1, 2))))
 
 
 def _is_near(action: FeatureAction, scaled: Sequence[Number], tau: Number) -> bool:

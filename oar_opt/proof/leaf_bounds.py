@@ -123,11 +123,10 @@ def not_means(problem: RecourseProblem) -> str | None:
 
 
 def not_one_step(problem: RecourseProblem) -> str | None:
-    """Why the update is not one gradient step, or None."""
-    if changes_features(problem):
-        return "changes of features have no bound under a gradient step here"
-    is_one = problem.update.kind is UpdateKind.GRADIENT and GradientSettings.of(problem).T == 1
-    return None if is_one else "the update is not one gradient step"
+    """Why one gradient step's bound does not hold, or None."""
+    if problem.update.kind is not UpdateKind.GRADIENT or GradientSettings.of(problem).T != 1:
+        return "the update is not one gradient step"
+    return not_reachable(problem) if changes_features(problem) else None
 
 
 # -- what leaves state ---
@@ -183,4 +182,7 @@ def step_multipliers(problem: RecourseProblem, node: StepLeaf) -> StepMultiplier
     """The multipliers that a leaf states, or what is wrong with them."""
     if len(node.queries) != len(problem.queries) or len(node.guards) != len(problem.guards):
         return "it has not one weight for every query and guard"
-    return StepMultipliers(exact_row(node.queries), exact_row(node.guards), exact(node.cost), exact(node.acting))
+    lines = {(one.record, one.option): [(exact(u), exact(nu)) for u, nu in one.lines] for one in node.sets}
+    if len(lines) < len(node.sets):
+        return "a set of feature changes has lines twice"
+    return StepMultipliers(exact_row(node.queries), exact_row(node.guards), exact(node.cost), exact(node.acting), lines)

@@ -21,7 +21,9 @@ second's. Every node is an object with a ``kind``:
     matters, or coordinate by coordinate).
 ``"step"``
     a leaf for one gradient step, bounded by :mod:`oar_opt.proof.step_bound`: ``queries`` and ``guards`` (weights of
-    their margins), ``cost`` and ``acting`` (prices).
+    their margins), ``cost`` and ``acting`` (prices), and ``sets`` for options that are sets of feature changes
+    (``record``, ``option``, ``lines``: pairs of a point and a slope, see :mod:`oar_opt.proof.step_changes`); it may be
+    left out, and so may sets.
 ``"choice"``
     a leaf with one option left for every member: the checker re-trains the learner.
 ``"few"``
@@ -137,6 +139,14 @@ class CentroidLeaf(Part):
     balls: bool = Field(description="Whether feature changes are bounded by their lengths.")
 
 
+class ChangeLines(Part):
+    """Of one set of feature changes, for one gradient step."""
+
+    record: Whole = Field(ge=0, description="Index of the member's record.")
+    option: Whole = Field(ge=0, description="The option that is the set.")
+    lines: tuple[tuple[Number, Number], ...] = Field(description="Points and slopes, each as a pair.")
+
+
 class StepLeaf(Part):
     """Weights of margins, for one gradient step."""
 
@@ -145,6 +155,7 @@ class StepLeaf(Part):
     guards: Numbers = Field(description="Weights of the guards' margins.")
     cost: Number = Field(description="Price of cost.")
     acting: Number = Field(description="Price of one who acts.")
+    sets: tuple[ChangeLines, ...] = Field(default=(), description="Lines for sets of feature changes.")
 
 
 Node = Annotated[

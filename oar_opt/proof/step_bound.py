@@ -15,6 +15,10 @@ What follows. If the bound is below 0 no choice of the part meets all needs, lim
 none exceeds a need that has a weight. A choice with ``S = 0`` under the mean leaves no learner and is forbidden.
 Members who are not in the batch change nothing; their options cost what they cost.
 
+Feature changes. An option may be a set of changes ``delta`` (:mod:`oar_opt.proof.feature_reach`) of a record whose
+label and weight stay. Under the weighted direction ``v = sum pi v_q`` it adds ``u(delta) v'(xhat + delta)`` and what
+its weight does, less the price of its cost; :mod:`oar_opt.proof.step_changes` bounds this by lines that a leaf states.
+
 Exactness. All is rational for the squared loss and the hinge; a push by the logistic loss is an interval with rational
 ends around a ball, and the end is taken that makes the sum larger.
 
@@ -26,28 +30,32 @@ Problems", 1957.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from flint import ctx, fmpq
 
 from oar_opt.problem import Query, RecourseProblem
 from oar_opt.proof.exact_choices import member_moves
 from oar_opt.proof.exact_steps import SLOPES
+from oar_opt.proof.feature_reach import Reach, reaches
 from oar_opt.proof.member_sums import priced_maximum, prices_fit
 from oar_opt.proof.parts import Part
 from oar_opt.proof.rationals import PRECISION, Interval, Number, dot, exact, exact_row
+from oar_opt.proof.step_changes import Changing, Line
 from oar_opt.update_settings import GradientSettings, StepLoss
 
 
 @dataclass(frozen=True)
 class StepMultipliers:
-    """What a leaf states: weights of queries and of guards, prices of cost and of acting."""
+    """What a leaf states: weights of queries and of guards, prices of cost and of acting, and lines for sets of feature
+    changes, by the member's record and the option."""
 
     queries: list[Number]
     guards: list[Number]
     cost: Number
     acting: Number
+    lines: Mapping[tuple[int, int], Sequence[Line]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +72,8 @@ class StepRow:
 
 
 class StepRows:
-    """The rows of a problem with one step: ``options[r]`` of the member with record ``r``, staying first.
+    """The rows of a problem with one step: ``options[r]`` of the member with record ``r``, staying first and sets of
+    feature changes last.
 
     Of all others together: ``sums`` (of ``u xhat``, ``p`` intervals) and ``weight`` (of ``S``). ``subjects`` are
     queries and then guards, as ``(v_q, a_q)``.
@@ -82,12 +91,13 @@ class StepRows:
             row = self._row(i, records.X[i].tolist(), records.y[i], records.s[i])
             self.weight += row.s
             self.sums = [one + row.push.times(x) for one, x in zip(self.sums, row.xhat, strict=True)]
-        self.options: dict[int, list[StepRow]] = {}
+        self.options: dict[int, list[StepRow | Changing]] = {}
         for member in problem.collective.members:
             i = member.record
             stay = self._row(i, records.X[i].tolist(), records.y[i], records.s[i])
             moved = [self._row(i, move.x, move.y, move.s) for move in member_moves(problem, member)]
-            self.options[i] = [stay, *moved]
+            sets = [self._changing(i, stay, reach) for reach in reaches(problem, member)]
+            self.options[i] = [stay, *moved, *sets]
         self.subjects = [self._subject(subject) for subject in (*problem.queries, *problem.guards)]
 
     def _row(self, i: int, x: Sequence[float], y: float, s: float) -> StepRow:
@@ -99,6 +109,12 @@ class StepRows:
             pull = Interval.around(slope) if self.settings.loss is StepLoss.LOGISTIC else Interval.at(slope)
         push = pull.times(-exact(self.settings.rate) * exact(s))
         return StepRow(push, xhat, exact(s) if self.settings.is_mean else fmpq(0))
+
+    def _changing(self, i: int, stay: StepRow, reach: Reach) -> Changing:
+        records = self.problem.records
+        c = exact(self.settings.rate) * exact(records.s[i]) if i in self.batch else fmpq(0)
+        f0, w = dot(stay.xhat, self.theta0), self.theta0[: self.problem.d]
+        return Changing(self.settings.loss, exact(records.y[i]), c, f0, w, stay.xhat, stay.s, reach)
 
     def _subject(self, subject: Query) -> tuple[list[Number], Number]:
         target, rate, l2 = exact(subject.target), exact(self.settings.rate), exact(self.settings.l2)
@@ -121,8 +137,11 @@ def slack_above(rows: StepRows, part: Part, given: StepMultipliers) -> Number | 
             v = [entry + pi * value for entry, value in zip(v, direction, strict=True)]
             level += pi * (start - need)
     fixed = sum((one.times(value).high for one, value in zip(rows.sums, v, strict=True)), level * rows.weight)
-    values = {
-        r: {k: rows.options[r][k].most(v) + level * rows.options[r][k].s for k in left}
-        for r, left in part.options.items()
-    }
+
+    def value(r: int, k: int) -> Number:
+        row = rows.options[r][k]
+        found = row.most(v) if isinstance(row, StepRow) else row.most(v, given.lines.get((r, k), ()), given.cost)
+        return found + level * row.s
+
+    values = {r: {k: value(r, k) for k in left} for r, left in part.options.items()}
     return fixed + priced_maximum(part, values, given.cost, given.acting)

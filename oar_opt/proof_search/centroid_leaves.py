@@ -51,7 +51,9 @@ class _Rounds:
         self.data, self.part = data, part
         keys = [(record, k) for record, left in part.options.items() for k in left]
         options = [data.rows.options[record][k] for record, k in keys]
-        dearest = {key: whole_cost(row.reach) for key, row in zip(keys, options, strict=True) if row.reach is not None}
+        dearest = {
+            key: [whole_cost(row.reach)] for key, row in zip(keys, options, strict=True) if row.reach is not None
+        }
         self.program = ShareProgram(part, dearest)
         self.c = np.array([row.c for row in options], dtype=np.int64)
         self.s = np.array([approximate(row.s) for row in options])

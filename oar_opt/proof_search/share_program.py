@@ -11,7 +11,7 @@ Reference: A. M. Geoffrion, "Lagrangean Relaxation for Integer Programming", 197
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,15 +40,17 @@ class Shares:
 class ShareProgram:
     """The program of one part; columns are the options left, member by member."""
 
-    def __init__(self, part: Part, dearest: Mapping[tuple[int, int], float] | None = None) -> None:
-        """``dearest`` are the costs of whole sets of feature changes, by record and option."""
+    def __init__(self, part: Part, changes: Mapping[tuple[int, int], Sequence[float]] | None = None) -> None:
+        """``changes`` are the costs of changes within sets of them, by record and option: each is a column."""
         self.part = part
-        self.columns = [(record, k) for record, left in part.options.items() for k in left]
-        efforts = [effort_of(part, record, k) for record, k in self.columns]
-        self.costs = np.array([approximate(cost) for cost, _ in efforts])
-        for key, cost in (dearest or {}).items():
-            self.costs[self.columns.index(key)] = cost
-        self.acts = np.array([float(acts) for _, acts in efforts])
+        known, columns = changes or {}, []
+        for record, left in part.options.items():
+            for k in left:
+                paid, acts = effort_of(part, record, k)
+                columns += [(record, k, cost, acts) for cost in known.get((record, k), (approximate(paid),))]
+        self.columns = [(record, k) for record, k, _, _ in columns]
+        self.costs = np.array([cost for _, _, cost, _ in columns])
+        self.acts = np.array([float(acts) for _, _, _, acts in columns])
         records = list(part.options)
         self.owner = np.zeros((len(records), len(self.columns)))
         for column, (record, _) in enumerate(self.columns):
