@@ -203,7 +203,7 @@ def test_no_change_exceeds_any_bound(kind, seed):
         place = members[0].record, max(part.options[members[0].record]), int(draw.integers(problem.d))
         at = exact(float(0.2 * draw.normal()))
         if narrow:
-            part = part.with_room(*place, at, above=bool(seed % 2))
+            part = part.with_room(place, at, above=bool(seed % 2))
         given = relaxation.propose(part, 1e3).multipliers
         several = [given, *(changed_multipliers(given, draw, size) for size in (1e-3, 0.1))]
         bounds = [(one, slack_above(rows, part, one)) for one in several]

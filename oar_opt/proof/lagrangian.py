@@ -51,7 +51,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from flint import arb, ctx, fmpq, fmpq_mat, fmpz
@@ -60,7 +60,7 @@ from oar_opt.proof.changed_record import CaseMultipliers, ChangedTerm
 from oar_opt.proof.feature_reach import Reach
 from oar_opt.proof.learner_rows import LearnerRows, Row
 from oar_opt.proof.parts import Part
-from oar_opt.proof.polylines import Graph
+from oar_opt.proof.polylines import clipped
 from oar_opt.proof.rationals import Interval, Number, approximate, dot, exact
 from oar_opt.proof.scalar_maximum import concave_maximum, graph_maximum, logistic_maximum
 
@@ -271,22 +271,22 @@ class _Evaluation:
     def _option(self, r: int, i: int, mu: Number, omega: Sequence[Number]) -> Number | None:
         row = self.program.rows[i]
         if row.reach is not None:
-            reach = self.part.narrowed(r, self.program.options[r].index(i), row.reach)
-            return self._changed(i, row, reach, mu, omega)
+            return self._changed(r, i, row, mu, omega)
         caps = self._linear_caps(row, mu, omega) if self.program.is_linear else self._quadratic_caps(row, mu, omega)
         found = [self._capped(row, self.gamma[i], *cap) for cap in caps]
         return None if not found or None in found else max(value for value in found if value is not None)
 
-    def _changed(self, i: int, row: Row, reach: Reach, mu: Number, omega: Sequence[Number]) -> Number | None:
+    def _changed(self, r: int, i: int, row: Row, mu: Number, omega: Sequence[Number]) -> Number | None:
         """That of a set of changes; see :mod:`oar_opt.proof.changed_record`."""
-        program, given = self.program, self.given
+        program, given, k = self.program, self.given, self.program.options[r].index(i)
+        if row.reach is None or row.pieces is None or program.is_linear:
+            return None
+        reach = self.part.narrowed(r, k, row.reach)
         if row.a == 0:
             caps = self._quadratic_caps(row, mu, omega)
             return caps[0][0] + reach.most([fmpq(0)] * len(reach.low), given.cost) if caps else None
-        if row.pieces is None or program.is_linear:
-            return None
         term = changed_term(program, given, i, reach, mu, omega)
-        return term.maximum(row.pieces, given.changes.get(i, ()))
+        return term.maximum(self.part.clipped(r, k, row.pieces), given.changes.get(i, ()))
 
     def _capped(
         self, row: Row, gamma: Number, v: Number, A: Number, B: Number, low: Number | None, high: Number | None
@@ -371,19 +371,6 @@ def _peak(entries: Sequence[Number], strength: Number) -> Number | None:
 
 def _rounded_up(value: Number) -> Number:
     return fmpq(-((-value.p << GRID) // value.q), fmpz(1) << GRID)
-
-
-def clipped(pieces: Graph, low: Number | None, high: Number | None) -> Graph:
-    """The part of a graph from ``low`` to ``high``."""
-    if low is None and high is None:
-        return pieces
-    kept = []
-    for piece in pieces:
-        left = low if piece.low is None else piece.low if low is None else max(piece.low, low)
-        right = high if piece.high is None else piece.high if high is None else min(piece.high, high)
-        if left is None or right is None or left <= right:
-            kept.append(replace(piece, low=left, high=right))
-    return tuple(kept)
 
 
 # -- the logistic loss, for proposals that need not be accurate ---

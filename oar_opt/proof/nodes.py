@@ -9,8 +9,9 @@ second's. Every node is an object with a ``kind``:
     actions), in the second one of
     the others that it had left.
 ``"room"``
-    splits upon a feature change: in the first child the change of the feature with index ``feature``, where the member
-    with index ``record`` takes the set ``option``, is at most ``at``, in the second at least.
+    splits upon a feature change: in the first child the change of the feature with index ``feature`` (null: the
+    decision value of the record that this leaves), where the member with index ``record`` takes the set ``option``,
+    is at most ``at``, in the second at least.
 ``"query"``
     for ``max_helped``: in the first child the query with index ``query`` counts as helped, in the second it is left
     aside.
@@ -65,12 +66,12 @@ class QueryNode(Part):
 
 
 class RoomNode(Part):
-    """A split upon how a member changes a feature."""
+    """A split upon how a member changes a feature, or upon the decision value that its changes lead to."""
 
     kind: Literal["room"]
     record: Whole = Field(ge=0, description="Index of the member's record.")
     option: Whole = Field(ge=1, description="One of its sets of feature changes.")
-    feature: Whole = Field(ge=0, description="Index of the feature.")
+    feature: Annotated[Whole, Field(ge=0)] | None = Field(description="Index of the feature, or null.")
     at: Number = Field(description="The change that divides the children.")
 
 

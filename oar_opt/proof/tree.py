@@ -1,7 +1,7 @@
 """Walks through a certificate's tree and finds out whether its leaves together leave no better answer.
 
 Every split covers the part that it splits: a member takes one of the options of the first child or one of the others;
-a feature's change is at most some number or at least that; and an answer that helps more queries than the bound says
+a feature's change, or a decision value, is at most some number or at least that; and an answer that helps more queries than the bound says
 either helps a query or is an answer with this query left aside. So if no leaf holds an answer that is better than the
 bound, there is none.
 """
@@ -94,10 +94,10 @@ def _split_options(part: Part, node: OptionsNode) -> list[Part] | str:
 
 def _split_room(part: Part, node: RoomNode) -> list[Part] | str:
     left = part.options.get(node.record, ())
-    if node.option not in left or not part.is_set(node.record, node.option) or node.feature >= part.problem.d:
+    if node.option not in left or not part.is_set(node.record, node.option) or (node.feature or 0) >= part.problem.d:
         return f"member {node.record} has no set {node.option} of changes left with a feature {node.feature}"
-    where = node.record, node.option, node.feature, exact(node.at)
-    return [part.with_room(*where, above=False), part.with_room(*where, above=True)]
+    place = node.record, node.option, node.feature
+    return [part.with_room(place, exact(node.at), above=side) for side in (False, True)]
 
 
 def _split_query(part: Part, node: QueryNode) -> list[Part] | str:

@@ -8,14 +8,12 @@ from dataclasses import dataclass, field
 
 from oar_opt.proof.leaf_bounds import LeafBounds, Stated
 from oar_opt.proof.nodes import Node
-from oar_opt.proof.parts import Part
+from oar_opt.proof.parts import Part, Place
 from oar_opt.proof.rationals import approximate
 from oar_opt.proof_search.cone_rows import Floats
 
-Place = tuple[int, int, int]
-"""A member's record, an option that is a set of changes, and a feature."""
 Spread = tuple[float, float]
-"""The variance of a change as a part of its squared width, and its mean."""
+"""The variance of a change, as a part of its squared width, or of a decision value, and its mean."""
 
 
 @dataclass(frozen=True)

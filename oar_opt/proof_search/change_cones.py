@@ -76,15 +76,21 @@ class ChangeCone:
     """One member's set of changes: share, copy of ``theta``, part of ``|theta|^2`` and cost, each a sum over lines."""
 
     def __init__(
-        self, cone: ConeRows, row: Row, reach: Reach, penalised: Columns, into: Gathered, priced: bool
+        self,
+        cone: ConeRows,
+        row: Row,
+        reach: Reach,
+        pieces: Graph,
+        penalised: Columns,
+        into: Gathered,
+        priced: bool,
     ) -> None:
-        assert row.pieces is not None
-        self.cone, self.reach = cone, reach
+        self.cone, self.reach, self.pieces = cone, reach, pieces
         self.space = ChangeSpace.of(reach)
         self.d, self.p = len(self.space.low), len(row.xhat)
         self.x, self.a = np.array([approximate(value) for value in row.xhat]), approximate(row.a)
         self.penalised = penalised
-        self.cases = [self._case(piece, into, priced) for piece in row.pieces if not piece.is_jump]
+        self.cases = [self._case(piece, into, priced) for piece in pieces if not piece.is_jump]
 
     @property
     def shares(self) -> Columns:
@@ -108,6 +114,23 @@ class ChangeCone:
         second = sum(x[case.matrix[places, places]] for case in self.cases) / z
         parts = (self.space.width / (self.space.high - self.space.low)) ** 2
         return list(zip(((second - first**2) * z * parts).tolist(), (first * self.space.width).tolist(), strict=True))
+
+    def spread_of_value(self, x: Floats) -> Spread:
+        """Of the decision value, given that it is taken at all: that within lines with a slope, and among lines."""
+        z = max(sum(float(x[case.z]) for case in self.cases), TINY)
+        first = second = 0.0
+        for case in self.cases:
+            _, theta, cross = self._columns(case.matrix)
+            share = max(float(x[case.z]), TINY)
+            mean = float(self.x @ x[theta] + self.space.width @ x[cross])
+            first += mean
+            second += mean**2 / share if case.value is None else float(x[case.matrix[-1, -1]])
+        return (second / z - (first / z) ** 2) * z, first / z
+
+    def _columns(self, matrix: Columns) -> tuple[Columns, Columns, Columns]:
+        """Those of ``e (d,)``, ``theta (p,)`` and ``e_j theta_j (d,)``."""
+        d, places = self.d, np.arange(1, 1 + self.d)
+        return matrix[0, 1 : 1 + d], matrix[0, 1 + d : 1 + d + self.p], matrix[places, d + places]
 
     def _case(self, piece: Piece, into: Gathered, priced: bool) -> LineCase:
         cone, space, d, p, a = self.cone, self.space, self.d, self.p, self.a

@@ -27,9 +27,9 @@ from oar_opt.proof.changed_record import CaseMultipliers
 from oar_opt.proof.lagrangian import Multipliers, changed_term
 from oar_opt.proof.learner_rows import LearnerRows
 from oar_opt.proof.nodes import ChangeCase, ChangeMultipliers, DualityLeaf, MemberMultipliers
-from oar_opt.proof.parts import Part
+from oar_opt.proof.parts import Part, Place
 from oar_opt.proof.rationals import Number, approximate
-from oar_opt.proof_search.assessed import Place, Spread
+from oar_opt.proof_search.assessed import Spread
 from oar_opt.proof_search.change_cones import ChangeCone, fitted
 from oar_opt.proof_search.cone_rows import Block, Columns, ConeRows, Floats, Solution, Term
 from oar_opt.proof_search.loss_cones import Gathered, LossRecords, Slopes, add_loss
@@ -198,9 +198,9 @@ class _Model:
         cone, rows = self.cone, self.data.rows
         row = rows.rows[i]
         assert row.reach is not None
-        reach = self.part.narrowed(record, rows.options[record].index(i), row.reach)
-        priced = self.part.limit is not None
-        change = ChangeCone(cone, row, reach, self.data.penalised, self.gathered, priced)
+        k, priced = rows.options[record].index(i), self.part.limit is not None
+        reach, pieces = self.part.narrowed(record, k, row.reach), self.part.clipped(record, k, row.pieces or ())
+        change = ChangeCone(cone, row, reach, pieces, self.data.penalised, self.gathered, priced)
         shares, squares = change.shares, change.squares()
         cone.zero([0.0], ([z], [[1.0]]), (shares, -np.ones((1, len(shares)))))
         cone.zero(np.zeros(rows.p), (copy, 1.0), *((columns, -1.0) for columns in change.theta()))
@@ -263,12 +263,13 @@ class _Model:
         return Proposal(replace(multipliers, changes=self._changes(found, multipliers)), shares, self._spreads(found))
 
     def _spreads(self, found: Solution) -> dict[Place, Spread]:
-        return {
-            (record, self.data.rows.options[record].index(i), j): spread
-            for record, one in self.copies.items()
-            for i, change in one.changes.items()
-            for j, spread in enumerate(change.spreads(found.x))
-        }
+        spreads: dict[Place, Spread] = {}
+        for record, one in self.copies.items():
+            for i, change in one.changes.items():
+                k = self.data.rows.options[record].index(i)
+                spreads |= {(record, k, j): spread for j, spread in enumerate(change.spreads(found.x))}
+                spreads[record, k, None] = change.spread_of_value(found.x)
+        return spreads
 
     def _changes(self, found: Solution, given: Multipliers) -> dict[int, list[CaseMultipliers]]:
         """The multipliers of sets of changes."""
@@ -276,10 +277,8 @@ class _Model:
         for record, one in self.copies.items():
             mu, omega = given.omegas[record]
             for i, change in one.changes.items():
-                row = rows.rows[i]
-                if row.pieces is not None:
-                    raw = change.multipliers(found, given, omega, rows.free)
-                    cases[i] = fitted(changed_term(rows, given, i, change.reach, mu, omega), row.pieces, raw)
+                raw = change.multipliers(found, given, omega, rows.free)
+                cases[i] = fitted(changed_term(rows, given, i, change.reach, mu, omega), change.pieces, raw)
         return cases
 
     def _finite(self, rows: Sequence[int], mu: float, value: float) -> float:

@@ -31,9 +31,9 @@ from oar_opt.proof.checker import choice_doubt
 from oar_opt.proof.exact_choices import Choice, changes_features
 from oar_opt.proof.exact_outcome import MINIMISED, Outcome, exact_outcome
 from oar_opt.proof.nodes import ChoiceLeaf, FewLeaf, Node, OptionsNode, QueryNode, RoomNode
-from oar_opt.proof.parts import Part, admitted, only_choice, whole
+from oar_opt.proof.parts import Part, Place, admitted, only_choice, whole
 from oar_opt.proof.rationals import Number, approximate, decimal_above, decimal_below, exact, read_decimal
-from oar_opt.proof_search.assessed import Assessed, Place
+from oar_opt.proof_search.assessed import Assessed
 from oar_opt.proof_search.leaves import leaf_maker
 from oar_opt.proof_search.numbers import shortened
 
@@ -187,9 +187,11 @@ def _splits(part: Part, assessed: Assessed) -> list[tuple[Node, tuple[Part, Part
     """The splits to try: upon options, and upon features' changes that are uncertain or the only thing that is."""
     splits = [_option_split(part, record, option) for record, option in _divided(part, assessed.shares)]
     spreads = assessed.spreads
-    places = sorted(spreads, key=lambda place: spreads[place][0], reverse=True)[:CANDIDATES]
+    ranked = sorted(spreads, key=lambda place: spreads[place][0], reverse=True)
     if splits:
-        places = [place for place in places if spreads[place][0] > UNCERTAIN]
+        ranked = [place for place in ranked if spreads[place][0] > UNCERTAIN]
+    values, features = ([one for one in ranked if (one[2] is None) == which] for which in (True, False))
+    places = [*values[:CANDIDATES], *features[:CANDIDATES]]
     return [*splits, *(_room_split(part, place, spreads[place][1]) for place in places)]
 
 
@@ -201,7 +203,7 @@ def _option_split(part: Part, record: int, option: int) -> tuple[Node, tuple[Par
 
 def _room_split(part: Part, place: Place, mean: float) -> tuple[Node, tuple[Part, Part]]:
     at = shortened(mean)
-    below, above = (part.with_room(*place, at, above=side) for side in (False, True))
+    below, above = (part.with_room(place, at, above=side) for side in (False, True))
     record, option, feature = place
     node = RoomNode(kind="room", record=record, option=option, feature=feature, at=approximate(at))
     return node, (below, above)
