@@ -35,7 +35,7 @@ from oar_opt.proof.lagrangian import slack_above
 from oar_opt.proof.learner_rows import LearnerRows
 from oar_opt.proof.parts import whole
 from oar_opt.proof.polylines import graph
-from oar_opt.proof.rationals import approximate, decimal_below, exact, read_decimal
+from oar_opt.proof.rationals import approximate, decimal_below, exact, exact_row, read_decimal
 from oar_opt.proof.scalar_maximum import concave_maximum
 from oar_opt.proof_search.leaf_multipliers import Relaxation
 from oar_opt.proof_search.producer import make_certificate
@@ -131,7 +131,7 @@ def test_the_maximum_on_a_line_by_hand():
     delta - delta^2``, whose maximum is 5, as that of ``(1 + delta)^2 + 1`` at ``delta = 1``."""
     reach = Reach(Norm.L2, fmpq(1), [fmpq(1)], [fmpq(-1)], [fmpq(1)], CostKind.L2, fmpq(0))
     one, zero = fmpq(1), fmpq(0)
-    term = ChangedTerm(reach, [one], one, [zero], [zero], one, one, free=False, price=zero)
+    term = ChangedTerm(reach, [], [one], one, [zero], [zero], one, one, free=False, price=zero)
     (line,) = graph(LearnerSpec("huber", C=1.0, delta=9.0), zero)[1:2]
     assert term.on_line(line, CaseMultipliers(fmpq(2), zero, [zero], fmpq(2), [])) == 5
     assert term.on_line(line, CaseMultipliers(fmpq(2), zero, [fmpq(2)], zero, [])) == 5
@@ -200,10 +200,11 @@ def test_no_change_exceeds_any_bound(kind, seed):
         part = whole(problem, fmpq(1, 10))
         if problem.goal is GoalKind.MAX_HELPED:
             part = part.with_helped(0)
-        place = members[0].record, max(part.options[members[0].record]), int(draw.integers(problem.d))
+        place = members[0].record, max(part.options[members[0].record])
+        direction = draw.normal(size=problem.d)
         at = exact(float(0.2 * draw.normal()))
         if narrow:
-            part = part.with_room(place, at, above=bool(seed % 2))
+            part = part.with_room(place, tuple(exact_row(direction.tolist())), at, above=bool(seed % 2))
         given = relaxation.propose(part, 1e3).multipliers
         several = [given, *(changed_multipliers(given, draw, size) for size in (1e-3, 0.1))]
         bounds = [(one, slack_above(rows, part, one)) for one in several]
@@ -214,7 +215,7 @@ def test_no_change_exceeds_any_bound(kind, seed):
             delta = {move.record: np.array(move.x) - problem.records.X[move.record] for move in moves}
             first = next((move for move in moves if move.record == place[0]), None)
             if narrow and first is not None and first.s == problem.records.s[first.record]:
-                beyond = exact(float(delta[place[0]][place[2]])) > at
+                beyond = direction @ delta[place[0]] > approximate(at)
                 if beyond != bool(seed % 2):
                     continue
             try:

@@ -7,7 +7,7 @@ or l1, ``|delta / scale| <= radius``. Its term is, at the price ``lambda`` of co
     omega'theta - m |theta|^2 + a g (gamma + b'delta - mu f) - lambda cost(delta),     f = (xhat + delta)'theta,
 
 ``(f, g)`` on the graph of the loss, ``m = mu_m lam``, ``|.|`` over penalised entries, ``gamma = xhat'beta``, ``b``
-the part of ``beta`` that multiplies features. For all ``kappa``, ``tau``, ``s_j >= 0``, ``S >= 0`` and directions
+the part of ``beta`` that multiplies features. For all ``kappa``, ``tau``, ``s_j, q_k, S >= 0`` and directions
 ``n`` it is at most the maximum over ``delta`` of a concave quadratic.
 
 Proof. At a jump the term is linear in ``g``, so it is no larger than at one of the jump's ends, which are ends of the
@@ -18,12 +18,13 @@ lines beside it. On a line ``g = c f + t`` from ``f_-`` to ``f_+`` add ``kappa (
     max over f of h f - a mu c f^2 = h^2 / (4 a mu c),        h = a c (gamma + b'delta) - a mu t - kappa - tau,
 
 at a free intercept only for ``kappa = -omega_b``, and for ``c = 0`` only for ``h = 0``, which says what ``tau`` is.
-Both are convex in ``delta``. Adding ``s_j (delta_j - l_j)(u_j - delta_j) >= 0``, ``S (radius^2 - |delta / scale|^2) >=
-0`` and ``cost(delta) >= charge + n'delta / scale`` leaves ``K + k'delta - delta'(D - rho b b')delta`` with ``D``
-diagonal, ``D_j = s_j + S / scale_j^2 - kappa^2 / (4 m)`` and ``rho = a c / (4 mu)``. If ``D > 0`` and ``rho b'D^-1 b <
-1`` it is concave, and its maximum, by the inverse of a matrix and a rank one more, is
+Both are convex in ``delta``. Adding ``s_j (delta_j - l_j)(u_j - delta_j) >= 0``, ``q_k (n_k'delta - l_k)(u_k - n_k'
+delta) >= 0`` where the part bounds ``n_k'delta``, ``S (radius^2 - |delta / scale|^2) >= 0`` and ``cost(delta) >=
+charge + n'delta / scale`` leaves ``K + k'delta - delta'M delta`` with
 
-    K + 1/4 [k'D^-1 k + rho (b'D^-1 k)^2 / (1 - rho b'D^-1 b)].
+    M = diag(s_j + S / scale_j^2 - kappa^2 / (4 m)) + sum_k q_k n_k n_k' - a c / (4 mu) b b',
+
+whose maximum over all ``delta`` elimination finds where ``M`` is positive semidefinite.
 
 Not covered: the logistic loss, whose graph has no lines, and learners that are linear programs.
 
@@ -31,27 +32,29 @@ Strength. For one member and one line without ends nothing is lost (the S-lemma 
 balls the sum over members was within the solver's accuracy of the best change known on most instances tried. Ends of
 lines, boxes and several lines lose something, which goes to 0 with the set.
 
-Reference: V. A. Yakubovich, "S-procedure in Nonlinear Control Theory", 1971; J. Sherman, W. J. Morrison, "Adjustment of
-an Inverse Matrix Corresponding to a Change in One Element of a Given Matrix", 1950.
+Reference: V. A. Yakubovich, "S-procedure in Nonlinear Control Theory", 1971; N. Z. Shor, "Quadratic Optimization
+Problems", 1987.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flint import fmpq
 
 from oar_opt.proof.feature_reach import Reach
 from oar_opt.proof.polylines import Graph, Piece
 from oar_opt.proof.rationals import Number, dot
+from oar_opt.proof.scalar_maximum import concave_maximum
 
 
 @dataclass(frozen=True)
 class CaseMultipliers:
     """Of one line of the graph: see the module's docstring.
 
-    ``sides (d,)`` are ``s_j``, ``ball`` is ``S``, ``direction (d,)`` is ``n``; it may be empty, for 0.
+    ``sides (d,)`` are ``s_j``, ``ball`` is ``S``, ``direction (d,)`` is ``n`` (it may be empty, for 0), ``cuts`` are
+    ``q_k``, one for each direction in which the part was split.
     """
 
     kappa: Number
@@ -59,16 +62,18 @@ class CaseMultipliers:
     sides: list[Number]
     ball: Number
     direction: list[Number]
+    cuts: list[Number] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
 class ChangedTerm:
     """What the term is made of: ``xhat, omega, beta (p,)``, of which the first ``d`` multiply features.
 
-    ``strength`` is ``m``; ``free`` says that the last entry of ``theta`` is a free intercept.
+    ``cuts`` are ``(n_k, l_k, u_k)``, ``strength`` is ``m``; ``free``: the last entry of ``theta`` is a free intercept.
     """
 
     reach: Reach
+    cuts: Sequence[tuple[Sequence[Number], Number, Number]]
     xhat: list[Number]
     a: Number
     omega: Sequence[Number]
@@ -94,8 +99,10 @@ class ChangedTerm:
     def on_line(self, line: Piece, given: CaseMultipliers) -> Number | None:
         """The same for one line."""
         d = len(self.reach.low)
-        signs = all(side >= 0 for side in given.sides) and given.ball >= 0 and self.mu > 0 and self.strength > 0
-        if len(given.sides) != d or not signs or (given.ball != 0 and self.reach.ball is None):
+        signs = all(number >= 0 for number in (*given.sides, *given.cuts, given.ball))
+        lengths = len(given.sides) == d and len(given.cuts) == len(self.cuts)
+        no_ball = given.ball != 0 and self.reach.ball is None
+        if not signs or not lengths or no_ball or self.mu <= 0 or self.strength <= 0:
             return None
         form = _Form.zero(d)
         fits = (
@@ -104,7 +111,9 @@ class ChangedTerm:
             and self._add_cost(form, given.direction)
         )
         self._add_set(form, given)
-        return form.maximum(self.beta[:d]) if fits else None
+        return (
+            form.constant + found if fits and (found := concave_maximum(form.matrix, form.linear)) is not None else None
+        )
 
     def _add_theta(self, form: _Form, kappa: Number) -> bool:
         """``|omega + kappa (xhat + delta)|^2 / (4 m)``."""
@@ -114,7 +123,7 @@ class ChangedTerm:
         form.constant += dot(rest, rest) / (4 * self.strength)
         for j in range(len(form.linear)):
             form.linear[j] += kappa * rest[j] / (2 * self.strength)
-            form.diagonal[j] -= kappa * kappa / (4 * self.strength)
+            form.matrix[j][j] -= kappa * kappa / (4 * self.strength)
         return True
 
     def _add_line(self, form: _Form, line: Piece, given: CaseMultipliers) -> bool:
@@ -130,7 +139,7 @@ class ChangedTerm:
             h = a * c * gamma - a * mu * t - given.kappa - tau
             form.constant += h * h / (4 * a * mu * c)
             form.add_product(h / (2 * mu), self.beta)
-            form.rho = a * c / (4 * mu)
+            form.add_square(-a * c / (4 * mu), self.beta)
         return True
 
     def _add_cost(self, form: _Form, direction: Sequence[Number]) -> bool:
@@ -146,39 +155,36 @@ class ChangedTerm:
 
     def _add_set(self, form: _Form, given: CaseMultipliers) -> None:
         reach = self.reach
-        for j, (side, low, high, scale) in enumerate(
-            zip(given.sides, reach.low, reach.high, reach.scales, strict=True)
-        ):
+        ends = zip(given.sides, reach.low, reach.high, reach.scales, strict=True)
+        for j, (side, low, high, scale) in enumerate(ends):
             form.constant -= side * low * high
             form.linear[j] += side * (low + high)
-            form.diagonal[j] += side + given.ball / (scale * scale)
+            form.matrix[j][j] += side + given.ball / (scale * scale)
         form.constant += given.ball * (reach.ball or 0)
+        for q, (direction, low, high) in zip(given.cuts, self.cuts, strict=True):
+            form.constant -= q * low * high
+            form.add_product(q * (low + high), direction)
+            form.add_square(q, direction)
 
 
 @dataclass(eq=False)
 class _Form:
-    """``constant + linear'delta - delta'(diag(diagonal) - rho b b')delta``."""
+    """``constant + linear'delta - delta'matrix delta``."""
 
     constant: Number
     linear: list[Number]
-    diagonal: list[Number]
-    rho: Number
+    matrix: list[list[Number]]
 
     @classmethod
     def zero(cls, d: int) -> _Form:
-        return cls(fmpq(0), [fmpq(0)] * d, [fmpq(0)] * d, fmpq(0))
+        return cls(fmpq(0), [fmpq(0)] * d, [[fmpq(0)] * d for _ in range(d)])
 
-    def add_product(self, factor: Number, beta: Sequence[Number]) -> None:
-        """``factor b'delta``."""
-        self.linear = [value + factor * b for value, b in zip(self.linear, beta, strict=False)]
+    def add_product(self, factor: Number, vector: Sequence[Number]) -> None:
+        """``factor vector'delta``, by the first entries of the vector."""
+        self.linear = [value + factor * entry for value, entry in zip(self.linear, vector, strict=False)]
 
-    def maximum(self, b: Sequence[Number]) -> Number | None:
-        """The maximum; None where the form is not proved to be concave."""
-        kk, bk, bb = fmpq(0), fmpq(0), fmpq(0)
-        for k, D, entry in zip(self.linear, self.diagonal, b, strict=True):
-            if D > 0:
-                kk, bk, bb = kk + k * k / D, bk + entry * k / D, bb + entry * entry / D
-            elif D < 0 or k != 0 or self.rho * entry != 0:
-                return None
-        left = 1 - self.rho * bb
-        return self.constant + (kk + self.rho * bk * bk / left) / 4 if left > 0 else None
+    def add_square(self, factor: Number, vector: Sequence[Number]) -> None:
+        """``-factor (vector'delta)^2``."""
+        for row, entry in zip(self.matrix, vector, strict=False):
+            if entry != 0:
+                row[:] = [value + factor * entry * other for value, other in zip(row, vector, strict=False)]

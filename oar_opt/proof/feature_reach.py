@@ -28,7 +28,7 @@ Reference: S. Boyd, L. Vandenberghe, "Convex Optimization", 2004, section 2.6 (d
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from flint import fmpq
 
@@ -131,13 +131,6 @@ class Reach:
         """What ``|delta / scale|^2`` is at most, where a radius says so: l1 is no less than l2."""
         radii = [one for one in (self._within(Norm.L1), self._within(Norm.L2)) if one is not None]
         return min(radii) ** 2 if radii else None
-
-    def within(self, feature: int, low: Number | None, high: Number | None) -> Reach:
-        """The changes whose entry at one feature is at least ``low`` and at most ``high``."""
-        lows, highs = list(self.low), list(self.high)
-        lows[feature] = lows[feature] if low is None else max(low, lows[feature])
-        highs[feature] = highs[feature] if high is None else min(high, highs[feature])
-        return replace(self, low=lows, high=highs)
 
     def cost_below(self, direction: Sequence[Number]) -> tuple[Number, list[Number]] | None:
         """``(k, g)`` with every cost at least ``k + g'delta``, by a direction ``n (d,)`` (none: 0); None where ``n`` is

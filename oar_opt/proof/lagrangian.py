@@ -57,7 +57,6 @@ from typing import Any
 from flint import arb, ctx, fmpq, fmpq_mat, fmpz
 
 from oar_opt.proof.changed_record import CaseMultipliers, ChangedTerm
-from oar_opt.proof.feature_reach import Reach
 from oar_opt.proof.learner_rows import LearnerRows, Row
 from oar_opt.proof.parts import Part
 from oar_opt.proof.polylines import clipped
@@ -103,13 +102,14 @@ def slack_above(rows: LearnerRows, part: Part, given: Multipliers) -> Number | N
     return _Evaluation(rows, part, given).total()
 
 
-def changed_term(
-    rows: LearnerRows, given: Multipliers, i: int, reach: Reach, mu: Number, omega: Sequence[Number]
-) -> ChangedTerm:
-    """The term of row ``i``, a set of changes, with its member's ``mu`` and ``omega``."""
+def changed_term(rows: LearnerRows, part: Part, given: Multipliers, r: int, i: int) -> ChangedTerm:
+    """The term of row ``i``, a set of changes of the member with record ``r``."""
     row = rows.rows[i]
+    assert row.reach is not None
+    mu, omega = given.omegas.get(r, (fmpq(0), [fmpq(0)] * rows.p))
     return ChangedTerm(
-        reach=reach,
+        reach=row.reach,
+        cuts=part.cuts_of((r, rows.options[r].index(i)), row.reach),
         xhat=row.xhat,
         a=row.a,
         omega=omega,
@@ -281,12 +281,11 @@ class _Evaluation:
         program, given, k = self.program, self.given, self.program.options[r].index(i)
         if row.reach is None or row.pieces is None or program.is_linear:
             return None
-        reach = self.part.narrowed(r, k, row.reach)
         if row.a == 0:
-            caps = self._quadratic_caps(row, mu, omega)
+            caps, reach = self._quadratic_caps(row, mu, omega), row.reach
             return caps[0][0] + reach.most([fmpq(0)] * len(reach.low), given.cost) if caps else None
-        term = changed_term(program, given, i, reach, mu, omega)
-        return term.maximum(self.part.clipped(r, k, row.pieces), given.changes.get(i, ()))
+        term = changed_term(program, self.part, given, r, i)
+        return term.maximum(clipped(row.pieces, *self.part.values_of((r, k))), given.changes.get(i, ()))
 
     def _capped(
         self, row: Row, gamma: Number, v: Number, A: Number, B: Number, low: Number | None, high: Number | None

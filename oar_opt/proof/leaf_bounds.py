@@ -163,7 +163,12 @@ def multipliers(problem: RecourseProblem, node: DualityLeaf) -> Multipliers | st
 
 def _case(node: ChangeCase) -> CaseMultipliers:
     return CaseMultipliers(
-        exact(node.kappa), exact(node.tau), exact_row(node.sides), exact(node.ball), exact_row(node.direction)
+        kappa=exact(node.kappa),
+        tau=exact(node.tau),
+        sides=exact_row(node.sides),
+        ball=exact(node.ball),
+        direction=exact_row(node.direction),
+        cuts=exact_row(node.cuts),
     )
 
 

@@ -9,9 +9,9 @@ second's. Every node is an object with a ``kind``:
     actions), in the second one of
     the others that it had left.
 ``"room"``
-    splits upon a feature change: in the first child the change of the feature with index ``feature`` (null: the
-    decision value of the record that this leaves), where the member with index ``record`` takes the set ``option``,
-    is at most ``at``, in the second at least.
+    splits upon where a set of feature changes leads: in the first child ``direction' delta`` (without a direction: the
+    decision value of the changed record) is at most ``at``, where the member with index ``record`` takes the set
+    ``option``, in the second at least.
 ``"query"``
     for ``max_helped``: in the first child the query with index ``query`` counts as helped, in the second it is left
     aside.
@@ -33,10 +33,10 @@ second's. Every node is an object with a ``kind``:
     a leaf that the Lagrangian of :mod:`oar_opt.proof.lagrangian` bounds, with its multipliers: ``mu`` (``mu_0``),
     ``beta`` and ``theta`` (``p`` numbers each), ``pulls`` (pairs of a row and its pull), ``balance`` (a row, or null),
     ``members`` (``record``, ``mu``, ``omega``), ``changes`` (``row``, and ``cases``, one for each line of the row's
-    graph: ``kappa``, ``tau``, ``sides``, ``ball``, ``direction``, see :mod:`oar_opt.proof.changed_record`), ``queries``
-    and ``guards`` (weights of their margins), ``cost`` and ``acting`` (prices). Rows are counted from 0: records of
-    non-members with a weight above 0, then the options of each member in the instance's order. A pull, or a balance,
-    of a row that is not the same in every choice of the part says nothing.
+    graph: ``kappa``, ``tau``, ``sides``, ``ball``, ``direction``, ``cuts``, see :mod:`oar_opt.proof.changed_record`),
+    ``queries`` and ``guards`` (weights of their margins), ``cost`` and ``acting`` (prices). Rows are counted from 0:
+    records of non-members with a weight above 0, then the options of each member in the instance's order. A pull, or a
+    balance, of a row that is not the same in every choice of the part says nothing.
 
 All numbers are floating-point numbers, taken as the rationals that they are.
 """
@@ -66,13 +66,13 @@ class QueryNode(Part):
 
 
 class RoomNode(Part):
-    """A split upon how a member changes a feature, or upon the decision value that its changes lead to."""
+    """A split upon how a member changes its features, or upon the decision value that its changes lead to."""
 
     kind: Literal["room"]
     record: Whole = Field(ge=0, description="Index of the member's record.")
     option: Whole = Field(ge=1, description="One of its sets of feature changes.")
-    feature: Annotated[Whole, Field(ge=0)] | None = Field(description="Index of the feature, or null.")
-    at: Number = Field(description="The change that divides the children.")
+    direction: Numbers = Field(description="A number for every feature, or none for the decision value.")
+    at: Number = Field(description="What divides the children.")
 
 
 class ChoiceLeaf(Part):
@@ -101,6 +101,7 @@ class ChangeCase(Part):
     kappa: Number = Field(description="Multiplier of the decision value.")
     tau: Number = Field(description="Multiplier of the line's end, or a point of the logistic loss.")
     sides: Numbers = Field(description="Multipliers of the features' ranges.")
+    cuts: Numbers = Field(default=(), description="Multipliers of splits upon directions.")
     ball: Number = Field(description="Multiplier of the radius.")
     direction: Numbers = Field(description="Direction in which cost is bounded, or none.")
 

@@ -24,11 +24,14 @@ from oar_opt.problem import GoalKind, Move, RecourseProblem
 from oar_opt.proof.exact_choices import SLACK, Choice, changes_features, member_moves, with_slack
 from oar_opt.proof.exact_outcome import forgiven_margin
 from oar_opt.proof.feature_reach import Reach
-from oar_opt.proof.polylines import Graph, clipped
 from oar_opt.proof.rationals import Number, ceiling, exact
 
-Place = tuple[int, int, int | None]
-"""A member's record, an option that is a set of changes, and a feature or the decision value."""
+Place = tuple[int, int]
+"""A member's record and one of its options that are sets of changes."""
+Ends = tuple[Number | None, Number | None]
+"""The least and the largest value of something, None where nothing is said."""
+Direction = tuple[Number, ...]
+"""A number for every feature, or nothing for the decision value of the changed record."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +40,8 @@ class Part:
 
     ``menus`` are the moves of options 1, 2, ... by the member's record, ``needs`` the margins of queries (None:
     nothing is needed of it here). ``strict``: these needs have to be exceeded. ``aside`` are the queries that are
-    not to be counted. ``rooms`` are the least and the largest change (feature None: decision value) by :data:`Place`,
-    where a part has less than the option's set (None: no less on that side).
+    not to be counted. ``rooms`` say where a set of changes leads in this part, where it is taken: ``direction'
+    delta``, or the decision value, is between these ends.
     """
 
     problem: RecourseProblem
@@ -50,31 +53,35 @@ class Part:
     cap: int | None
     strict: bool = False
     aside: frozenset[int] = frozenset()
-    rooms: Mapping[Place, tuple[Number | None, Number | None]] = field(default_factory=dict)
+    rooms: Mapping[Place, Mapping[Direction, Ends]] = field(default_factory=dict)
 
     def with_options(self, record: int, options: tuple[int, ...]) -> Part:
         """The choices in which a member takes one of these options."""
         return replace(self, options={**self.options, record: options})
 
-    def with_room(self, place: Place, at: Number, *, above: bool) -> Part:
-        """The choices in which what is meant by a place, where its option is taken, is on one side of ``at``."""
-        low, high = self.rooms.get(place, (None, None))
+    def with_room(self, place: Place, direction: Direction, at: Number, *, above: bool) -> Part:
+        """The choices in which a set of changes, where it is taken, leads to one side of ``at``."""
+        rooms = self.rooms.get(place, {})
+        low, high = rooms.get(direction, (None, None))
         if above:
             low = at if low is None else max(low, at)
         else:
             high = at if high is None else min(high, at)
-        return replace(self, rooms={**self.rooms, place: (low, high)})
+        return replace(self, rooms={**self.rooms, place: {**rooms, direction: (low, high)}})
 
-    def narrowed(self, record: int, option: int, reach: Reach) -> Reach:
-        """A set of changes as far as this part has it; it may be empty, with a low end above the high one."""
-        for (r, k, feature), (low, high) in self.rooms.items():
-            if (r, k) == (record, option) and feature is not None:
-                reach = reach.within(feature, low, high)
-        return reach
+    def values_of(self, place: Place) -> Ends:
+        """The decision values that a set of changes leads to in this part."""
+        return self.rooms.get(place, {}).get((), (None, None))
 
-    def clipped(self, record: int, option: int, pieces: Graph) -> Graph:
-        """A loss's graph as far as this part has the decision values that a set of changes leads to."""
-        return clipped(pieces, *self.rooms.get((record, option, None), (None, None)))
+    def cuts_of(self, place: Place, reach: Reach) -> list[tuple[Direction, Number, Number]]:
+        """The directions in which a set of changes was split, each with the ends of ``direction' delta``."""
+        found = []
+        for direction, (low, high) in self.rooms.get(place, {}).items():
+            if direction:
+                low = -reach.most([-n for n in direction], fmpq(0)) if low is None else low
+                high = reach.most(direction, fmpq(0)) if high is None else high
+                found.append((direction, low, high))
+        return found
 
     def with_helped(self, query: int) -> Part:
         """The better answers that help a query."""

@@ -1,9 +1,9 @@
 """Walks through a certificate's tree and finds out whether its leaves together leave no better answer.
 
 Every split covers the part that it splits: a member takes one of the options of the first child or one of the others;
-a feature's change, or a decision value, is at most some number or at least that; and an answer that helps more queries than the bound says
-either helps a query or is an answer with this query left aside. So if no leaf holds an answer that is better than the
-bound, there is none.
+what its feature changes lead to is at most some number or at least that; and an answer that helps more queries than
+the bound says either helps a query or is an answer with this query left aside. So if no leaf holds an answer that is
+better than the bound, there is none.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from oar_opt.proof.nodes import (
     StepLeaf,
 )
 from oar_opt.proof.parts import Part, only_choice, whole
-from oar_opt.proof.rationals import Number, exact
+from oar_opt.proof.rationals import Number, exact, exact_row
 
 Doubt = Callable[[Choice], str | None]
 """Why one choice is not proved to be no better than the bound, or None."""
@@ -94,10 +94,12 @@ def _split_options(part: Part, node: OptionsNode) -> list[Part] | str:
 
 def _split_room(part: Part, node: RoomNode) -> list[Part] | str:
     left = part.options.get(node.record, ())
-    if node.option not in left or not part.is_set(node.record, node.option) or (node.feature or 0) >= part.problem.d:
-        return f"member {node.record} has no set {node.option} of changes left with a feature {node.feature}"
-    place = node.record, node.option, node.feature
-    return [part.with_room(place, exact(node.at), above=side) for side in (False, True)]
+    if node.option not in left or not part.is_set(node.record, node.option):
+        return f"member {node.record} has no set of feature changes {node.option} left"
+    if len(node.direction) not in (0, part.problem.d):
+        return f"its direction has {len(node.direction)} numbers instead of {part.problem.d}, one for each feature"
+    place, direction = (node.record, node.option), tuple(exact_row(node.direction))
+    return [part.with_room(place, direction, exact(node.at), above=side) for side in (False, True)]
 
 
 def _split_query(part: Part, node: QueryNode) -> list[Part] | str:

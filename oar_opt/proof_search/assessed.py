@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from oar_opt.proof.leaf_bounds import LeafBounds, Stated
 from oar_opt.proof.nodes import Node
-from oar_opt.proof.parts import Part, Place
+from oar_opt.proof.parts import Direction, Part, Place
 from oar_opt.proof.rationals import approximate
 from oar_opt.proof_search.cone_rows import Floats
 
-Spread = tuple[float, float]
-"""The variance of a change, as a part of its squared width, or of a decision value, and its mean."""
+Spread = tuple[float, Direction, float]
+"""How uncertain it is where a set of changes leads: a variance (in the set's widths, or of the decision value), the
+direction in which it is so, and the mean there."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Assessed:
     leaf: Node | None
     slack: float
     shares: Mapping[int, Floats]
-    spreads: Mapping[Place, Spread] = field(default_factory=dict)
+    spreads: Mapping[Place, Sequence[Spread]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -34,7 +35,7 @@ class Assessed:
         given: Stated,
         leaf: Node,
         shares: Mapping[int, Floats],
-        spreads: Mapping[Place, Spread] | None = None,
+        spreads: Mapping[Place, Sequence[Spread]] | None = None,
     ) -> Assessed:
         """With the leaf that states multipliers, where they refute the part."""
         slack = bounds.slack(part, given)

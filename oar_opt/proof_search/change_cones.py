@@ -19,8 +19,9 @@ from oar_opt.proof.changed_record import CaseMultipliers, ChangedTerm
 from oar_opt.proof.feature_reach import Reach
 from oar_opt.proof.lagrangian import Multipliers
 from oar_opt.proof.learner_rows import Row
+from oar_opt.proof.parts import Direction
 from oar_opt.proof.polylines import Graph, Piece
-from oar_opt.proof.rationals import Number, approximate, dot, exact
+from oar_opt.proof.rationals import Number, approximate, dot, exact, exact_row
 from oar_opt.proof_search.assessed import Spread
 from oar_opt.proof_search.cone_rows import Block, Columns, ConeRows, Floats, Solution, Term
 from oar_opt.proof_search.loss_cones import Gathered
@@ -64,6 +65,7 @@ class LineCase:
     ends: dict[str, Block] = field(default_factory=dict)
     sides: Block | None = None
     ball: Block | None = None
+    cuts: list[tuple[Block, float]] = field(default_factory=list)
     direction: Block | None = None
 
     @property
@@ -79,16 +81,21 @@ class ChangeCone:
         self,
         cone: ConeRows,
         row: Row,
-        reach: Reach,
         pieces: Graph,
+        cuts: Sequence[tuple[Direction, Number, Number]],
         penalised: Columns,
         into: Gathered,
         priced: bool,
     ) -> None:
-        self.cone, self.reach, self.pieces = cone, reach, pieces
-        self.space = ChangeSpace.of(reach)
+        assert row.reach is not None
+        self.cone, self.pieces = cone, pieces
+        self.space = ChangeSpace.of(row.reach)
         self.d, self.p = len(self.space.low), len(row.xhat)
         self.x, self.a = np.array([approximate(value) for value in row.xhat]), approximate(row.a)
+        self.cuts = [
+            (np.array([approximate(n) for n in direction]) * self.space.width, approximate(low), approximate(high))
+            for direction, low, high in cuts
+        ]
         self.penalised = penalised
         self.cases = [self._case(piece, into, priced) for piece in pieces if not piece.is_jump]
 
@@ -107,17 +114,19 @@ class ChangeCone:
         return np.concatenate([case.matrix[places, places] for case in self.cases])
 
     def spreads(self, x: Floats) -> list[Spread]:
-        """Of every feature's change, given that it is taken at all."""
+        """Of the change along its most uncertain direction, and of the decision value, given that it is taken."""
         z = max(sum(float(x[case.z]) for case in self.cases), TINY)
-        places = np.arange(1, 1 + self.d)
-        first = sum(x[case.matrix[0, places]] for case in self.cases) / z
-        second = sum(x[case.matrix[places, places]] for case in self.cases) / z
-        parts = (self.space.width / (self.space.high - self.space.low)) ** 2
-        return list(zip(((second - first**2) * z * parts).tolist(), (first * self.space.width).tolist(), strict=True))
+        inner = slice(1, 1 + self.d)
+        first = sum(x[case.matrix[0, inner]] for case in self.cases) / z
+        second = sum(x[case.matrix[inner, inner]] for case in self.cases) / z
+        variances, directions = np.linalg.eigh(second - np.outer(first, first))
+        along = np.array([float(f"{value:.6g}") for value in (directions[:, -1] / self.space.width).tolist()])
+        mean = float(along @ (first * self.space.width))
+        of_change = float(variances[-1]) * z, tuple(exact_row(along.tolist())), mean
+        return [of_change, self._spread_of_value(x, z)]
 
-    def spread_of_value(self, x: Floats) -> Spread:
-        """Of the decision value, given that it is taken at all: that within lines with a slope, and among lines."""
-        z = max(sum(float(x[case.z]) for case in self.cases), TINY)
+    def _spread_of_value(self, x: Floats, z: float) -> Spread:
+        """The variance within lines with a slope, and among lines."""
         first = second = 0.0
         for case in self.cases:
             _, theta, cross = self._columns(case.matrix)
@@ -125,7 +134,7 @@ class ChangeCone:
             mean = float(self.x @ x[theta] + self.space.width @ x[cross])
             first += mean
             second += mean**2 / share if case.value is None else float(x[case.matrix[-1, -1]])
-        return (second / z - (first / z) ** 2) * z, first / z
+        return (second / z - (first / z) ** 2) * z, (), first / z
 
     def _columns(self, matrix: Columns) -> tuple[Columns, Columns, Columns]:
         """Those of ``e (d,)``, ``theta (p,)`` and ``e_j theta_j (d,)``."""
@@ -173,6 +182,12 @@ class ChangeCone:
         low, high = space.low / space.width, space.high / space.width
         squares = case.matrix.diagonal()[1 : 1 + self.d]
         case.sides = cone.nonnegative(np.zeros(self.d), (squares, -1.0), (e, low + high), (z, -low * high))
+        inner = case.matrix[1 : 1 + self.d, 1 : 1 + self.d].reshape(-1)
+        for n, least, most in self.cuts:
+            size = max(abs(least), abs(most), TINY)
+            unit, bottom, top = n / size, least / size, most / size
+            terms = (inner, -np.outer(unit, unit).reshape(1, -1)), (e, (bottom + top) * unit[None, :])
+            case.cuts.append((cone.nonnegative([0.0], *terms, ([case.z], [[-bottom * top]])), size))
         if math.isfinite(space.ball):
             parts = (space.width / space.scales) ** 2 / space.ball
             case.ball = cone.nonnegative([0.0], ([case.z], [[1.0]]), (squares, -parts[None, :]))
@@ -233,6 +248,7 @@ class ChangeCone:
             sides=[shortened(side) for side in sides.tolist()],
             ball=shortened(ball),
             direction=[shortened(value) for value in self._direction(case, found, price)],
+            cuts=[shortened(max(_first(found, block), 0.0) / size**2) for block, size in case.cuts],
         )
 
     def _within(self, case: LineCase, kappa: float, mu: float) -> float:

@@ -28,6 +28,7 @@ from oar_opt.proof.lagrangian import Multipliers, changed_term
 from oar_opt.proof.learner_rows import LearnerRows
 from oar_opt.proof.nodes import ChangeCase, ChangeMultipliers, DualityLeaf, MemberMultipliers
 from oar_opt.proof.parts import Part, Place
+from oar_opt.proof.polylines import clipped
 from oar_opt.proof.rationals import Number, approximate
 from oar_opt.proof_search.assessed import Spread
 from oar_opt.proof_search.change_cones import ChangeCone, fitted
@@ -48,7 +49,7 @@ class Proposal:
 
     multipliers: Multipliers
     shares: dict[int, Floats]
-    spreads: dict[Place, Spread]
+    spreads: dict[Place, list[Spread]]
 
 
 class Relaxation:
@@ -197,10 +198,11 @@ class _Model:
         """A set of changes, whose share, copy and size are the sums of its lines'."""
         cone, rows = self.cone, self.data.rows
         row = rows.rows[i]
-        assert row.reach is not None
-        k, priced = rows.options[record].index(i), self.part.limit is not None
-        reach, pieces = self.part.narrowed(record, k, row.reach), self.part.clipped(record, k, row.pieces or ())
-        change = ChangeCone(cone, row, reach, pieces, self.data.penalised, self.gathered, priced)
+        assert row.reach is not None and row.pieces is not None
+        place = record, rows.options[record].index(i)
+        pieces = clipped(row.pieces, *self.part.values_of(place))
+        cuts, priced = self.part.cuts_of(place, row.reach), self.part.limit is not None
+        change = ChangeCone(cone, row, pieces, cuts, self.data.penalised, self.gathered, priced)
         shares, squares = change.shares, change.squares()
         cone.zero([0.0], ([z], [[1.0]]), (shares, -np.ones((1, len(shares)))))
         cone.zero(np.zeros(rows.p), (copy, 1.0), *((columns, -1.0) for columns in change.theta()))
@@ -262,23 +264,20 @@ class _Model:
         shares = {record: found.x[one.z] for record, one in self.copies.items()}
         return Proposal(replace(multipliers, changes=self._changes(found, multipliers)), shares, self._spreads(found))
 
-    def _spreads(self, found: Solution) -> dict[Place, Spread]:
-        spreads: dict[Place, Spread] = {}
-        for record, one in self.copies.items():
-            for i, change in one.changes.items():
-                k = self.data.rows.options[record].index(i)
-                spreads |= {(record, k, j): spread for j, spread in enumerate(change.spreads(found.x))}
-                spreads[record, k, None] = change.spread_of_value(found.x)
-        return spreads
+    def _spreads(self, found: Solution) -> dict[Place, list[Spread]]:
+        return {
+            (record, self.data.rows.options[record].index(i)): change.spreads(found.x)
+            for record, one in self.copies.items()
+            for i, change in one.changes.items()
+        }
 
     def _changes(self, found: Solution, given: Multipliers) -> dict[int, list[CaseMultipliers]]:
         """The multipliers of sets of changes."""
         rows, cases = self.data.rows, {}
         for record, one in self.copies.items():
-            mu, omega = given.omegas[record]
             for i, change in one.changes.items():
-                raw = change.multipliers(found, given, omega, rows.free)
-                cases[i] = fitted(changed_term(rows, given, i, change.reach, mu, omega), change.pieces, raw)
+                raw = change.multipliers(found, given, given.omegas[record][1], rows.free)
+                cases[i] = fitted(changed_term(rows, self.part, given, record, i), change.pieces, raw)
         return cases
 
     def _finite(self, rows: Sequence[int], mu: float, value: float) -> float:
@@ -352,4 +351,5 @@ def _case_of(given: CaseMultipliers) -> ChangeCase:
         sides=tuple(map(approximate, given.sides)),
         ball=approximate(given.ball),
         direction=tuple(map(approximate, given.direction)),
+        cuts=tuple(map(approximate, given.cuts)),
     )

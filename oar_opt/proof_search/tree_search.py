@@ -31,7 +31,7 @@ from oar_opt.proof.checker import choice_doubt
 from oar_opt.proof.exact_choices import Choice, changes_features
 from oar_opt.proof.exact_outcome import MINIMISED, Outcome, exact_outcome
 from oar_opt.proof.nodes import ChoiceLeaf, FewLeaf, Node, OptionsNode, QueryNode, RoomNode
-from oar_opt.proof.parts import Part, Place, admitted, only_choice, whole
+from oar_opt.proof.parts import Direction, Part, Place, admitted, only_choice, whole
 from oar_opt.proof.rationals import Number, approximate, decimal_above, decimal_below, exact, read_decimal
 from oar_opt.proof_search.assessed import Assessed
 from oar_opt.proof_search.leaves import leaf_maker
@@ -186,13 +186,14 @@ def _answer(problem: RecourseProblem, choice: Choice) -> Outcome | None:
 def _splits(part: Part, assessed: Assessed) -> list[tuple[Node, tuple[Part, Part]]]:
     """The splits to try: upon options, and upon features' changes that are uncertain or the only thing that is."""
     splits = [_option_split(part, record, option) for record, option in _divided(part, assessed.shares)]
-    spreads = assessed.spreads
-    ranked = sorted(spreads, key=lambda place: spreads[place][0], reverse=True)
+    spreads = [(place, spread) for place, several in assessed.spreads.items() for spread in several]
     if splits:
-        ranked = [place for place in ranked if spreads[place][0] > UNCERTAIN]
-    values, features = ([one for one in ranked if (one[2] is None) == which] for which in (True, False))
-    places = [*values[:CANDIDATES], *features[:CANDIDATES]]
-    return [*splits, *(_room_split(part, place, spreads[place][1]) for place in places)]
+        spreads = [(place, spread) for place, spread in spreads if spread[0] > UNCERTAIN]
+    spreads.sort(key=lambda pair: pair[1][0], reverse=True)
+    for of_value in (False, True):
+        some = [pair for pair in spreads if (not pair[1][1]) == of_value][:CANDIDATES]
+        splits += [_room_split(part, place, direction, mean) for place, (_, direction, mean) in some]
+    return splits
 
 
 def _option_split(part: Part, record: int, option: int) -> tuple[Node, tuple[Part, Part]]:
@@ -201,11 +202,12 @@ def _option_split(part: Part, record: int, option: int) -> tuple[Node, tuple[Par
     return OptionsNode(kind="options", record=record, options=(option,)), children
 
 
-def _room_split(part: Part, place: Place, mean: float) -> tuple[Node, tuple[Part, Part]]:
+def _room_split(part: Part, place: Place, direction: Direction, mean: float) -> tuple[Node, tuple[Part, Part]]:
     at = shortened(mean)
-    below, above = (part.with_room(place, at, above=side) for side in (False, True))
-    record, option, feature = place
-    node = RoomNode(kind="room", record=record, option=option, feature=feature, at=approximate(at))
+    below, above = (part.with_room(place, direction, at, above=side) for side in (False, True))
+    record, option = place
+    numbers = tuple(map(approximate, direction))
+    node = RoomNode(kind="room", record=record, option=option, direction=numbers, at=approximate(at))
     return node, (below, above)
 
 
