@@ -39,6 +39,7 @@ from oar_opt.proof.rationals import approximate, decimal_below, exact, exact_row
 from oar_opt.proof.scalar_maximum import concave_maximum
 from oar_opt.proof_search.leaf_multipliers import Relaxation
 from oar_opt.proof_search.producer import make_certificate
+from oar_opt.rules import budget_violations
 from tests.test_feature_leaves import random_move
 
 KINDS = ("ridge", "svm", "squared_hinge", "huber", "epsilon_insensitive")
@@ -210,8 +211,10 @@ def test_no_change_exceeds_any_bound(kind, seed):
         bounds = [(one, slack_above(rows, part, one)) for one in several]
         bounds = [(one, approximate(slack)) for one, slack in bounds if slack is not None]
         bounded += len(bounds)
-        for _ in range(25):
+        for _ in range(40):
             moves = [move for member in members if draw.random() < 0.8 and (move := random_move(problem, member, draw))]
+            if budget_violations(problem, moves):
+                continue
             delta = {move.record: np.array(move.x) - problem.records.X[move.record] for move in moves}
             first = next((move for move in moves if move.record == place[0]), None)
             if narrow and first is not None and first.s == problem.records.s[first.record]:
