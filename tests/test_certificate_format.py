@@ -92,7 +92,7 @@ BROKEN: list[tuple[tuple[Any, ...], Any, str]] = [
     (
         ("nodes", 0),
         {},
-        "nodes[0].kind: is missing (use one of 'options', 'query', 'choice', 'few', 'duality', 'centroid', 'step')",
+        "nodes[0].kind: is missing (use one of 'options', 'query', 'room', 'choice', 'few', 'duality', 'centroid', 'st",
     ),
     (("nodes", 1, "kind"), "choise", "nodes[1].kind: is 'choise', which is not known (did you mean 'choice'?)"),
     (("nodes", 0), {"kind": "options", "options": [1]}, "nodes[0].record: is missing (add it)"),

@@ -431,11 +431,11 @@ def test_what_is_not_covered_is_refused_in_words():
     problem = line()
     groups = (Feature("a", FeatureType.CATEGORICAL, group="g"), Feature("b", FeatureType.CATEGORICAL, group="g"))
     assert "in a one-hot group" in not_checkable(replace(problem, features=groups))
-    ridge = replace(
+    logistic = replace(
         problem,
-        learner=LearnerSpec("ridge", alpha=1.0),
+        learner=LearnerSpec("logistic", C=1.0),
         records=Records(problem.records.X, np.array([-1.0, -1, 1, 1]), problem.records.s),
         queries=(Query("q", (1.0, 0.0), 1.0),),
     )
-    assert "no Lagrangian" in not_checkable(ridge)
+    assert "no Lagrangian for 'logistic'" in not_checkable(logistic)
     assert fmpq(1, 10**9) < COST_SLACK

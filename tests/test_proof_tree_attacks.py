@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from flint import fmpq
+from flint import fmpq, fmpq_mat
 
 from oar_opt.contracts import line_example
 from oar_opt.problem import (
@@ -167,7 +167,8 @@ def weighted_slack(problem, part, theta):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_bound_of_the_saddle_point_is_known(make, kind, intercept):
     """Members have options that leave the same record, so the bound exceeds the weighted slacks by ``|c|^2 / (4 mu_0
-    lam)``; for linear programs, whose margins it knows by ``most_penalty`` alone, it is that times the excess."""
+    lam)``; for the squared loss by that in the metric of all that is the same in every choice; for linear programs,
+    whose margins it knows by ``most_penalty`` alone, it is that times the excess."""
     compared = 0
     for seed in range(6):
         prior = kind not in LINEAR and compared == 1
@@ -186,6 +187,9 @@ def test_the_bound_of_the_saddle_point_is_known(make, kind, intercept):
             value, c = weighted_slack(problem, part, found.theta)
             inside = [c[j] for j in rows.penalised]
             expected = value + dot(inside, inside) / (4 * mu * rows.lam)
+            if rows.is_quadratic:
+                matrix = fmpq_mat(curvature(rows, part, mu, mu + sum(shares.values(), fmpq(0))))
+                expected = value + dot(c, list(matrix.solve(fmpq_mat(rows.p, 1, c)).entries())) / 4
             if rows.is_linear:
                 excess = max(abs(entry + mu * found.psi[j]) - mu for j, entry in enumerate(inside))
                 expected = value - dot(c, found.theta) + most_penalty(problem) * max(excess, fmpq(0))
@@ -195,6 +199,18 @@ def test_the_bound_of_the_saddle_point_is_known(make, kind, intercept):
             assert abs(slack - expected) <= near
             assert kind == "logistic" or slack >= expected
     assert compared == 2
+
+
+def curvature(rows, part, own, mu):
+    """``mu_0 lam R + 2 mu sum a xhat xhat'`` over rows that are the same in every choice."""
+    matrix = [[own * rows.lam * (j == k and j in rows.penalised) for k in range(rows.p)] for j in range(rows.p)]
+    for i in rows.of(part)[0]:
+        row = rows.rows[i]
+        matrix = [
+            [m + 2 * mu * row.a * x * z for m, z in zip(line, row.xhat, strict=True)]
+            for line, x in zip(matrix, row.xhat, strict=True)
+        ]
+    return matrix
 
 
 def most_penalty(problem):

@@ -51,7 +51,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flint import arb, ctx, fmpq, fmpq_mat, fmpz
@@ -59,7 +59,7 @@ from flint import arb, ctx, fmpq, fmpq_mat, fmpz
 from oar_opt.proof.changed_record import CaseMultipliers, ChangedTerm
 from oar_opt.proof.learner_rows import LearnerRows, Row
 from oar_opt.proof.parts import Part
-from oar_opt.proof.polylines import clipped
+from oar_opt.proof.polylines import Graph
 from oar_opt.proof.rationals import Interval, Number, approximate, dot, exact
 from oar_opt.proof.scalar_maximum import concave_maximum, graph_maximum, logistic_maximum
 
@@ -278,14 +278,14 @@ class _Evaluation:
 
     def _changed(self, r: int, i: int, row: Row, mu: Number, omega: Sequence[Number]) -> Number | None:
         """That of a set of changes; see :mod:`oar_opt.proof.changed_record`."""
-        program, given, k = self.program, self.given, self.program.options[r].index(i)
+        program, given = self.program, self.given
         if row.reach is None or row.pieces is None or program.is_linear:
             return None
         if row.a == 0:
             caps, reach = self._quadratic_caps(row, mu, omega), row.reach
             return caps[0][0] + reach.most([fmpq(0)] * len(reach.low), given.cost) if caps else None
         term = changed_term(program, self.part, given, r, i)
-        return term.maximum(clipped(row.pieces, *self.part.values_of((r, k))), given.changes.get(i, ()))
+        return term.maximum(row.pieces, given.changes.get(i, ()))
 
     def _capped(
         self, row: Row, gamma: Number, v: Number, A: Number, B: Number, low: Number | None, high: Number | None
@@ -370,6 +370,19 @@ def _peak(entries: Sequence[Number], strength: Number) -> Number | None:
 
 def _rounded_up(value: Number) -> Number:
     return fmpq(-((-value.p << GRID) // value.q), fmpz(1) << GRID)
+
+
+def clipped(pieces: Graph, low: Number | None, high: Number | None) -> Graph:
+    """The part of a graph from ``low`` to ``high``."""
+    if low is None and high is None:
+        return pieces
+    kept = []
+    for piece in pieces:
+        left = low if piece.low is None else piece.low if low is None else max(piece.low, low)
+        right = high if piece.high is None else piece.high if high is None else min(piece.high, high)
+        if left is None or right is None or left <= right:
+            kept.append(replace(piece, low=left, high=right))
+    return tuple(kept)
 
 
 # -- the logistic loss, for proposals that need not be accurate ---

@@ -9,9 +9,8 @@ second's. Every node is an object with a ``kind``:
     actions), in the second one of
     the others that it had left.
 ``"room"``
-    splits upon where a set of feature changes leads: in the first child ``direction' delta`` (without a direction: the
-    decision value of the changed record) is at most ``at``, where the member with index ``record`` takes the set
-    ``option``, in the second at least.
+    splits upon where a set of feature changes leads: in the first child ``direction' delta`` is at most ``at`` where
+    the member with index ``record`` takes the set ``option``, in the second at least.
 ``"query"``
     for ``max_helped``: in the first child the query with index ``query`` counts as helped, in the second it is left
     aside.
@@ -66,13 +65,13 @@ class QueryNode(Part):
 
 
 class RoomNode(Part):
-    """A split upon how a member changes its features, or upon the decision value that its changes lead to."""
+    """A split upon how a member changes its features."""
 
     kind: Literal["room"]
     record: Whole = Field(ge=0, description="Index of the member's record.")
     option: Whole = Field(ge=1, description="One of its sets of feature changes.")
-    direction: Numbers = Field(description="A number for every feature, or none for the decision value.")
-    at: Number = Field(description="What divides the children.")
+    direction: Numbers = Field(description="A number for every feature.")
+    at: Number = Field(description="The change in this direction that divides the children.")
 
 
 class ChoiceLeaf(Part):

@@ -31,7 +31,7 @@ Place = tuple[int, int]
 Ends = tuple[Number | None, Number | None]
 """The least and the largest value of something, None where nothing is said."""
 Direction = tuple[Number, ...]
-"""A number for every feature, or nothing for the decision value of the changed record."""
+"""A number for every feature."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Part:
     ``menus`` are the moves of options 1, 2, ... by the member's record, ``needs`` the margins of queries (None:
     nothing is needed of it here). ``strict``: these needs have to be exceeded. ``aside`` are the queries that are
     not to be counted. ``rooms`` say where a set of changes leads in this part, where it is taken: ``direction'
-    delta``, or the decision value, is between these ends.
+    delta`` is between these ends.
     """
 
     problem: RecourseProblem
@@ -69,18 +69,13 @@ class Part:
             high = at if high is None else min(high, at)
         return replace(self, rooms={**self.rooms, place: {**rooms, direction: (low, high)}})
 
-    def values_of(self, place: Place) -> Ends:
-        """The decision values that a set of changes leads to in this part."""
-        return self.rooms.get(place, {}).get((), (None, None))
-
     def cuts_of(self, place: Place, reach: Reach) -> list[tuple[Direction, Number, Number]]:
         """The directions in which a set of changes was split, each with the ends of ``direction' delta``."""
         found = []
         for direction, (low, high) in self.rooms.get(place, {}).items():
-            if direction:
-                low = -reach.most([-n for n in direction], fmpq(0)) if low is None else low
-                high = reach.most(direction, fmpq(0)) if high is None else high
-                found.append((direction, low, high))
+            low = -reach.most([-n for n in direction], fmpq(0)) if low is None else low
+            high = reach.most(direction, fmpq(0)) if high is None else high
+            found.append((direction, low, high))
         return found
 
     def with_helped(self, query: int) -> Part:

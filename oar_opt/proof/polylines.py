@@ -14,7 +14,7 @@ share an end. So ``g`` is a subgradient at ``f`` if and only if ``(f, g)`` is on
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from flint import fmpq
 
@@ -141,16 +141,3 @@ def _where(pieces: Graph, g: Number) -> Number:
         if low <= g <= high:
             return end
     raise ArithmeticError("no subgradient of this loss has that value")
-
-
-def clipped(pieces: Graph, low: Number | None, high: Number | None) -> Graph:
-    """The part of a graph from ``low`` to ``high``."""
-    if low is None and high is None:
-        return pieces
-    kept = []
-    for piece in pieces:
-        left = low if piece.low is None else piece.low if low is None else max(piece.low, low)
-        right = high if piece.high is None else piece.high if high is None else min(piece.high, high)
-        if left is None or right is None or left <= right:
-            kept.append(replace(piece, low=left, high=right))
-    return tuple(kept)

@@ -96,7 +96,7 @@ def _split_room(part: Part, node: RoomNode) -> list[Part] | str:
     left = part.options.get(node.record, ())
     if node.option not in left or not part.is_set(node.record, node.option):
         return f"member {node.record} has no set of feature changes {node.option} left"
-    if len(node.direction) not in (0, part.problem.d):
+    if len(node.direction) != part.problem.d:
         return f"its direction has {len(node.direction)} numbers instead of {part.problem.d}, one for each feature"
     place, direction = (node.record, node.option), tuple(exact_row(node.direction))
     return [part.with_room(place, direction, exact(node.at), above=side) for side in (False, True)]

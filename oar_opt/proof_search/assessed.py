@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from oar_opt.proof.leaf_bounds import LeafBounds, Stated
@@ -13,8 +13,8 @@ from oar_opt.proof.rationals import approximate
 from oar_opt.proof_search.cone_rows import Floats
 
 Spread = tuple[float, Direction, float]
-"""How uncertain it is where a set of changes leads: a variance (in the set's widths, or of the decision value), the
-direction in which it is so, and the mean there."""
+"""How uncertain it is where a set of changes leads: the largest variance (in the set's widths), its direction, and the
+mean there."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Assessed:
     leaf: Node | None
     slack: float
     shares: Mapping[int, Floats]
-    spreads: Mapping[Place, Sequence[Spread]] = field(default_factory=dict)
+    spreads: Mapping[Place, Spread] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -35,7 +35,7 @@ class Assessed:
         given: Stated,
         leaf: Node,
         shares: Mapping[int, Floats],
-        spreads: Mapping[Place, Sequence[Spread]] | None = None,
+        spreads: Mapping[Place, Spread] | None = None,
     ) -> Assessed:
         """With the leaf that states multipliers, where they refute the part."""
         slack = bounds.slack(part, given)

@@ -81,14 +81,13 @@ class ChangeCone:
         self,
         cone: ConeRows,
         row: Row,
-        pieces: Graph,
         cuts: Sequence[tuple[Direction, Number, Number]],
         penalised: Columns,
         into: Gathered,
         priced: bool,
     ) -> None:
-        assert row.reach is not None
-        self.cone, self.pieces = cone, pieces
+        assert row.reach is not None and row.pieces is not None
+        self.cone, self.pieces = cone, row.pieces
         self.space = ChangeSpace.of(row.reach)
         self.d, self.p = len(self.space.low), len(row.xhat)
         self.x, self.a = np.array([approximate(value) for value in row.xhat]), approximate(row.a)
@@ -97,7 +96,7 @@ class ChangeCone:
             for direction, low, high in cuts
         ]
         self.penalised = penalised
-        self.cases = [self._case(piece, into, priced) for piece in pieces if not piece.is_jump]
+        self.cases = [self._case(piece, into, priced) for piece in row.pieces if not piece.is_jump]
 
     @property
     def shares(self) -> Columns:
@@ -113,8 +112,8 @@ class ChangeCone:
         places = 1 + self.d + self.penalised
         return np.concatenate([case.matrix[places, places] for case in self.cases])
 
-    def spreads(self, x: Floats) -> list[Spread]:
-        """Of the change along its most uncertain direction, and of the decision value, given that it is taken."""
+    def spread(self, x: Floats) -> Spread:
+        """Of the change along its most uncertain direction, given that it is taken."""
         z = max(sum(float(x[case.z]) for case in self.cases), TINY)
         inner = slice(1, 1 + self.d)
         first = sum(x[case.matrix[0, inner]] for case in self.cases) / z
@@ -122,19 +121,7 @@ class ChangeCone:
         variances, directions = np.linalg.eigh(second - np.outer(first, first))
         along = np.array([float(f"{value:.6g}") for value in (directions[:, -1] / self.space.width).tolist()])
         mean = float(along @ (first * self.space.width))
-        of_change = float(variances[-1]) * z, tuple(exact_row(along.tolist())), mean
-        return [of_change, self._spread_of_value(x, z)]
-
-    def _spread_of_value(self, x: Floats, z: float) -> Spread:
-        """The variance within lines with a slope, and among lines."""
-        first = second = 0.0
-        for case in self.cases:
-            _, theta, cross = self._columns(case.matrix)
-            share = max(float(x[case.z]), TINY)
-            mean = float(self.x @ x[theta] + self.space.width @ x[cross])
-            first += mean
-            second += mean**2 / share if case.value is None else float(x[case.matrix[-1, -1]])
-        return (second / z - (first / z) ** 2) * z, (), first / z
+        return float(variances[-1]) * z, tuple(exact_row(along.tolist())), mean
 
     def _columns(self, matrix: Columns) -> tuple[Columns, Columns, Columns]:
         """Those of ``e (d,)``, ``theta (p,)`` and ``e_j theta_j (d,)``."""

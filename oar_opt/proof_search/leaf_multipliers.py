@@ -28,7 +28,6 @@ from oar_opt.proof.lagrangian import Multipliers, changed_term
 from oar_opt.proof.learner_rows import LearnerRows
 from oar_opt.proof.nodes import ChangeCase, ChangeMultipliers, DualityLeaf, MemberMultipliers
 from oar_opt.proof.parts import Part, Place
-from oar_opt.proof.polylines import clipped
 from oar_opt.proof.rationals import Number, approximate
 from oar_opt.proof_search.assessed import Spread
 from oar_opt.proof_search.change_cones import ChangeCone, fitted
@@ -49,7 +48,7 @@ class Proposal:
 
     multipliers: Multipliers
     shares: dict[int, Floats]
-    spreads: dict[Place, list[Spread]]
+    spreads: dict[Place, Spread]
 
 
 class Relaxation:
@@ -200,9 +199,8 @@ class _Model:
         row = rows.rows[i]
         assert row.reach is not None and row.pieces is not None
         place = record, rows.options[record].index(i)
-        pieces = clipped(row.pieces, *self.part.values_of(place))
         cuts, priced = self.part.cuts_of(place, row.reach), self.part.limit is not None
-        change = ChangeCone(cone, row, pieces, cuts, self.data.penalised, self.gathered, priced)
+        change = ChangeCone(cone, row, cuts, self.data.penalised, self.gathered, priced)
         shares, squares = change.shares, change.squares()
         cone.zero([0.0], ([z], [[1.0]]), (shares, -np.ones((1, len(shares)))))
         cone.zero(np.zeros(rows.p), (copy, 1.0), *((columns, -1.0) for columns in change.theta()))
@@ -264,9 +262,9 @@ class _Model:
         shares = {record: found.x[one.z] for record, one in self.copies.items()}
         return Proposal(replace(multipliers, changes=self._changes(found, multipliers)), shares, self._spreads(found))
 
-    def _spreads(self, found: Solution) -> dict[Place, list[Spread]]:
+    def _spreads(self, found: Solution) -> dict[Place, Spread]:
         return {
-            (record, self.data.rows.options[record].index(i)): change.spreads(found.x)
+            (record, self.data.rows.options[record].index(i)): change.spread(found.x)
             for record, one in self.copies.items()
             for i, change in one.changes.items()
         }

@@ -33,7 +33,7 @@ from oar_opt.proof.exact_outcome import MINIMISED, Outcome, exact_outcome
 from oar_opt.proof.nodes import ChoiceLeaf, FewLeaf, Node, OptionsNode, QueryNode, RoomNode
 from oar_opt.proof.parts import Direction, Part, Place, admitted, only_choice, whole
 from oar_opt.proof.rationals import Number, approximate, decimal_above, decimal_below, exact, read_decimal
-from oar_opt.proof_search.assessed import Assessed
+from oar_opt.proof_search.assessed import Assessed, Spread
 from oar_opt.proof_search.leaves import leaf_maker
 from oar_opt.proof_search.numbers import shortened
 
@@ -44,7 +44,7 @@ DIGITS = 9
 MOST_DUALITY = 1e3
 MOST_DUALITY_OF_A_CHOICE = 1e6
 CANDIDATES = 3
-"""Members whose splits are tried."""
+"""Members whose splits are tried, upon options and upon changes each."""
 LEAST_GAIN = 1e-6
 UNCERTAIN = 1e-4
 """Variances of changes, as parts of their squared widths, that are worth a split beside others."""
@@ -186,14 +186,18 @@ def _answer(problem: RecourseProblem, choice: Choice) -> Outcome | None:
 def _splits(part: Part, assessed: Assessed) -> list[tuple[Node, tuple[Part, Part]]]:
     """The splits to try: upon options, and upon features' changes that are uncertain or the only thing that is."""
     splits = [_option_split(part, record, option) for record, option in _divided(part, assessed.shares)]
-    spreads = [(place, spread) for place, several in assessed.spreads.items() for spread in several]
-    if splits:
-        spreads = [(place, spread) for place, spread in spreads if spread[0] > UNCERTAIN]
-    spreads.sort(key=lambda pair: pair[1][0], reverse=True)
-    for of_value in (False, True):
-        some = [pair for pair in spreads if (not pair[1][1]) == of_value][:CANDIDATES]
-        splits += [_room_split(part, place, direction, mean) for place, (_, direction, mean) in some]
-    return splits
+    least, spreads = UNCERTAIN if splits else 0.0, assessed.spreads
+    places = [place for place, one in spreads.items() if one[0] > least and _is_inside(part, place, one)]
+    places.sort(key=lambda place: spreads[place][0], reverse=True)
+    return [*splits, *(_room_split(part, place, *spreads[place][1:]) for place in places[:CANDIDATES])]
+
+
+def _is_inside(part: Part, place: Place, spread: Spread) -> bool:
+    """Whether a mean divides what a part has of a set."""
+    _, direction, mean = spread
+    low, high = part.rooms.get(place, {}).get(direction, (None, None))
+    at = shortened(mean)
+    return bool((low is None or low < at) and (high is None or at < high))
 
 
 def _option_split(part: Part, record: int, option: int) -> tuple[Node, tuple[Part, Part]]:
