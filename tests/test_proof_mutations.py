@@ -12,7 +12,7 @@ import copy
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -23,6 +23,7 @@ import pytest
 from oar_opt.errors import InputError
 from oar_opt.evaluate import UndefinedLearner, evaluate
 from oar_opt.instance_file import dump_instance, parse_instance
+from oar_opt.pipeline import solve
 from oar_opt.problem import (
     Budget,
     CostKind,
@@ -299,7 +300,7 @@ def change_nodes(nodes: list[Any], problem: RecourseProblem, draw: np.random.Gen
             if splits:
                 change_split(splits[int(draw.integers(len(splits)))], draw)
         case "numbers":
-            leaves_of = [node for node in nodes if node["kind"] in ("duality", "centroid", "step")]
+            leaves_of = [node for node in nodes if node["kind"] in ("duality", "centroid", "step", "room")]
             if leaves_of:
                 change_multipliers(leaves_of[int(draw.integers(len(leaves_of)))], draw)
 
@@ -440,11 +441,14 @@ def small_trees(make: Callable[..., RecourseProblem]) -> list[RecourseProblem]:
     return found
 
 
-def small_changes(make: Callable[..., RecourseProblem]) -> list[RecourseProblem]:
-    """Tiny problems of one gradient step with changes of features, of every loss, goal and norm; one of two members
-    may also be withheld."""
+STEP_LOSSES = {"ridge": "squared", "svm": "hinge", "logistic": "logistic"}
+RETRAINED = {"ridge": None, "svm": None}
+
+
+def small_changes(make: Callable[..., RecourseProblem], losses: Mapping[str, str | None]) -> list[RecourseProblem]:
+    """Tiny problems of one gradient step (without a loss: of a learner that is re-trained) with changes of features, of
+    every goal and norm; one of two members may also be withheld."""
     found = []
-    losses = {"ridge": "squared", "svm": "hinge", "logistic": "logistic"}
     for (k, (kind, loss)), goal in product(enumerate(losses.items()), GoalKind):
         one = make(k, kind, ("free", "none", "penalized")[k], goal, n=5, members=2, core=0, options=0, required=0.02)
         moving = FeatureAction(list(Norm)[k], 0.4, 0.2)
@@ -452,9 +456,12 @@ def small_changes(make: Callable[..., RecourseProblem]) -> list[RecourseProblem]
         team = (first, replace(second, actions=(moving, WithholdAction(0.3))))
         budget = Budget(total=0.9) if goal is GoalKind.MIN_MEMBERS else Budget(members=1 + k % 2)
         collective = replace(one.collective, members=team, budget=budget, cost=list(CostKind)[k])
-        step = gradient_update([0.5, -0.25][: one.d] + [0.0] * (one.d - 2), 0.0, rate=0.5, loss=loss)
         rounded = replace(one.records, X=np.round(one.records.X, 2))
-        found.append(replace(one, records=rounded, collective=collective, update=step))
+        problem = replace(one, records=rounded, collective=collective)
+        if loss is not None:
+            step = gradient_update([0.5, -0.25][: one.d] + [0.0] * (one.d - 2), 0.0, rate=0.5, loss=loss)
+            problem = replace(problem, update=step)
+        found.append(problem)
     return found
 
 
@@ -486,10 +493,17 @@ SAMPLES: dict[str, list[tuple[Move, ...]]] = {}
 
 def prove_changes(problem: RecourseProblem) -> Any:
     """With the best change that a search finds, which is no proof."""
-    moves = solve_step(problem, Request(time_limit=10.0)).moves
+    moves = solved(problem)
     if moves is not None:
         BEST[problem.sha256] = moves
     return prove_by_tree(problem, moves, 60.0)
+
+
+def solved(problem: RecourseProblem) -> tuple[Move, ...] | None:
+    if not problem.update.retrains:
+        return solve_step(problem, Request(time_limit=10.0)).moves
+    found = solve(problem, time_limit=10.0).solution
+    return None if found is None else coded_moves(problem, found.moves)
 
 
 def sampled_changes(problem: RecourseProblem) -> list[tuple[Move, ...]]:
@@ -535,13 +549,24 @@ PRODUCERS = (
     ),
     Producer(
         "feature changes",
-        small_changes,
+        lambda make: small_changes(make, STEP_LOSSES),
         prove_changes,
         sampled_falsehood,
         lambda problem: 50,
         changed_tree,
         of_instance=1,
         least=500,
+        least_each=10,
+    ),
+    Producer(
+        "changes and training",
+        lambda make: small_changes(make, RETRAINED),
+        prove_changes,
+        sampled_falsehood,
+        lambda problem: 50,
+        changed_tree,
+        of_instance=1,
+        least=300,
         least_each=10,
     ),
 )

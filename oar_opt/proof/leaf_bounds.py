@@ -169,6 +169,7 @@ def _case(node: ChangeCase) -> CaseMultipliers:
         ball=exact(node.ball),
         direction=exact_row(node.direction),
         cuts=exact_row(node.cuts),
+        facet=exact_row(node.facet),
     )
 
 

@@ -32,10 +32,10 @@ second's. Every node is an object with a ``kind``:
     a leaf that the Lagrangian of :mod:`oar_opt.proof.lagrangian` bounds, with its multipliers: ``mu`` (``mu_0``),
     ``beta`` and ``theta`` (``p`` numbers each), ``pulls`` (pairs of a row and its pull), ``balance`` (a row, or null),
     ``members`` (``record``, ``mu``, ``omega``), ``changes`` (``row``, and ``cases``, one for each line of the row's
-    graph: ``kappa``, ``tau``, ``sides``, ``ball``, ``direction``, ``cuts``, see :mod:`oar_opt.proof.changed_record`),
-    ``queries`` and ``guards`` (weights of their margins), ``cost`` and ``acting`` (prices). Rows are counted from 0:
-    records of non-members with a weight above 0, then the options of each member in the instance's order. A pull, or a
-    balance, of a row that is not the same in every choice of the part says nothing.
+    graph: ``kappa``, ``tau``, ``sides``, ``ball``, ``direction``, ``cuts``, ``facet``, see
+    :mod:`oar_opt.proof.changed_record`), ``queries`` and ``guards`` (weights of their margins), ``cost`` and ``acting``
+    (prices). Rows are counted from 0: records of non-members with a weight above 0, then the options of each member in
+    the instance's order. A pull, or a balance, of a row that is not the same in every choice of the part says nothing.
 
 All numbers are floating-point numbers, taken as the rationals that they are.
 """
@@ -101,6 +101,7 @@ class ChangeCase(Part):
     tau: Number = Field(description="Multiplier of the line's end, or a point of the logistic loss.")
     sides: Numbers = Field(description="Multipliers of the features' ranges.")
     cuts: Numbers = Field(default=(), description="Multipliers of splits upon directions.")
+    facet: Numbers = Field(default=(), description="Multipliers of an l1 radius, or none.")
     ball: Number = Field(description="Multiplier of the radius.")
     direction: Numbers = Field(description="Direction in which cost is bounded, or none.")
 

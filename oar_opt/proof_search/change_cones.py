@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from oar_opt.problem import CostKind
+from oar_opt.problem import CostKind, Norm
 from oar_opt.proof.changed_record import CaseMultipliers, ChangedTerm
 from oar_opt.proof.feature_reach import Reach
 from oar_opt.proof.lagrangian import Multipliers
@@ -35,13 +35,15 @@ MORE = tuple(10.0**k for k in range(-9, 2))
 
 @dataclass(frozen=True, eq=False)
 class ChangeSpace:
-    """A set of changes in floating point: ``low, high, width, scales (d,)``, ``ball`` (infinite: none)."""
+    """A set of changes in floating point: ``low, high, width, scales (d,)``, ``ball`` (infinite: none), ``facets``
+    (the radius in l1, or none)."""
 
     low: Floats
     high: Floats
     width: Floats
     scales: Floats
     ball: float
+    facets: float | None
     cost: CostKind
     charge: float
 
@@ -50,7 +52,8 @@ class ChangeSpace:
         low, high, scales = (np.array([approximate(v) for v in row]) for row in (reach.low, reach.high, reach.scales))
         ball = math.inf if reach.ball is None else approximate(reach.ball)
         width = np.maximum(np.maximum(abs(low), abs(high)), 1e-300)
-        return cls(low, high, width, scales, ball, reach.cost, approximate(reach.charge))
+        facets = approximate(reach.radius) if reach.norm is Norm.L1 else None
+        return cls(low, high, width, scales, ball, facets, reach.cost, approximate(reach.charge))
 
 
 @dataclass(eq=False)
@@ -67,6 +70,7 @@ class LineCase:
     ball: Block | None = None
     cuts: list[tuple[Block, float]] = field(default_factory=list)
     direction: Block | None = None
+    facet: Block | None = None
 
     @property
     def z(self) -> int:
@@ -175,6 +179,9 @@ class ChangeCone:
             unit, bottom, top = n / size, least / size, most / size
             terms = (inner, -np.outer(unit, unit).reshape(1, -1)), (e, (bottom + top) * unit[None, :])
             case.cuts.append((cone.nonnegative([0.0], *terms, ([case.z], [[-bottom * top]])), size))
+        if space.facets is not None:
+            case.facet, sizes = self._sizes(e)
+            cone.nonnegative([0.0], ([case.z], [[space.facets]]), (sizes, -np.ones((1, self.d))))
         if math.isfinite(space.ball):
             parts = (space.width / space.scales) ** 2 / space.ball
             case.ball = cone.nonnegative([0.0], ([case.z], [[1.0]]), (squares, -parts[None, :]))
@@ -197,12 +204,16 @@ class ChangeCone:
                 np.zeros(2 * d), (np.full(2 * d, size), 1.0), (np.tile(e, 2), np.concatenate([u, -u]))
             )
         else:
-            sizes = cone.variables(d)
-            case.direction = cone.nonnegative(
-                np.zeros(2 * d), (np.tile(sizes, 2), 1.0), (np.tile(e, 2), np.concatenate([u, -u]))
-            )
+            case.direction, sizes = self._sizes(e)
             cone.zero([0.0], ([size], [[1.0]]), (sizes, -np.ones((1, d))))
         return [*terms, ([size], [[1.0]])]
+
+    def _sizes(self, e: Columns) -> tuple[Block, Columns]:
+        """The rows that say that new variables ``(d,)`` are at least ``|delta / scale|``."""
+        d, u = self.d, self.space.width / self.space.scales
+        sizes = self.cone.variables(d)
+        twice = (np.tile(sizes, 2), 1.0), (np.tile(e, 2), np.concatenate([u, -u]))
+        return self.cone.nonnegative(np.zeros(2 * d), *twice), sizes
 
     # -- what the solution says ---
 
@@ -235,6 +246,9 @@ class ChangeCone:
             sides=[shortened(side) for side in sides.tolist()],
             ball=shortened(ball),
             direction=[shortened(value) for value in self._direction(case, found, price)],
+            facet=[]
+            if case.facet is None
+            else [shortened(value) for value in self._turned(case.facet, found).tolist()],
             cuts=[shortened(max(_first(found, block), 0.0) / size**2) for block, size in case.cuts],
         )
 
@@ -244,6 +258,11 @@ class ChangeCone:
         kappa = min(kappa, at) if case.piece.low is None else kappa
         return max(kappa, at) if case.piece.high is None else kappa
 
+    def _turned(self, block: Block | None, found: Solution) -> Floats:
+        """What a pair of rows for each feature, one for each sign, says of the feature; nothing without rows."""
+        values = np.zeros(0) if block is None else found.of(block)
+        return values[self.d :] - values[: self.d]
+
     def _direction(self, case: LineCase, found: Solution, price: float) -> Sequence[float]:
         if price <= 0 or self.space.cost is CostKind.COUNT:
             return []
@@ -251,7 +270,7 @@ class ChangeCone:
             z = max(float(found.x[case.z]), TINY)
             return list(found.x[case.matrix[0, 1 : 1 + self.d]] * self.space.width / self.space.scales / z)
         values = found.of(case.direction)
-        raw = -values[1:] if self.space.cost is CostKind.L2 else values[self.d :] - values[: self.d]
+        raw = -values[1:] if self.space.cost is CostKind.L2 else self._turned(case.direction, found)
         n = raw / price
         size = {
             CostKind.L2: float(np.linalg.norm(n)),

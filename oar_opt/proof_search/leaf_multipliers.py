@@ -350,4 +350,5 @@ def _case_of(given: CaseMultipliers) -> ChangeCase:
         ball=approximate(given.ball),
         direction=tuple(map(approximate, given.direction)),
         cuts=tuple(map(approximate, given.cuts)),
+        facet=tuple(map(approximate, given.facet)),
     )
