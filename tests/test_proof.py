@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -553,6 +554,11 @@ ALLOWED = (
     "oar_opt.json_text",
     "oar_opt.errors",
 )
+
+
+def test_the_package_says_what_to_read():
+    named = set(re.findall(r"\w+", proof.__doc__))
+    assert not [path.stem for path in Path(proof.__file__).parent.glob("[a-z]*.py") if path.stem not in named]
 
 
 @pytest.mark.parametrize("path", sorted(Path(proof.__file__).parent.glob("*.py")), ids=lambda path: path.stem)

@@ -202,8 +202,8 @@ def test_solve_proves_where_it_is_asked_to(make):
     assert found.grade == "proved" and oar_opt.check_certificate(found.proof.certificate, problem).proved
     pool = oar_opt.solve(problem, prove=True, pool=2)
     assert pool.grade == "proved" and pool.solution.pool.grade < Grade.PROVED
-    with pytest.raises(UnsupportedError, match="no certificate of this instance: member 14 may change features"):
-        oar_opt.solve(load("breast-cancer-ridge-changes"), prove=True)
+    with pytest.raises(UnsupportedError, match="no certificate of this instance: member 70 may change features"):
+        oar_opt.solve(load("iris-running-centroids"), prove=True)
     with pytest.raises(UnsupportedError, match="it has no file"):
         oar_opt.prove(line_example(LearnerSpec("ridge", alpha=1.0)))
 
@@ -337,7 +337,7 @@ def test_the_readmes_proofs_are_as_shown(oar, capfd, tmp_path, monkeypatch):
 
 def test_what_cannot_be_proved_is_said_before_anything_is_solved(oar, tmp_path, monkeypatch):
     monkeypatch.setattr("oar_opt.pipeline.solve", lambda *_, **__: pytest.fail("solved"))
-    code, out, err = oar("solve", "breast-cancer-ridge-changes", "--prove", tmp_path / "p.json")
+    code, out, err = oar("solve", "iris-running-centroids", "--prove", tmp_path / "p.json")
     assert code == 2 and not out and "may change features" in err
 
 

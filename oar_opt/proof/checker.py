@@ -16,9 +16,10 @@ A verdict says that the claim is proved, or why it is not: because the opposite 
 open. No number that was rounded is compared (two floating-point numbers of the files are, as the rationals that they
 are), and a doubt never counts as a proof. Required margins are those of the instance less its tolerance.
 
-Members who may change features are covered for the nearest centroid and for one gradient step, and by trees alone, see
-:mod:`oar_opt.proof.feature_reach`. Not covered, and refused in words: other feature changes, a cap on the training
-loss, learners without an enclosure (see :mod:`oar_opt.proof.enclosures`).
+Members who may change features are covered by trees alone, for the nearest centroid, one gradient step, and linear
+learners with an l2 penalty whose loss is a polyline, see :mod:`oar_opt.proof.feature_reach`. Not covered, and refused
+in words: other feature changes, a cap on the training loss, learners without an enclosure (see
+:mod:`oar_opt.proof.enclosures`).
 
 Reference: R. M. McConnell, K. Mehlhorn, S. Naeher, P. Schweitzer, "Certifying algorithms", 2011.
 """

@@ -36,6 +36,11 @@ omega_j^2 / (4 mu_m lam)``, attained at ``t = omega / (2 mu_m lam)``, it is ``v 
 and with a free intercept ``omega_b f + sum over w of (omega_j - omega_b x_j)^2 / (4 mu_m lam)``. A record of weight 0
 has no ``f``, and ``v`` alone remains (infinite with ``omega_b != 0``).
 
+Squared loss. ``g_i = 2 a_i (f_i - y_i)`` makes ``T0`` and all terms of rows one quadratic in ``theta``, whose maximum
+elimination finds. ``alpha_i`` is of no use then, and ``mu_0`` may be below 0: members may be lent the rows' curvature.
+
+Feature changes. An option may be a whole set of changes; its maximum is :mod:`oar_opt.proof.changed_record`.
+
 LP learners. ``psi`` is a subgradient of ``sum |theta_j|`` over penalised ``j`` (``lam = 1``, no prior), and ``Q`` that
 sum. ``T0`` is at most ``sum |beta_j|`` if every coefficient of ``theta_j`` is at most ``mu_0`` in size. ``V(f) = min
 of tau f`` over all ``tau`` with ``|omega_j - tau xhat_j| <= mu_m`` (equal, at a free intercept), by LP duality. What a

@@ -6,7 +6,8 @@
 | ``centroid`` | nearest centroid that is re-trained | :mod:`oar_opt.proof.centroid_bound` |
 | ``step`` | one gradient step | :mod:`oar_opt.proof.step_bound` |
 
-Running centroids and several gradient steps have no such leaf: their trees split down to single choices, so their
+All of them bound sets of feature changes, ``duality`` those of learners whose loss is a polyline and whose penalty is
+l2. Running centroids and several gradient steps have no such leaf: their trees split down to single choices, so their
 certificates are enumerations.
 """
 

@@ -13,6 +13,10 @@ with its re-trained learner is a feasible point with ``s = 0``, so the value bou
 stationarity are ``beta``, of the copies' sums ``-omega_m``, of ``Q``'s rows ``mu_0, mu_m``, of the others the weights
 and prices. A small part of ``Q`` is put on the first of its rows alone, so that ``mu_0`` is not 0.
 
+Squared loss: the moments ``T`` of ``theta theta'`` take the place of ``Q`` and of the records that are the same in all
+choices, as ``lam sum T_jj + sum 2 a x'T x`` in duality, with ``(1, theta)`` and ``T`` positive semidefinite. Then
+``mu_0`` has any sign. Sets of feature changes are :mod:`oar_opt.proof_search.change_cones`.
+
 All numbers are rounded to ten digits, and multipliers of a free intercept are cut to what keeps the bound finite.
 """
 

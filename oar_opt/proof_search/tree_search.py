@@ -7,6 +7,9 @@ largest share in the relaxation, and the others, of the member for which the pro
 largest, out of the few whose shares are the most divided (strong branching). Trees that were two thirds to a quarter
 as large are worth the relaxations of all of these children, since each node is checked again by every reader.
 
+Sets of feature changes are split where the relaxation's moments are those of no point: in the direction of their
+largest variance, at the mean. Only a known answer bounds them, since no choice of theirs is ever re-trained here.
+
 A choice that turns out to be a better answer than the best one so far makes the bound anew, from what it surely
 reaches and a part of the instance's relative gap more (or less, for goals that are minimised). What was refuted for
 the old bound is for the new one too, since that asks for more; what waits is asked for more from then on.
