@@ -17,6 +17,8 @@ from oar_opt.problem import (
     Direction,
     Feature,
     FeatureAction,
+    FeatureConstraint,
+    FeatureType,
     GoalKind,
     Intercept,
     LearnerSpec,
@@ -26,10 +28,12 @@ from oar_opt.problem import (
     Query,
     Records,
     RecourseProblem,
+    Sense,
     WithholdAction,
 )
 from oar_opt.proof.changed_record import CaseMultipliers, ChangedTerm
 from oar_opt.proof.checker import check
+from oar_opt.proof.exact_changes import is_allowed_change
 from oar_opt.proof.feature_reach import Reach
 from oar_opt.proof.lagrangian import slack_above
 from oar_opt.proof.learner_rows import LearnerRows
@@ -40,7 +44,8 @@ from oar_opt.proof.scalar_maximum import concave_maximum
 from oar_opt.proof_search.leaf_multipliers import Relaxation
 from oar_opt.proof_search.producer import make_certificate
 from oar_opt.rules import budget_violations
-from tests.test_feature_leaves import random_move
+from oar_opt.verification import move_violation
+from tests.test_feature_leaves import random_move, some_rules
 
 KINDS = ("ridge", "svm", "squared_hinge", "huber", "epsilon_insensitive")
 SETTINGS = {"huber": {"delta": 0.5}, "epsilon_insensitive": {"epsilon": 0.1}}
@@ -87,6 +92,7 @@ def random_problem(seed, kind, n=10):
         list(GoalKind)[int(draw.integers(4))],
         classes=None if is_regression else ("-", "+"),
         features=features,
+        constraints=some_rules(X, draw),
     )
     return parse_instance(dump_instance(problem))
 
@@ -124,6 +130,31 @@ def test_one_record_is_proved_exactly(x, radius, delta, best):
     assert best - 1e-9 <= float(certificate.bound) <= best + 6e-5
     lower = decimal_below(read_decimal(certificate.bound) - exact(1e-4))
     assert not check(certificate.model_copy(update={"bound": lower}), problem).proved
+
+
+@pytest.mark.parametrize(
+    ("after", "allowed"), [((0.0, 1.0), True), ((1.0, 1.0), False), ((0.0, 0.0), False), ((1e-7, 1.0), True)]
+)
+def test_a_group_keeps_its_sum(after, allowed):
+    """From the first value of a one-hot group to the second, up to ten times the tolerance of ``10^-6``."""
+    group = tuple(Feature(name, FeatureType.CATEGORICAL, group="g") for name in ("a", "b"))
+    records = Records(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1.0, -1.0]), np.ones(2))
+    queries = (Query("q", (1.0, 0.0), 1.0),)
+    problem = one_record(0.0, 2.0, records=records, features=group, queries=queries)
+    length = float(np.linalg.norm(np.subtract(after, (1.0, 0.0))))
+    move = Move(0, after, 1.0, 1.0, length)
+    assert is_allowed_change(problem, problem.collective.members[0], move) == allowed
+    assert (move_violation(problem, move) is None) == allowed
+
+
+def test_a_constraint_makes_a_set_smaller():
+    """``x <= 1/4`` leaves ``x / (1 + x^2) = 4/17`` of the record at 0, which might move to 1."""
+    rule = (FeatureConstraint((("x", 1.0),), Sense.LE, 0.25),)
+    problem = one_record(0.0, 1.0, constraints=rule)
+    certificate = make_certificate(problem, [Move(0, (0.25,), 1.0, 1.0, 0.25)], 60.0)
+    assert check(certificate, problem).proved
+    assert float(certificate.bound) == pytest.approx(4 / 17, abs=6e-5)
+    assert not check(make_certificate(problem, [Move(0, (0.25,), 1.0, 1.0, 0.25)], 60.0), one_record(0.0, 1.0)).proved
 
 
 def test_the_maximum_on_a_line_by_hand():

@@ -17,6 +17,7 @@ from oar_opt.problem import (
     Direction,
     Feature,
     FeatureAction,
+    FeatureConstraint,
     FeatureType,
     GoalKind,
     LearnerSpec,
@@ -26,6 +27,7 @@ from oar_opt.problem import (
     Query,
     Records,
     RecourseProblem,
+    Sense,
     Tolerances,
     WithholdAction,
 )
@@ -44,6 +46,17 @@ from oar_opt.rules import budget_violations
 from oar_opt.verification import move_violation
 
 NORMS = list(Norm)
+
+
+def some_rules(X, draw):
+    """Now and then a linear constraint that all records keep, some of them barely."""
+    d = X.shape[1]
+    if draw.random() < 0.6:
+        return ()
+    a = draw.normal(size=d).round(2)
+    sense = list(Sense)[int(draw.integers(2))]
+    end = (X @ a).max() + 0.05 if sense is Sense.LE else (X @ a).min() - 0.05
+    return (FeatureConstraint(tuple((f"x{j}", float(a[j])) for j in range(d)), sense, float(end)),)
 
 
 def random_problem(seed, norm=None, menus=True):
@@ -87,6 +100,7 @@ def random_problem(seed, norm=None, menus=True):
         goal,
         classes=tuple(f"c{c}" for c in range(classes)),
         features=features,
+        constraints=some_rules(X, draw),
     )
     return parse_instance(dump_instance(problem))
 
@@ -137,6 +151,7 @@ def test_a_reach_holds_what_the_verification_admits():
             (reach,) = reaches(problem, member)
             delta = [exact(a) - exact(b) for a, b in zip(move.x, problem.records.X[member.record], strict=True)]
             assert all(low <= v <= high for low, v, high in zip(reach.low, delta, reach.high, strict=True))
+            assert all(dot(a, delta) <= room for a, room in reach.rows)
             length = length_above(delta)
             assert length <= reach.length + fmpq(1, 10**30)
             for price in (fmpq(0), fmpq(1, 3), fmpq(2)):
@@ -430,7 +445,7 @@ def test_steps_out_of_reach_fix_a_feature():
 def test_what_is_not_covered_is_refused_in_words():
     problem = line()
     groups = (Feature("a", FeatureType.CATEGORICAL, group="g"), Feature("b", FeatureType.CATEGORICAL, group="g"))
-    assert "in a one-hot group" in not_checkable(replace(problem, features=groups))
+    assert not_checkable(replace(problem, features=groups)) is None
     logistic = replace(
         problem,
         learner=LearnerSpec("logistic", C=1.0),

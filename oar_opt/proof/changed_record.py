@@ -7,8 +7,8 @@ or l1, ``|delta / scale| <= radius``. Its term is, at the price ``lambda`` of co
     omega'theta - m |theta|^2 + a g (gamma + b'delta - mu f) - lambda cost(delta),     f = (xhat + delta)'theta,
 
 ``(f, g)`` on the graph of the loss, ``m = mu_m lam``, ``|.|`` over penalised entries, ``gamma = xhat'beta``, ``b``
-the part of ``beta`` that multiplies features. For all ``kappa``, ``tau``, ``t``, ``s_j, q_k, S >= 0`` and
-directions ``n`` it is at most the maximum over ``delta`` of a concave quadratic.
+the part of ``beta`` that multiplies features. For all ``kappa``, ``tau``, ``t``, ``s_j, q_k, v_i, S >= 0``
+and directions ``n`` it is at most the maximum over ``delta`` of a concave quadratic.
 
 Proof. At a jump the term is linear in ``g``, so it is no larger than at one of the jump's ends, which are ends of the
 lines beside it. On a line ``g = c f + t`` from ``f_-`` to ``f_+`` add ``kappa ((xhat + delta)'theta - f) = 0`` and
@@ -20,7 +20,7 @@ lines beside it. On a line ``g = c f + t`` from ``f_-`` to ``f_+`` add ``kappa (
 at a free intercept only for ``kappa = -omega_b``, and for ``c = 0`` only for ``h = 0``, which says what ``tau`` is.
 Both are convex in ``delta``. Adding ``s_j (delta_j - l_j)(u_j - delta_j) >= 0``, ``q_k (n_k'delta - l_k)(u_k - n_k'
 delta) >= 0`` where the part bounds ``n_k'delta``, ``S (radius^2 - |delta / scale|^2) >= 0``, in l1
-``radius max |t_j| - t'delta / scale >= 0``, and ``cost(delta) >=
+``radius max |t_j| - t'delta / scale >= 0``, ``v_i (r_i - a_i'delta) >= 0`` for linear rules, and ``cost(delta) >=
 charge + n'delta / scale`` leaves ``K + k'delta - delta'M delta`` with
 
     M = diag(s_j + S / scale_j^2 - kappa^2 / (4 m)) + sum_k q_k n_k n_k' - a c / (4 mu) b b',
@@ -56,7 +56,7 @@ class CaseMultipliers:
     """Of one line of the graph: see the module's docstring.
 
     ``sides (d,)`` are ``s_j``, ``ball`` is ``S``, ``direction`` and ``facet`` ``(d,)`` are ``n`` and ``t`` (empty for
-    0), ``cuts`` are ``q_k``, one for each direction in which the part was split.
+    0), ``cuts`` are ``q_k``, one for each direction in which the part was split, ``rows`` are ``v_i`` (or empty).
     """
 
     kappa: Number
@@ -66,6 +66,7 @@ class CaseMultipliers:
     direction: list[Number]
     cuts: list[Number] = field(default_factory=list)
     facet: list[Number] = field(default_factory=list)
+    rows: list[Number] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +103,9 @@ class ChangedTerm:
     def on_line(self, line: Piece, given: CaseMultipliers) -> Number | None:
         """The same for one line."""
         d = len(self.reach.low)
-        signs = all(number >= 0 for number in (*given.sides, *given.cuts, given.ball))
+        signs = all(number >= 0 for number in (*given.sides, *given.cuts, *given.rows, given.ball))
         lengths = len(given.sides) == d and len(given.cuts) == len(self.cuts)
-        lengths = lengths and len(given.facet) in (0, d)
+        lengths = lengths and len(given.facet) in (0, d) and len(given.rows) in (0, len(self.reach.rows))
         no_ball = given.ball != 0 and self.reach.ball is None
         no_facet = any(given.facet) and self.reach.norm is not Norm.L1
         if not signs or not lengths or no_ball or no_facet or self.mu <= 0 or self.strength <= 0:
@@ -169,6 +170,9 @@ class ChangedTerm:
         if given.facet:
             form.constant += reach.radius * max(abs(t) for t in given.facet)
             form.add_product(fmpq(-1), [t / scale for t, scale in zip(given.facet, reach.scales, strict=True)])
+        for v, (a, room) in zip(given.rows, reach.rows, strict=False):
+            form.constant += v * room
+            form.add_product(-v, a)
         for q, (direction, low, high) in zip(given.cuts, self.cuts, strict=True):
             form.constant -= q * low * high
             form.add_product(q * (low + high), direction)

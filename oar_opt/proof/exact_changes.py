@@ -1,10 +1,10 @@
 """Whether a stated change of features obeys its member's rules, in rationals.
 
 The rules and tolerances are those of the module ``verification``: the length of ``delta / scale`` is at most ``radius +
-tau max(1, radius)``, values, types, directions, steps are kept up to ``tau max(1, |value|, scale)``, label and weight
-are as they were, and the stated cost is within ``10^-9 max(1, cost)`` of what the change costs. Euclidean lengths are
-compared by their squares, so nothing is rounded. A cost is compared with the stated one on its larger side, a little
-more strictly.
+tau max(1, radius)``, values, types, directions, steps are kept up to ``tau max(1, |value|, scale)``, constraints and
+groups up to what :mod:`oar_opt.proof.linear_rules` says, label and weight are as they were, and the stated cost is
+within ``10^-9 max(1, cost)`` of what the change costs. Euclidean lengths are compared by their squares, so nothing is
+rounded. A cost is compared with the stated one on its larger side, a little more strictly.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from oar_opt.problem import (
 )
 from oar_opt.proof.exact_choices import with_slack
 from oar_opt.proof.feature_reach import TWO_VALUES, WHOLE
+from oar_opt.proof.linear_rules import linear_rules
 from oar_opt.proof.rationals import Number, ceiling, dot, exact, exact_row
 
 COST_SLACK = fmpq(999, 10**12)
@@ -41,6 +42,9 @@ def is_allowed_change(problem: RecourseProblem, member: Member, move: Move) -> b
     before, after = exact_row(records.X[i].tolist()), exact_row(move.x)
     tau = exact(problem.tolerances.feasibility)
     if not all(_obeys(f, x, z, tau) for f, x, z in zip(problem.features, before, after, strict=True)):
+        return False
+    sizes = [abs(value) for value in after]
+    if not all(dot(rule.a, after) <= rule.end + rule.slack(sizes, tau) for rule in linear_rules(problem)):
         return False
     scales = exact_row(feature.scale for feature in problem.features)
     scaled = [(z - x) / scale for x, z, scale in zip(before, after, scales, strict=True)]

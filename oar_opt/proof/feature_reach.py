@@ -20,7 +20,8 @@ bounds is taken.
 Features that move in steps (whole numbers, 0 and 1, multiples of a step) are taken to move continuously between the
 least and the largest value that their steps allow, each with the tolerance; where no step is in reach they stay.
 
-Not covered: one-hot groups, linear constraints among features.
+Linear constraints and one-hot groups are rows ``a'delta <= r``. None of the bounds here uses them; a bound that leaves
+them out is one over more changes.
 
 Reference: S. Boyd, L. Vandenberghe, "Convex Optimization", 2004, section 2.6 (dual norms).
 """
@@ -35,6 +36,7 @@ from flint import fmpq
 from oar_opt.problem import CostKind, Direction, Feature, FeatureAction, FeatureType, Member, Norm, RecourseProblem
 from oar_opt.proof.box_duality import Rounded
 from oar_opt.proof.exact_choices import SLACK
+from oar_opt.proof.linear_rules import LinearRule, linear_rules
 from oar_opt.proof.rationals import Number, ceiling, dot, exact, exact_row, length_above, root_above
 from oar_opt.proof.scalar_maximum import quadratic_maximum
 
@@ -52,7 +54,7 @@ COST_NORMS = {CostKind.L1: Norm.L1, CostKind.L2: Norm.L2, CostKind.SQL2: Norm.L2
 @dataclass(frozen=True, eq=False)
 class Reach:
     """See the module's docstring. ``low, high (d,)`` hold every change, all finite; ``spent`` is None where no budget
-    limits the cost."""
+    limits the cost. ``rows`` are pairs ``(a, r)`` with ``a'delta <= r``."""
 
     norm: Norm
     radius: Number
@@ -62,6 +64,7 @@ class Reach:
     cost: CostKind
     charge: Number
     spent: Number | None = None
+    rows: tuple[tuple[list[Number], Number], ...] = ()
 
     def most(self, g: Sequence[Number], price: Number) -> Number:
         """At least every ``g'delta`` less the price times the cost; ``price >= 0``."""
@@ -206,13 +209,8 @@ def _dual(norm: Norm, h: Sequence[Number]) -> Number:
 
 def not_reachable(problem: RecourseProblem) -> str | None:
     """Why the rules of feature changes are not covered here, or None."""
-    if problem.constraints:
-        return "linear constraints among features are not covered in rationals yet"
     if problem.tolerances.feasibility >= 0.5:
         return "its tolerance is 0.5 or more, and changes have no bounds under that"
-    for feature in problem.features:
-        if feature.group is not None:
-            return f"'{feature.name}' is in a one-hot group, which is not covered in rationals yet"
     return None
 
 
@@ -240,7 +238,17 @@ def _reach(problem: RecourseProblem, record: int, action: FeatureAction) -> Reac
         cost=problem.collective.cost,
         charge=exact(action.charge),
         spent=spent,
+        rows=tuple(_row(rule, x, ends, tau) for rule in linear_rules(problem)),
     )
+
+
+def _row(
+    rule: LinearRule, x: Sequence[Number], ends: Sequence[tuple[Number, Number]], tau: Number
+) -> tuple[list[Number], Number]:
+    """A rule on what a record becomes, as one on its change, with the slack that it has at most."""
+    sizes = [max(abs(value + low), abs(value + high)) for value, (low, high) in zip(x, ends, strict=True)]
+    rounding = ROUNDED * (1 + abs(rule.end) + sum((abs(a) * size for a, size in zip(rule.a, sizes, strict=True)), tau))
+    return rule.a, rule.end - dot(rule.a, x) + rule.slack(sizes, tau) + rounding
 
 
 def _spent(problem: RecourseProblem, charge: Number) -> Number | None:

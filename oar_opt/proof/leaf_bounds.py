@@ -171,6 +171,7 @@ def _case(node: ChangeCase) -> CaseMultipliers:
         direction=exact_row(node.direction),
         cuts=exact_row(node.cuts),
         facet=exact_row(node.facet),
+        rows=exact_row(node.rows),
     )
 
 

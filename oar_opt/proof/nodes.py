@@ -32,7 +32,7 @@ second's. Every node is an object with a ``kind``:
     a leaf that the Lagrangian of :mod:`oar_opt.proof.lagrangian` bounds, with its multipliers: ``mu`` (``mu_0``),
     ``beta`` and ``theta`` (``p`` numbers each), ``pulls`` (pairs of a row and its pull), ``balance`` (a row, or null),
     ``members`` (``record``, ``mu``, ``omega``), ``changes`` (``row``, and ``cases``, one for each line of the row's
-    graph: ``kappa``, ``tau``, ``sides``, ``ball``, ``direction``, ``cuts``, ``facet``, see
+    graph: ``kappa``, ``tau``, ``sides``, ``ball``, ``direction``, ``cuts``, ``facet``, ``rows``, see
     :mod:`oar_opt.proof.changed_record`), ``queries`` and ``guards`` (weights of their margins), ``cost`` and ``acting``
     (prices). Rows are counted from 0: records of non-members with a weight above 0, then the options of each member in
     the instance's order. A pull, or a balance, of a row that is not the same in every choice of the part says nothing.
@@ -102,6 +102,7 @@ class ChangeCase(Part):
     sides: Numbers = Field(description="Multipliers of the features' ranges.")
     cuts: Numbers = Field(default=(), description="Multipliers of splits upon directions.")
     facet: Numbers = Field(default=(), description="Multipliers of an l1 radius, or none.")
+    rows: Numbers = Field(default=(), description="Multipliers of linear rules among features, or none.")
     ball: Number = Field(description="Multiplier of the radius.")
     direction: Numbers = Field(description="Direction in which cost is bounded, or none.")
 

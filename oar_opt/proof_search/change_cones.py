@@ -36,7 +36,7 @@ MORE = tuple(10.0**k for k in range(-9, 2))
 @dataclass(frozen=True, eq=False)
 class ChangeSpace:
     """A set of changes in floating point: ``low, high, width, scales (d,)``, ``ball`` (infinite: none), ``facets``
-    (the radius in l1, or none)."""
+    (the radius in l1, or none), ``rows`` ``a'delta <= r``."""
 
     low: Floats
     high: Floats
@@ -44,6 +44,7 @@ class ChangeSpace:
     scales: Floats
     ball: float
     facets: float | None
+    rows: list[tuple[Floats, float]]
     cost: CostKind
     charge: float
 
@@ -53,7 +54,8 @@ class ChangeSpace:
         ball = math.inf if reach.ball is None else approximate(reach.ball)
         width = np.maximum(np.maximum(abs(low), abs(high)), 1e-300)
         facets = approximate(reach.radius) if reach.norm is Norm.L1 else None
-        return cls(low, high, width, scales, ball, facets, reach.cost, approximate(reach.charge))
+        rows = [(np.array([approximate(value) for value in a]), approximate(room)) for a, room in reach.rows]
+        return cls(low, high, width, scales, ball, facets, rows, reach.cost, approximate(reach.charge))
 
 
 @dataclass(eq=False)
@@ -71,6 +73,7 @@ class LineCase:
     cuts: list[tuple[Block, float]] = field(default_factory=list)
     direction: Block | None = None
     facet: Block | None = None
+    rows: Block | None = None
 
     @property
     def z(self) -> int:
@@ -179,6 +182,11 @@ class ChangeCone:
             unit, bottom, top = n / size, least / size, most / size
             terms = (inner, -np.outer(unit, unit).reshape(1, -1)), (e, (bottom + top) * unit[None, :])
             case.cuts.append((cone.nonnegative([0.0], *terms, ([case.z], [[-bottom * top]])), size))
+        if space.rows:
+            rooms = np.array([room for _, room in space.rows])
+            places = np.full(len(rooms), case.z)
+            factors = -np.array([a for a, _ in space.rows]) * space.width
+            case.rows = cone.nonnegative(np.zeros(len(rooms)), (places, rooms), (e, factors))
         if space.facets is not None:
             case.facet, sizes = self._sizes(e)
             cone.nonnegative([0.0], ([case.z], [[space.facets]]), (sizes, -np.ones((1, self.d))))
@@ -249,6 +257,7 @@ class ChangeCone:
             facet=[]
             if case.facet is None
             else [shortened(value) for value in self._turned(case.facet, found).tolist()],
+            rows=[] if case.rows is None else [shortened(max(value, 0.0)) for value in found.of(case.rows).tolist()],
             cuts=[shortened(max(_first(found, block), 0.0) / size**2) for block, size in case.cuts],
         )
 

@@ -355,4 +355,5 @@ def _case_of(given: CaseMultipliers) -> ChangeCase:
         direction=tuple(map(approximate, given.direction)),
         cuts=tuple(map(approximate, given.cuts)),
         facet=tuple(map(approximate, given.facet)),
+        rows=tuple(map(approximate, given.rows)),
     )
