@@ -7,8 +7,8 @@ or l1, ``|delta / scale| <= radius``. Its term is, at the price ``lambda`` of co
     omega'theta - m |theta|^2 + a g (gamma + b'delta - mu f) - lambda cost(delta),     f = (xhat + delta)'theta,
 
 ``(f, g)`` on the graph of the loss, ``m = mu_m lam``, ``|.|`` over penalised entries, ``gamma = xhat'beta``, ``b``
-the part of ``beta`` that multiplies features. For all ``kappa``, ``tau``, ``t``, ``s_j, q_k, v_i, S >= 0``
-and directions ``n`` it is at most the maximum over ``delta`` of a concave quadratic.
+the part of ``beta`` that multiplies features. For all ``kappa``, ``tau``, ``z (d,)``, ``s_j, q_k, v_i, S >=
+0`` and directions ``n`` it is at most the maximum over ``delta`` of a concave quadratic.
 
 Proof. At a jump the term is linear in ``g``, so it is no larger than at one of the jump's ends, which are ends of the
 lines beside it. On a line ``g = c f + t`` from ``f_-`` to ``f_+`` add ``kappa ((xhat + delta)'theta - f) = 0`` and
@@ -20,7 +20,7 @@ lines beside it. On a line ``g = c f + t`` from ``f_-`` to ``f_+`` add ``kappa (
 at a free intercept only for ``kappa = -omega_b``, and for ``c = 0`` only for ``h = 0``, which says what ``tau`` is.
 Both are convex in ``delta``. Adding ``s_j (delta_j - l_j)(u_j - delta_j) >= 0``, ``q_k (n_k'delta - l_k)(u_k - n_k'
 delta) >= 0`` where the part bounds ``n_k'delta``, ``S (radius^2 - |delta / scale|^2) >= 0``, in l1
-``radius max |t_j| - t'delta / scale >= 0``, ``v_i (r_i - a_i'delta) >= 0`` for linear rules, and ``cost(delta) >=
+``radius max |z_j| - z'delta / scale >= 0``, ``v_i (r_i - a_i'delta) >= 0`` for linear rules, and ``cost(delta) >=
 charge + n'delta / scale`` leaves ``K + k'delta - delta'M delta`` with
 
     M = diag(s_j + S / scale_j^2 - kappa^2 / (4 m)) + sum_k q_k n_k n_k' - a c / (4 mu) b b',
@@ -55,7 +55,7 @@ from oar_opt.proof.scalar_maximum import concave_maximum
 class CaseMultipliers:
     """Of one line of the graph: see the module's docstring.
 
-    ``sides (d,)`` are ``s_j``, ``ball`` is ``S``, ``direction`` and ``facet`` ``(d,)`` are ``n`` and ``t`` (empty for
+    ``sides (d,)`` are ``s_j``, ``ball`` is ``S``, ``direction`` and ``facet`` ``(d,)`` are ``n`` and ``z`` (empty for
     0), ``cuts`` are ``q_k``, one for each direction in which the part was split, ``rows`` are ``v_i`` (or empty).
     """
 
@@ -117,9 +117,8 @@ class ChangedTerm:
             and self._add_cost(form, given.direction)
         )
         self._add_set(form, given)
-        return (
-            form.constant + found if fits and (found := concave_maximum(form.matrix, form.linear)) is not None else None
-        )
+        found = concave_maximum(form.matrix, form.linear) if fits else None
+        return None if found is None else form.constant + found
 
     def _add_theta(self, form: _Form, kappa: Number) -> bool:
         """``|omega + kappa (xhat + delta)|^2 / (4 m)``."""
@@ -168,8 +167,8 @@ class ChangedTerm:
             form.matrix[j][j] += side + given.ball / (scale * scale)
         form.constant += given.ball * (reach.ball or 0)
         if given.facet:
-            form.constant += reach.radius * max(abs(t) for t in given.facet)
-            form.add_product(fmpq(-1), [t / scale for t, scale in zip(given.facet, reach.scales, strict=True)])
+            form.constant += reach.radius * max(abs(z) for z in given.facet)
+            form.add_product(fmpq(-1), [z / scale for z, scale in zip(given.facet, reach.scales, strict=True)])
         for v, (a, room) in zip(given.rows, reach.rows, strict=False):
             form.constant += v * room
             form.add_product(-v, a)
