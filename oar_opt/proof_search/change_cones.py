@@ -130,30 +130,21 @@ class ChangeCone:
         mean = float(along @ (first * self.space.width))
         return float(variances[-1]) * z, tuple(exact_row(along.tolist())), mean
 
-    def _columns(self, matrix: Columns) -> tuple[Columns, Columns, Columns]:
-        """Those of ``e (d,)``, ``theta (p,)`` and ``e_j theta_j (d,)``."""
-        d, places = self.d, np.arange(1, 1 + self.d)
-        return matrix[0, 1 : 1 + d], matrix[0, 1 + d : 1 + d + self.p], matrix[places, d + places]
-
     def _case(self, piece: Piece, into: Gathered, priced: bool) -> LineCase:
         cone, space, d, p, a = self.cone, self.space, self.d, self.p, self.a
         slope, offset = approximate(piece.slope), approximate(piece.offset)
         size = 1 + d + p + (slope > 0)
         matrix = cone.moments(size)
         case = LineCase(piece, space, matrix)
-        e, theta, cross = (
-            matrix[0, 1 : 1 + d],
-            matrix[0, 1 + d : 1 + d + p],
-            matrix[np.arange(1, 1 + d), 1 + d + np.arange(d)],
-        )
+        places = np.arange(1, 1 + d)
+        e, theta, cross = matrix[0, 1 : 1 + d], matrix[0, 1 + d : 1 + d + p], matrix[places, d + places]
         f: list[Term] = [(theta, self.x[None, :]), (cross, space.width[None, :])]
         if slope > 0:
             column = matrix[0, -1]
             case.value = cone.zero([0.0], *f, ([column], [[-1.0]]))
             f = [([column], [[1.0]])]
-            moved = matrix[1 : 1 + d, -1]
             into.balance.append(([column], a * slope * self.x[:, None]))
-            into.balance.append((moved, a * slope * np.eye(p, d) * space.width))
+            into.balance.append((matrix[places, -1], a * slope * np.eye(p, d) * space.width))
             into.less(np.array([matrix[-1, -1]]), a * slope)
         into.balance.append(([case.z], a * offset * self.x[:, None]))
         into.balance.append((e, a * offset * np.eye(p, d) * space.width))
