@@ -34,7 +34,7 @@ from oar_opt.problem import (
 from oar_opt.proof.changed_record import CaseMultipliers, ChangedTerm
 from oar_opt.proof.checker import check
 from oar_opt.proof.exact_changes import is_allowed_change
-from oar_opt.proof.feature_reach import Reach
+from oar_opt.proof.feature_reach import COST_SLACK, Reach
 from oar_opt.proof.lagrangian import slack_above
 from oar_opt.proof.learner_rows import LearnerRows
 from oar_opt.proof.parts import whole
@@ -168,6 +168,67 @@ def test_the_maximum_on_a_line_by_hand():
     assert term.on_line(line, CaseMultipliers(fmpq(2), zero, [fmpq(2)], zero, [])) == 5
     assert term.on_line(line, CaseMultipliers(fmpq(2), zero, [zero], fmpq(1), [])) is None
     assert term.on_line(line, CaseMultipliers(fmpq(2), zero, [fmpq(-1)], fmpq(9), [])) is None
+
+
+def by_hand(norm=Norm.L2, cuts=(), free=False, price=0, charge=0):
+    """The term of a record at 1 that changes by at most 1, with ``a = mu = m = 1`` and ``beta = 0``."""
+    one, zero = fmpq(1), fmpq(0)
+    reach = Reach(norm, one, [one], [-one], [one], CostKind.L2, fmpq(charge))
+    x, nothing = ([one], [zero]) if not free else ([one, one], [zero, one])
+    return ChangedTerm(reach, cuts, x, one, nothing, [zero] * len(x), one, one, free=free, price=fmpq(price))
+
+
+def case(kappa, side=0, ball=0, direction=(), cuts=()):
+    """With a ``tau`` that no flat line may take."""
+    return CaseMultipliers(fmpq(kappa), fmpq(0), [fmpq(side)], fmpq(ball), list(direction), list(cuts))
+
+
+def test_the_ends_of_a_flat_line_by_hand():
+    """``g = -1`` up to 1: ``f - theta^2`` is at most ``tau`` with ``kappa = 0``, so that ``tau = 1``; there is no lower
+    end for ``tau = -1``, and no upper one for ``g = 0``."""
+    left, _, right = graph(LearnerSpec("svm", C=1.0), fmpq(1))
+    assert by_hand().on_line(left, case(0)) == 1
+    assert by_hand().on_line(left, case(2, ball=9)) is None
+    assert by_hand().on_line(right, case(-1, ball=9)) is None
+    # (1 + delta)^2 / 4 - 1 + (1 - delta^2) / 2, at delta = 1.
+    assert by_hand().on_line(right, case(1, ball=fmpq(1, 2))) == 0
+
+
+def test_what_does_not_fit_a_term_gives_no_bound():
+    (line,) = graph(LearnerSpec("huber", C=1.0, delta=9.0), fmpq(0))[1:2]
+    assert by_hand(free=True).on_line(line, case(-1, side=9)) is not None
+    assert by_hand(free=True).on_line(line, case(0, side=9)) is None
+    assert by_hand(Norm.LINF).on_line(line, case(2, side=9)) is not None
+    assert by_hand(Norm.LINF).on_line(line, case(2, side=9, ball=1)) is None
+    assert by_hand().on_line(line, case(2, ball=9, cuts=[fmpq(1)])) is None
+    assert by_hand().on_line(line, case(2, ball=9, direction=[fmpq(2)])) is None
+
+
+def test_a_cut_and_a_price_by_hand():
+    """``(1 + delta)^2 + 1`` with 2 for ``(delta - 1/2)(1 - delta)`` is ``1 + 5 delta - delta^2``, at most 29/4; with 2
+    for the ball and the price 2 of ``delta + 1/4``, less the slack ``eps``, ``4 + 2 eps delta - delta^2 - (1 - eps) / 2
+    + 2 eps``."""
+    (line,) = graph(LearnerSpec("huber", C=1.0, delta=9.0), fmpq(0))[1:2]
+    cut = ([fmpq(1)], fmpq(1, 2), fmpq(1))
+    assert by_hand(cuts=[cut]).on_line(line, case(2, cuts=[fmpq(2)])) == fmpq(29, 4)
+    eps = COST_SLACK
+    found = by_hand(price=2, charge=fmpq(1, 4)).on_line(line, case(2, ball=2, direction=[fmpq(1)]))
+    assert found == 4 + eps * eps - (1 - eps) / 2 + 2 * eps
+
+
+def test_prices_of_a_set_by_hand():
+    """Where only the set is left, ``lambda (limit - charge)`` and ``nu (cap - 1)`` are added."""
+    action = FeatureAction(Norm.L2, 1.0, 0.25)
+    budget = Budget(total=2.0, members=3)
+    problem = one_record(0.5, 1.0, collective=Collective((Member(0, (action,)),), budget=budget))
+    rows, part = LearnerRows(problem), whole(problem, fmpq(1, 2)).with_options(0, (1,))
+    given = Relaxation(rows).propose(part, 1e3).multipliers
+    (cases,) = given.changes.values()
+    changes = {1: [replace(one, direction=[]) for one in cases]}
+    free, priced = (replace(given, changes=changes, cost=fmpq(n), acting=fmpq(2 * n)) for n in (0, 3))
+    more = slack_above(rows, part, priced) - slack_above(rows, part, free)
+    expected = 3 * (part.limit - (1 - COST_SLACK) * fmpq(1, 4) + COST_SLACK) + 6 * (3 - 1)
+    assert abs(more - expected) < fmpq(1, 2**100)
 
 
 def test_a_concave_maximum_by_elimination():
