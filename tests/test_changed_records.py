@@ -216,6 +216,38 @@ def test_a_cut_and_a_price_by_hand():
     assert found == 4 + eps * eps - (1 - eps) / 2 + 2 * eps
 
 
+@pytest.mark.parametrize(
+    ("cost", "fits", "level", "beyond"),
+    [
+        (CostKind.L1, (1, 1), 0, (2, 0)),
+        (CostKind.L2, (fmpq(3, 5), fmpq(4, 5)), 0, (1, fmpq(1, 10))),
+        (CostKind.LINF, (fmpq(1, 2), fmpq(-1, 2)), 0, (1, 1)),
+        (CostKind.SQL2, (1, 2), -5, None),
+        (CostKind.COUNT, (0, 0), 1, (1, 0)),
+    ],
+)
+def test_what_costs_are_above_by_hand(cost, fits, level, beyond):
+    """Scales of 2, and a radius of 2 in l1, of which nothing is spent."""
+    scales, ends = [fmpq(2)] * 2, [fmpq(4)] * 2
+    reach = Reach(Norm.L1, fmpq(2), scales, [-end for end in ends], ends, cost, fmpq(1, 4))
+    share, factor = 1 - COST_SLACK, 2 if cost is CostKind.SQL2 else 1
+    constant, slopes = reach.cost_below([fmpq(n) for n in fits])
+    assert constant == share * (fmpq(1, 4) + level) - COST_SLACK
+    assert slopes == [share * factor * n / 2 for n in fits]
+    assert beyond is None or reach.cost_below([fmpq(n) for n in beyond]) is None
+    assert reach.ball == 4
+
+
+def test_splits_upon_one_direction_add_up():
+    part, place, n = whole(one_record(0.5, 1.0), fmpq(1, 2)), (0, 1), (fmpq(1),)
+    (reach,) = [row.reach for row in LearnerRows(part.problem).rows if row.reach is not None]
+    once = part.with_room(place, n, fmpq(1, 4), above=True)
+    assert once.cuts_of(place, reach) == [(n, fmpq(1, 4), reach.high[0])]
+    for at in (fmpq(0), fmpq(1, 2)):
+        assert once.with_room(place, n, at, above=True).cuts_of(place, reach)[0][1] == max(at, fmpq(1, 4))
+        assert once.with_room(place, n, at, above=False).cuts_of(place, reach) == [(n, fmpq(1, 4), at)]
+
+
 def test_prices_of_a_set_by_hand():
     """Where only the set is left, ``lambda (limit - charge)`` and ``nu (cap - 1)`` are added."""
     action = FeatureAction(Norm.L2, 1.0, 0.25)

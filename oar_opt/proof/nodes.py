@@ -98,7 +98,7 @@ class ChangeCase(Part):
     """Of one line of a loss's graph, for a set of feature changes."""
 
     kappa: Number = Field(description="Multiplier of the decision value.")
-    tau: Number = Field(description="Multiplier of the line's end, or a point of the logistic loss.")
+    tau: Number = Field(description="Multiplier of the line's end.")
     sides: Numbers = Field(description="Multipliers of the features' ranges.")
     cuts: Numbers = Field(default=(), description="Multipliers of splits upon directions.")
     facet: Numbers = Field(default=(), description="Multipliers of an l1 radius, or none.")
