@@ -63,7 +63,7 @@ def prove(problem: RecourseProblem, known: Sequence[Move] | None = None, seconds
 
     Parameters
     ----------
-    known : a change that may be the best; it shortens the search, and a better one is taken where there is one.
+    known : a change that may be the best; it shortens the search, and a better one is taken where one is met.
     seconds : for the search; None is no limit.
 
     Raises

@@ -132,6 +132,13 @@ def test_one_record_is_proved_exactly(x, radius, delta, best):
     assert not check(certificate.model_copy(update={"bound": lower}), problem).proved
 
 
+@pytest.mark.parametrize(("x", "best"), [(0.5, 0.5), (3.0, 0.4)])
+def test_the_search_finds_the_best_change_by_itself(x, best):
+    certificate = make_certificate(one_record(x, 1.0), None, 60.0)
+    assert check(certificate, one_record(x, 1.0)).proved
+    assert best - 1e-9 <= float(certificate.bound) <= best + 6e-5
+
+
 @pytest.mark.parametrize(
     ("after", "allowed"), [((0.0, 1.0), True), ((1.0, 1.0), False), ((0.0, 0.0), False), ((1e-7, 1.0), True)]
 )

@@ -6,15 +6,29 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from oar_opt.proof.leaf_bounds import LeafBounds, Stated
 from oar_opt.proof.nodes import Node
 from oar_opt.proof.parts import Direction, Part, Place
-from oar_opt.proof.rationals import approximate
+from oar_opt.proof.rationals import Number, approximate
 from oar_opt.proof_search.cone_rows import Floats
+from oar_opt.proof_search.numbers import shortened
 
-Spread = tuple[float, Direction, float]
-"""How uncertain it is where a set of changes leads: the largest variance (in the set's widths), its direction, and the
-mean there."""
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """Where a relaxation's moments say that a set of changes leads: the mean ``(d,)``, and the direction in which it is
+    least certain, with the variance there in the set's widths."""
+
+    variance: float
+    direction: Direction
+    mean: Floats
+
+    @property
+    def middle(self) -> Number:
+        """The mean in that direction."""
+        return shortened(float(np.array([approximate(n) for n in self.direction]) @ self.mean))
 
 
 @dataclass(frozen=True)

@@ -127,8 +127,7 @@ class ChangeCone:
         second = sum(x[case.matrix[inner, inner]] for case in self.cases) / z
         variances, directions = np.linalg.eigh(second - np.outer(first, first))
         along = np.array([float(f"{value:.6g}") for value in (directions[:, -1] / self.space.width).tolist()])
-        mean = float(along @ (first * self.space.width))
-        return float(variances[-1]) * z, tuple(exact_row(along.tolist())), mean
+        return Spread(float(variances[-1]) * z, tuple(exact_row(along.tolist())), first * self.space.width)
 
     def _case(self, piece: Piece, into: Gathered, priced: bool) -> LineCase:
         cone, space, d, p, a = self.cone, self.space, self.d, self.p, self.a

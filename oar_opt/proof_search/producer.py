@@ -25,7 +25,7 @@ def make_certificate(
 
     Parameters
     ----------
-    known : a change that may be the best; the search finds a better one where there is one.
+    known : a change that may be the best; a better one is taken where one is met.
     seconds : for the search of a tree; None is no limit.
 
     Raises

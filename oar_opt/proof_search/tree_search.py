@@ -8,7 +8,7 @@ largest, out of the few whose shares are the most divided (strong branching). Tr
 as large are worth the relaxations of all of these children, since each node is checked again by every reader.
 
 Sets of feature changes are split where the relaxation's moments are those of no point: in the direction of their
-largest variance, at the mean. Only a known answer bounds them, since no choice of theirs is ever re-trained here.
+largest variance, at the mean. What the relaxation suggests is re-trained, and taken where it is the best answer so far.
 
 A choice that turns out to be a better answer than the best one so far makes the bound anew, from what it surely
 reaches and a part of the instance's relative gap more (or less, for goals that are minimised). What was refuted for
@@ -34,11 +34,11 @@ from oar_opt.proof.checker import choice_doubt
 from oar_opt.proof.exact_choices import Choice, changes_features
 from oar_opt.proof.exact_outcome import MINIMISED, Outcome, exact_outcome
 from oar_opt.proof.nodes import ChoiceLeaf, FewLeaf, Node, OptionsNode, QueryNode, RoomNode
-from oar_opt.proof.parts import Direction, Part, Place, admitted, only_choice, whole
+from oar_opt.proof.parts import Part, Place, admitted, only_choice, whole
 from oar_opt.proof.rationals import Number, approximate, decimal_above, decimal_below, exact, read_decimal
 from oar_opt.proof_search.assessed import Assessed, Spread
 from oar_opt.proof_search.leaves import leaf_maker
-from oar_opt.proof_search.numbers import shortened
+from oar_opt.proof_search.suggested import suggested
 
 PART_OF_GAP = fmpq(1, 1000)
 """What a bound leaves of the gap; trees for half of the gap were hardly smaller."""
@@ -68,10 +68,9 @@ class TreeSearch:
         self.end = time.monotonic() + seconds
         self.best: Outcome | None = None
         self.bound: str | None = None
-        choice = None if known is None else admitted(problem, tuple(known))
-        outcome = None if choice is None else _answer(problem, choice)
-        if outcome is not None:
-            self._take(outcome)
+        if known is not None or changes_features(problem):
+            # Sets of changes have no choice at which a search would end, so it begins with nobody acting.
+            self._takes(tuple(known or ()))
 
     @property
     def number(self) -> Number | None:
@@ -117,9 +116,21 @@ class TreeSearch:
         if part.is_one_choice:
             return self._choice(part), ()
         assessed = assessed or self._assessed(part)
+        if assessed.leaf is None and self._takes(suggested(part, assessed)):
+            part = part.for_bound_of(whole(self.problem, self.number))
+            assessed = self._assessed(part)
         if assessed.leaf is not None:
             return assessed.leaf, ()
         return self._split(part, assessed)
+
+    def _takes(self, moves: tuple[Move, ...] | None) -> bool:
+        """Whether moves are a better answer than the best one so far, and taken for it."""
+        choice = None if moves is None else admitted(self.problem, moves)
+        outcome = None if choice is None else _answer(self.problem, choice)
+        if outcome is None or (self.best is not None and not _is_better(self.problem, outcome, self.best)):
+            return False
+        self._take(outcome)
+        return True
 
     def _assessed(self, part: Part, most: float = MOST_DUALITY) -> Assessed:
         if time.monotonic() > self.end:
@@ -141,12 +152,9 @@ class TreeSearch:
         choice = only_choice(part)
         if choice is None or self._doubt(choice) is None:
             return ChoiceLeaf(kind="choice")
-        # One that overdraws a budget within the tolerance has to be refuted, but is stored by no certificate.
-        outcome = _answer(self.problem, choice) if admitted(self.problem, choice.moves) else None
-        if outcome is not None and (self.best is None or _is_better(self.problem, outcome, self.best)):
-            self._take(outcome)
-            if self._doubt(choice) is None:
-                return ChoiceLeaf(kind="choice")
+        # One that overdraws a budget within the tolerance has to be refuted, but is taken for no answer.
+        if self._takes(choice.moves) and self._doubt(choice) is None:
+            return ChoiceLeaf(kind="choice")
         leaf = self._assessed(part, MOST_DUALITY_OF_A_CHOICE).leaf
         if leaf is None:
             raise UnsupportedError(f"no proof by a tree: {self._doubt(choice)}")
@@ -190,16 +198,15 @@ def _splits(part: Part, assessed: Assessed) -> list[tuple[Node, tuple[Part, Part
     """The splits to try: upon options, and upon features' changes that are uncertain or the only thing that is."""
     splits = [_option_split(part, record, option) for record, option in _divided(part, assessed.shares)]
     least, spreads = UNCERTAIN if splits else 0.0, assessed.spreads
-    places = [place for place, one in spreads.items() if one[0] > least and _is_inside(part, place, one)]
-    places.sort(key=lambda place: spreads[place][0], reverse=True)
-    return [*splits, *(_room_split(part, place, *spreads[place][1:]) for place in places[:CANDIDATES])]
+    places = [place for place, one in spreads.items() if one.variance > least and _is_inside(part, place, one)]
+    places.sort(key=lambda place: spreads[place].variance, reverse=True)
+    return [*splits, *(_room_split(part, place, spreads[place]) for place in places[:CANDIDATES])]
 
 
 def _is_inside(part: Part, place: Place, spread: Spread) -> bool:
     """Whether a mean divides what a part has of a set."""
-    _, direction, mean = spread
-    low, high = part.rooms.get(place, {}).get(direction, (None, None))
-    at = shortened(mean)
+    low, high = part.rooms.get(place, {}).get(spread.direction, (None, None))
+    at = spread.middle
     return bool((low is None or low < at) and (high is None or at < high))
 
 
@@ -209,8 +216,8 @@ def _option_split(part: Part, record: int, option: int) -> tuple[Node, tuple[Par
     return OptionsNode(kind="options", record=record, options=(option,)), children
 
 
-def _room_split(part: Part, place: Place, direction: Direction, mean: float) -> tuple[Node, tuple[Part, Part]]:
-    at = shortened(mean)
+def _room_split(part: Part, place: Place, spread: Spread) -> tuple[Node, tuple[Part, Part]]:
+    direction, at = spread.direction, spread.middle
     below, above = (part.with_room(place, direction, at, above=side) for side in (False, True))
     record, option = place
     numbers = tuple(map(approximate, direction))
