@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flint import fmpq
 
+from oar_opt.errors import UnsupportedError
 from oar_opt.evaluate import UndefinedLearner, evaluate
 from oar_opt.instance_file import dump_instance, parse_instance
 from oar_opt.problem import (
@@ -41,8 +42,11 @@ from oar_opt.proof.parts import whole
 from oar_opt.proof.polylines import graph
 from oar_opt.proof.rationals import approximate, decimal_below, exact, exact_row, read_decimal
 from oar_opt.proof.scalar_maximum import concave_maximum
+from oar_opt.proof_search.cone_rows import ConeRows, Solution
 from oar_opt.proof_search.leaf_multipliers import Relaxation
+from oar_opt.proof_search.leaves import DualityLeaves
 from oar_opt.proof_search.producer import make_certificate
+from oar_opt.proof_search.suggested import suggested
 from oar_opt.rules import budget_violations
 from oar_opt.verification import move_violation
 from tests.test_feature_leaves import random_move, some_rules
@@ -279,6 +283,34 @@ def test_a_concave_maximum_by_elimination():
     assert concave_maximum(flat, [fmpq(2), fmpq(1)]) is None
     assert concave_maximum([[fmpq(1), fmpq(2)], [fmpq(2), fmpq(1)]], [fmpq(0), fmpq(0)]) is None
     assert concave_maximum([[fmpq(0), fmpq(1)], [fmpq(1), fmpq(1)]], [fmpq(0), fmpq(0)]) is None
+
+
+def test_a_record_without_weight_may_change_as_it_likes():
+    """Its set is an option that changes nothing: only the other member matters, who brings ``w`` to 1/2."""
+    both = Collective(tuple(Member(i, (FeatureAction(Norm.L2, 1.0),)) for i in (0, 1)))
+    records = Records(np.array([[0.5], [2.0]]), np.ones(2), np.array([1.0, 0.0]))
+    problem = one_record(0.5, 1.0, records=records, collective=both)
+    certificate = make_certificate(problem, None, 60.0)
+    assert check(certificate, problem).proved
+    assert 0.5 <= float(certificate.bound) <= 0.5 + 6e-5
+
+
+def test_a_solver_without_numbers_suggests_nothing(monkeypatch):
+    """Its multipliers are 0 then, which refute nothing, and its means are none."""
+    solved = ConeRows.solve
+
+    def failing(self):
+        found = solved(self)
+        return Solution("NumericalError", np.full_like(found.x, np.nan), np.full_like(found.z, np.nan))
+
+    monkeypatch.setattr(ConeRows, "solve", failing)
+    problem = one_record(0.5, 1.0)
+    part = whole(problem, fmpq(0))
+    assessed = DualityLeaves(problem).assess(part, 1e3)
+    assert assessed.leaf is None
+    assert suggested(part, assessed) in ((), None)
+    with pytest.raises(UnsupportedError, match="a set of feature changes is left open"):
+        make_certificate(problem, None, 1.0)
 
 
 # -- against changes that are tried ---

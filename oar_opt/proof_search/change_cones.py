@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from flint import fmpq
 
 from oar_opt.problem import CostKind, Norm
 from oar_opt.proof.changed_record import CaseMultipliers, ChangedTerm
@@ -125,7 +126,11 @@ class ChangeCone:
         inner = slice(1, 1 + self.d)
         first = sum(x[case.matrix[0, inner]] for case in self.cases) / z
         second = sum(x[case.matrix[inner, inner]] for case in self.cases) / z
-        variances, directions = np.linalg.eigh(second - np.outer(first, first))
+        covariance = second - np.outer(first, first)
+        if not np.isfinite(covariance).all():
+            # The solver ended without numbers.
+            return Spread(0.0, (fmpq(0),) * self.d, np.full(self.d, np.nan))
+        variances, directions = np.linalg.eigh(covariance)
         along = np.array([float(f"{value:.6g}") for value in (directions[:, -1] / self.space.width).tolist()])
         return Spread(float(variances[-1]) * z, tuple(exact_row(along.tolist())), first * self.space.width)
 
@@ -289,6 +294,8 @@ def fitted(term: ChangedTerm, pieces: Graph, cases: Sequence[CaseMultipliers]) -
 
     What a solver finds is at the border of where the form is concave, on one side of it or the other.
     """
+    if term.strength <= 0 or term.mu <= 0:
+        return list(cases)
     lines = [piece for piece in pieces if not piece.is_jump]
     found = []
     for line, given in zip(lines, cases, strict=True):

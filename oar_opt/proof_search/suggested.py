@@ -22,7 +22,9 @@ def suggested(part: Part, assessed: Assessed) -> tuple[Move, ...] | None:
         share = assessed.shares.get(record)
         option = left[0] if share is None else left[int(np.argmax(share))]
         if part.is_set(record, option):
-            move = _near(part.problem, part.problem.member_at[record], assessed.spreads[record, option].mean)
+            # There is none where the record has no weight: then it does not matter where its changes lead.
+            spread = assessed.spreads.get((record, option))
+            move = None if spread is None else _near(part.problem, part.problem.member_at[record], spread.mean)
         else:
             move = part.menus[record][option - 1] if option > 0 else None
         found += [] if move is None else [move]
@@ -30,6 +32,8 @@ def suggested(part: Part, assessed: Assessed) -> tuple[Move, ...] | None:
 
 
 def _near(problem: RecourseProblem, member: Member, mean: Floats) -> Move | None:
+    if not np.isfinite(mean).all():
+        return None
     for one in change_sets(problem, member):
         delta = nearest_on_grids(one, mean)
         move = None if delta is None else one.move(delta)
