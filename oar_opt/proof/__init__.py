@@ -14,7 +14,7 @@ depends on the certificate at hand:
 | logistic | exact_records, gradient_bound | the same |
 | nearest centroid, running centroids | exact_centroids | centroid_bound, class_rows, member_sums |
 | gradient steps | exact_steps | step_bound, member_sums |
-| feature changes, beside these | exact_changes | feature_reach, box_duality, changed_record, step_changes |
+| feature changes, beside these | exact_changes, linear_rules | feature_reach, box_duality, changed_record, step_changes |
 
 ``proposals`` says in floating point where an optimum nearly is. It need not be believed, nor read: what is then said
 about the exact optimum is proved without it.
