@@ -15,7 +15,6 @@ from oar_opt.problem import (
     Budget,
     Collective,
     CostKind,
-    Direction,
     Feature,
     FeatureAction,
     FeatureConstraint,
@@ -49,7 +48,7 @@ from oar_opt.proof_search.producer import make_certificate
 from oar_opt.proof_search.suggested import suggested
 from oar_opt.rules import budget_violations
 from oar_opt.verification import move_violation
-from tests.test_feature_leaves import random_move, some_rules
+from tests.feature_moves import random_features, random_move, some_rules
 
 KINDS = ("ridge", "svm", "squared_hinge", "huber", "epsilon_insensitive")
 SETTINGS = {"huber": {"delta": 0.5}, "epsilon_insensitive": {"epsilon": 0.1}}
@@ -68,16 +67,7 @@ def random_problem(seed, kind, n=10):
     X = draw.normal(size=(n, d)) + 0.5 * y[:, None]
     s = draw.choice([1.0, 2.0, 0.5, 0.0], size=n)
     s[:2] = 1.0
-    features = tuple(
-        Feature(
-            f"x{j}",
-            lower=None if draw.random() < 0.6 else float(X[:, j].min() - 0.1),
-            upper=None if draw.random() < 0.6 else float(X[:, j].max() + 0.1),
-            direction=Direction(draw.choice(["any", "any", "increase", "decrease", "fixed"])),
-            scale=float(draw.choice([1.0, 0.5, 2.0])),
-        )
-        for j in range(d)
-    )
+    features = random_features(X, draw)
 
     def member(i):
         moving = FeatureAction(list(Norm)[int(draw.integers(3))], float(draw.choice([0.3, 1.0])), 0.25)

@@ -12,7 +12,7 @@ import copy
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -46,7 +46,7 @@ from oar_opt.solution_file import MoveRecord
 from oar_opt.step_search import solve_step
 from oar_opt.update_settings import gradient_update, running_centroid_update
 from oar_opt.verification import coded_moves, move_violations
-from tests.test_feature_leaves import random_move
+from tests.feature_moves import random_move
 
 ACCURACY = 1e-10
 """Of a re-trained margin, relative, beside its own proved error; far below the steps by which claims are changed."""
@@ -80,10 +80,10 @@ class Producer:
 # -- what is true, by enumeration and ordinary re-training ---
 
 
-def enumerated_falsehood(problem: RecourseProblem, certificate: Any, every: Callable[..., Any]) -> str | None:
-    """By re-training for every admissible choice; the stored moves must be one of them."""
+def better_answer(problem: RecourseProblem, certificate: Any, several: Iterable[tuple[Move, ...]]) -> str | None:
+    """The first of several changes that is surely better than the certificate says, in words."""
     bound = None if certificate.bound is None else float(certificate.bound)
-    for _, moves in every(problem):
+    for moves in several:
         value = sure_value(problem, moves)
         if value is None:
             continue
@@ -92,8 +92,14 @@ def enumerated_falsehood(problem: RecourseProblem, certificate: Any, every: Call
         beyond = value - bound if problem.goal.maximises else bound - value
         if beyond > ACCURACY * max(1.0, abs(bound)):
             return f"{moves} gives {value!r}, better than {bound!r}"
-    if certificate.moves is None:
-        return None
+    return None
+
+
+def enumerated_falsehood(problem: RecourseProblem, certificate: Any, every: Callable[..., Any]) -> str | None:
+    """By re-training for every admissible choice; the stored moves must be one of them."""
+    better = better_answer(problem, certificate, (moves for _, moves in every(problem)))
+    if better or certificate.moves is None:
+        return better
     stored = {(m.record, m.x, m.weight, m.cost, m.y) for m in certificate.moves}
     for _, moves in every(problem):
         if {(m.record, m.x, m.s, m.cost, problem.label_of(m.y)) for m in moves} == stored:
@@ -467,18 +473,9 @@ def small_changes(make: Callable[..., RecourseProblem], losses: Mapping[str, str
 
 def sampled_falsehood(problem: RecourseProblem, certificate: Any, every: Callable[..., Any]) -> str | None:
     """By re-training for changes at random, and for the best that a search finds; stored moves must be admissible."""
-    bound = None if certificate.bound is None else float(certificate.bound)
-    for moves in sampled_changes(problem):
-        value = sure_value(problem, moves)
-        if value is None:
-            continue
-        if bound is None:
-            return f"{moves} is an answer"
-        beyond = value - bound if problem.goal.maximises else bound - value
-        if beyond > ACCURACY * max(1.0, abs(bound)):
-            return f"{moves} gives {value!r}, better than {bound!r}"
-    if certificate.moves is None:
-        return None
+    better = better_answer(problem, certificate, sampled_changes(problem))
+    if better or certificate.moves is None:
+        return better
     moves = coded_moves(problem, [MoveRecord(**move.model_dump()) for move in certificate.moves])
     broken = [*move_violations(problem, moves), *budget_violations(problem, moves)]
     if broken:

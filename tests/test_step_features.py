@@ -42,7 +42,7 @@ from oar_opt.proof_search.step_leaves import StepLeaves
 from oar_opt.result import Request
 from oar_opt.step_search import solve_step
 from oar_opt.update_settings import StepLoss, gradient_update
-from tests.test_feature_leaves import random_move
+from tests.feature_moves import random_move
 from tests.test_feature_leaves import random_problem as random_changes
 
 KINDS = {"squared": "ridge", "hinge": "svm", "logistic": "logistic"}

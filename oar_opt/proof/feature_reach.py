@@ -103,15 +103,15 @@ class Reach:
         return Rounded(
             low=[self.low[j] / self.scales[j] for j in wide],
             high=[self.high[j] / self.scales[j] for j in wide],
-            R1=self._within(Norm.L1),
-            R2=self._within(Norm.L2),
+            R1=self.radius_in(Norm.L1),
+            R2=self.radius_in(Norm.L2),
             A=priced if self.cost is CostKind.L1 else nothing,
             Q=priced if self.cost is CostKind.SQL2 else nothing,
             B=priced if self.cost is CostKind.L2 else nothing,
         )
 
-    def _within(self, norm: Norm) -> Number | None:
-        """The radius in a norm, or None."""
+    def radius_in(self, norm: Norm) -> Number | None:
+        """The radius in a norm, that of a budget too; None where there is none."""
         radii = [self.radius] if self.norm is norm else []
         if self.spent is not None and COST_NORMS[self.cost] is norm:
             radii.append(self.spent)
@@ -132,7 +132,7 @@ class Reach:
     @property
     def ball(self) -> Number | None:
         """What ``|delta / scale|^2`` is at most, where a radius says so: l1 is no less than l2."""
-        radii = [one for one in (self._within(Norm.L1), self._within(Norm.L2)) if one is not None]
+        radii = [one for one in (self.radius_in(Norm.L1), self.radius_in(Norm.L2)) if one is not None]
         return min(radii) ** 2 if radii else None
 
     def cost_below(self, direction: Sequence[Number]) -> tuple[Number, list[Number]] | None:

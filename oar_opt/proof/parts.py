@@ -27,7 +27,7 @@ from oar_opt.proof.feature_reach import Reach
 from oar_opt.proof.rationals import Number, ceiling, exact
 
 Place = tuple[int, int]
-"""A member's record and one of its options that are sets of changes."""
+"""A member's record and one of its options."""
 Ends = tuple[Number | None, Number | None]
 """The least and the largest value of something, None where nothing is said."""
 Direction = tuple[Number, ...]

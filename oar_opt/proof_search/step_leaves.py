@@ -19,7 +19,7 @@ from oar_opt.problem import RecourseProblem
 from oar_opt.proof.leaf_bounds import LeafBounds
 from oar_opt.proof.member_sums import effort_of
 from oar_opt.proof.nodes import ChangeLines, StepLeaf
-from oar_opt.proof.parts import Part
+from oar_opt.proof.parts import Part, Place
 from oar_opt.proof.rationals import Number, approximate
 from oar_opt.proof.step_bound import StepMultipliers, StepRow
 from oar_opt.proof.step_changes import Changing, Line
@@ -27,7 +27,7 @@ from oar_opt.proof_search.assessed import Assessed
 from oar_opt.proof_search.cone_rows import Floats
 from oar_opt.proof_search.numbers import shortened
 from oar_opt.proof_search.share_program import ShareProgram, Shares, open_shares
-from oar_opt.proof_search.step_sets import Best, Key, StepSets
+from oar_opt.proof_search.step_sets import Best, StepSets
 
 ROUNDS = 40
 CLOSE = 0.1
@@ -82,8 +82,8 @@ class _Rounds:
         self.V = data.V[asked]
         self.level = data.start[asked] - np.array(_floats([needs[q] for q in asked]))
         self.constants = data.fixed[asked] + self.level * data.weight
-        self.single: dict[Key, Floats] = {}
-        self.changes: dict[Key, list[tuple[Floats, float]]] = {}
+        self.single: dict[Place, Floats] = {}
+        self.changes: dict[Place, list[tuple[Floats, float]]] = {}
         for record, left in part.options.items():
             stay = self._value(data.rows.options[record][0])
             for k in left:
@@ -186,7 +186,7 @@ class _Rounds:
         cost, acting = shortened(dual.found.cost), shortened(dual.found.acting)
         return StepMultipliers(short[:count], short[count:], cost, acting, self._lines(dual))
 
-    def _lines(self, dual: _Dual) -> dict[Key, list[Line]]:
+    def _lines(self, dual: _Dual) -> dict[Place, list[Line]]:
         found, each = dual.found, -OF_ROOM * dual.bound / max(1, len(self.moving))
         targets = np.array([dual.tops[record] for record, _ in self.moving]) + each - dual.other
         lines = self.data.sets.lines(self.places, found.weights @ self.V, found.cost, dual.at, targets)

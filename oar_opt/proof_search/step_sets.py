@@ -13,7 +13,6 @@ import numpy as np
 
 from oar_opt.change_arrays import ChangeArrays
 from oar_opt.problem import CostKind, Flags, Indices, Norm, RecourseProblem
-from oar_opt.proof.feature_reach import COST_NORMS, Reach
 from oar_opt.proof.rationals import Number, approximate
 from oar_opt.proof.step_bound import StepRows
 from oar_opt.proof.step_changes import Changing, Line
@@ -27,9 +26,6 @@ NEARLY = 1e-9
 """Of what a set's decision values reach: how far inside its ends a line touches."""
 NO_ROOM = 1e-4
 """Of a radius: features with less room than this are fixed but for the tolerance."""
-
-Key = tuple[int, int]
-"""A member's record and an option."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,19 +156,17 @@ def _arrays(problem: RecourseProblem, rows: Sequence[Changing]) -> ChangeArrays:
         cost=problem.collective.cost,
         lower=np.where(free, np.minimum(low, 0.0), 0.0),
         upper=np.where(free, np.maximum(high, 0.0), 0.0),
-        R1=np.array([_within(row.reach, Norm.L1) for row in rows]),
-        R2=np.array([_within(row.reach, Norm.L2) for row in rows]),
+        R1=_radii(rows, Norm.L1),
+        R2=_radii(rows, Norm.L2),
         charges=_floats([row.reach.charge for row in rows]),
     )
     return made.without_needless_boxes()
 
 
-def _within(reach: Reach, norm: Norm) -> float:
-    """The radius in a norm; infinite without one."""
-    radii = [approximate(reach.radius)] if reach.norm is norm else []
-    if reach.spent is not None and COST_NORMS[reach.cost] is norm:
-        radii.append(approximate(reach.spent))
-    return min(radii, default=np.inf)
+def _radii(rows: Sequence[Changing], norm: Norm) -> Floats:
+    """The radii in a norm ``(m,)``; infinite without one."""
+    radii = (row.reach.radius_in(norm) for row in rows)
+    return np.array([np.inf if radius is None else approximate(radius) for radius in radii])
 
 
 def _floats(numbers: Sequence[Number]) -> Floats:
