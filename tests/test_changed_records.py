@@ -264,6 +264,26 @@ def test_prices_of_a_set_by_hand():
     assert abs(more - expected) < fmpq(1, 2**100)
 
 
+def test_linear_rules_and_l1_radii_by_hand():
+    """The flat line ``g = -9`` up to ``f = -9``, with ``beta = -1/9`` and ``kappa = 0``, has ``1 + delta - 81``. The
+    rule ``delta <= 1/2`` makes it ``-80 + 1/2``; the radius 1 of ``|delta / 2|``, twice ``1 - delta / 2``, -78."""
+    reach = Reach(Norm.L1, fmpq(1), [fmpq(2)], [fmpq(-2)], [fmpq(2)], CostKind.L2, fmpq(0))
+    reach = replace(reach, rows=(([fmpq(1)], fmpq(1, 2)),))
+    one, zero = fmpq(1), fmpq(0)
+    term = ChangedTerm(reach, [], [one], one, [zero], [fmpq(-1, 9)], one, one, free=False, price=zero)
+    line = graph(LearnerSpec("huber", C=1.0, delta=9.0), zero)[0]
+
+    def at(term, rows, facet):
+        case = CaseMultipliers(zero, zero, [zero], zero, [], rows=list(map(fmpq, rows)), facet=list(map(fmpq, facet)))
+        return term.on_line(line, case)
+
+    assert at(term, [1], []) == fmpq(-159, 2)
+    assert at(term, [], [2]) == -78
+    assert at(term, [-1], [4]) is None
+    assert at(term, [1, 0], []) is None
+    assert at(replace(term, reach=replace(reach, norm=Norm.L2)), [], [2]) is None
+
+
 def test_a_concave_maximum_by_elimination():
     """``2 x + 2 y - (x^2 + 2 x y + 2 y^2)`` is 1 at ``(1, 0)``; a line along which it is flat has to be one of 0."""
     rows = [[fmpq(1), fmpq(1)], [fmpq(1), fmpq(2)]]
@@ -306,8 +326,8 @@ def test_a_solver_without_numbers_suggests_nothing(monkeypatch):
 # -- against changes that are tried ---
 
 
-def changed_multipliers(given, draw, size):
-    """Other multipliers of the same signs."""
+def changed_multipliers(given, draw, size, free):
+    """Other multipliers of the same signs; at a free intercept what has to be equal stays so."""
 
     def other(value):
         return value * exact(float(np.exp(size * draw.normal()))) + exact(float(0.1 * size * draw.normal()))
@@ -316,13 +336,19 @@ def changed_multipliers(given, draw, size):
         return abs(other(value)) if value != 0 else value
 
     def other_case(case):
-        sides = list(map(above, case.sides))
-        return replace(case, kappa=other(case.kappa), tau=other(case.tau), sides=sides, ball=above(case.ball))
+        sides, cuts, rows = (list(map(above, numbers)) for numbers in (case.sides, case.cuts, case.rows))
+        facet = list(map(other, case.facet))
+        more = {"sides": sides, "cuts": cuts, "rows": rows, "facet": facet}
+        kappa = case.kappa if free else other(case.kappa)
+        return replace(case, kappa=kappa, tau=other(case.tau), ball=above(case.ball), **more)
+
+    def other_row(omega):
+        return [*map(other, omega[:-1]), omega[-1]] if free else list(map(other, omega))
 
     return replace(
         given,
         beta=[other(value) for value in given.beta],
-        omegas={r: (above(mu), [other(value) for value in omega]) for r, (mu, omega) in given.omegas.items()},
+        omegas={r: (above(mu), other_row(omega)) for r, (mu, omega) in given.omegas.items()},
         queries=list(map(above, given.queries)),
         cost=above(given.cost),
         changes={i: list(map(other_case, cases)) for i, cases in given.changes.items()},
@@ -359,7 +385,7 @@ def test_no_change_exceeds_any_bound(kind, seed):
         if narrow:
             part = part.with_room(place, tuple(exact_row(direction.tolist())), at, above=bool(seed % 2))
         given = relaxation.propose(part, 1e3).multipliers
-        several = [given, *(changed_multipliers(given, draw, size) for size in (1e-3, 0.1))]
+        several = [given, *(changed_multipliers(given, draw, size, rows.free) for size in (1e-3, 0.1))]
         bounds = [(one, slack_above(rows, part, one)) for one in several]
         bounds = [(one, approximate(slack)) for one, slack in bounds if slack is not None]
         bounded += len(bounds)
